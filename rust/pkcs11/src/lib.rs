@@ -1,0 +1,1 @@
+//! Root keys on any PKCS#11 token.

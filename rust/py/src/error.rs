@@ -1,0 +1,1 @@
+//! The core's errors as Python exceptions; `icehouse.errors` gives them their place in the tree.
