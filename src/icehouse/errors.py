@@ -3,7 +3,8 @@
 IcehouseError
 ├─ RequestError            the caller can mend it: unknown user, bad name, wrong code
 │  ├─ ConflictError        someone else changed it first; load again
-│  └─ StaleEpochError      .epoch, .vault_epoch: the vault or the device was rolled back
+│  ├─ StaleEpochError      .epoch, .vault_epoch: the vault or the device was rolled back
+│  └─ RefusedError         .reason, .authenticated: the cosigner said no to a device
 ├─ ProtocolError           .culprits: a participant's message does not fit
 ├─ SealError               stored bytes do not open in this context: changed, moved or foreign
 ├─ HsmError
@@ -50,6 +51,22 @@ class StaleEpochError(RequestError):
         super().__init__(message, hint=hint)
         self.epoch = epoch
         self.vault_epoch = vault_epoch
+
+
+class RefusedError(RequestError):
+    """The cosigner refused."""
+
+    def __init__(
+        self,
+        message: str | None = None,
+        *,
+        reason: str = "malformed",
+        authenticated: bool = False,
+        hint: str | None = None,
+    ) -> None:
+        super().__init__(message, hint=hint)
+        self.reason = reason
+        self.authenticated = authenticated
 
 
 class ProtocolError(IcehouseError):

@@ -26,6 +26,14 @@ pub enum Error {
         /// The numbers of the participants to blame, if they are known.
         culprits: Vec<u16>,
     },
+    /// The cosigner said no.
+    #[error("the cosigner refused: {reason}")]
+    Refused {
+        /// One of the reasons of FORMATS "Messages".
+        reason: String,
+        /// Whether the refusal proves that the cosigner made it.
+        authenticated: bool,
+    },
 }
 
 impl Error {
@@ -42,6 +50,9 @@ impl Error {
     }
 
     pub(crate) fn protocol(what: impl Into<String>) -> Self {
-        Self::Protocol { what: what.into(), culprits: Vec::new() }
+        Self::Protocol {
+            what: what.into(),
+            culprits: Vec::new(),
+        }
     }
 }

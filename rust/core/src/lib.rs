@@ -1,7 +1,22 @@
 //! The cryptographic core of icehouse. It knows no Python, no database and no HSM.
 #![forbid(unsafe_code)]
 
+pub mod answer;
+pub mod context;
+pub mod device;
+pub mod device_file;
 pub mod error;
+pub mod group;
+pub mod message;
+pub mod offer;
+pub mod page;
+pub mod passphrase;
+pub mod polynomial;
+pub mod rotate;
+pub mod seal;
 pub mod secret;
+pub mod sign;
+pub mod suite;
+pub mod wire;
 
 pub use error::{Error, Result};

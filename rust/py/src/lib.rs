@@ -3,11 +3,30 @@
 
 use pyo3::prelude::*;
 
+mod batch;
+mod device;
+mod error;
+mod group;
+mod message;
 mod secret;
 
 #[pymodule]
 fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<secret::DataKey>()?;
+    module.add_class::<secret::MacKey>()?;
     module.add_class::<secret::Node>()?;
+    module.add_class::<secret::Passphrase>()?;
+    module.add_class::<secret::Share>()?;
+    module.add_class::<group::Group>()?;
+    module.add_class::<group::Row>()?;
+    module.add_class::<message::Envelope>()?;
+    module.add_class::<message::Request>()?;
+    module.add_class::<device::DeviceState>()?;
+    module.add_class::<device::Round>()?;
+    module.add_function(wrap_pyfunction!(batch::deal, module)?)?;
+    module.add_function(wrap_pyfunction!(batch::deal_page, module)?)?;
+    module.add_function(wrap_pyfunction!(group::rotate, module)?)?;
+    module.add_function(wrap_pyfunction!(group::verify, module)?)?;
+    module.add_function(wrap_pyfunction!(message::bare_refusal, module)?)?;
     Ok(())
 }

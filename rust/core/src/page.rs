@@ -1,0 +1,107 @@
+//! A page of new keys: dealt and sealed in one call, on all cores.
+
+use rand_chacha::ChaCha20Rng;
+use rand_core::{OsRng, SeedableRng};
+use rayon::prelude::*;
+
+use crate::error::{Error, Result};
+use crate::group::Group;
+use crate::polynomial::deal;
+use crate::seal::{Role, Row, Sealer};
+use crate::secret::DataKey;
+use crate::suite::SuiteId;
+
+/// What all keys of a page have in common.
+pub struct Page<'a> {
+    /// The vault's id.
+    pub vault: [u8; 16],
+    /// The ciphersuite.
+    pub suite: SuiteId,
+    /// The server's participant name.
+    pub server: &'a str,
+    /// How the keys are made.
+    pub origin: &'a str,
+    /// Whether the HSM that protects them is one.
+    pub attested: bool,
+    /// The data key of the server's records, by number.
+    pub server_key: (u64, &'a DataKey),
+    /// The data key of the device's records until they are claimed.
+    pub claim_key: (u64, &'a DataKey),
+}
+
+/// One new key, ready to be written.
+pub struct Dealt {
+    /// The key's id.
+    pub key: [u8; 16],
+    /// The commitments, one after the other.
+    pub commitments: Vec<u8>,
+    /// The server's share, sealed.
+    pub server: Vec<u8>,
+    /// The device's share, sealed under the claim key.
+    pub claim: Vec<u8>,
+}
+
+/// Keys a thread deals before it asks for more work.
+const CHUNK: usize = 64;
+
+/// Deals a 2-of-2 key `[user, server]` to every user and seals both shares.
+pub fn deal_page(page: &Page<'_>, users: &[String]) -> Result<Vec<Dealt>> {
+    let server = Sealer::new(page.server_key.1);
+    let claim = Sealer::new(page.claim_key.1);
+    let chunks: Vec<Vec<Dealt>> = users
+        .par_chunks(CHUNK)
+        .map(|chunk| {
+            let mut rng = ChaCha20Rng::from_rng(OsRng)
+                .map_err(|_| Error::request("the operating system has no randomness to give"))?;
+            chunk
+                .iter()
+                .map(|user| deal_one(page, user, &server, &claim, &mut rng))
+                .collect()
+        })
+        .collect::<Result<_>>()?;
+    Ok(chunks.into_iter().flatten().collect())
+}
+
+fn deal_one(
+    page: &Page<'_>,
+    user: &str,
+    server: &Sealer,
+    claim: &Sealer,
+    rng: &mut ChaCha20Rng,
+) -> Result<Dealt> {
+    let dealt = deal(page.suite, 2, 2, rng)?;
+    let joined = dealt.commitments.concat();
+    let participants = vec![user.to_owned(), page.server.to_owned()];
+    let group = Group::new(
+        page.vault,
+        user.to_owned(),
+        page.suite,
+        0,
+        2,
+        participants,
+        0,
+        dealt.commitments,
+    )?;
+    let row = Row {
+        group,
+        next_epoch: 1,
+        state: "dealt".into(),
+        origin: page.origin.into(),
+        attested: page.attested,
+        salt: None,
+        offer_id: None,
+    };
+    let [device_share, server_share] = &dealt.shares[..] else {
+        return Err(Error::protocol(
+            "dealing 2-of-2 made another number of shares",
+        ));
+    };
+    let claim_aad = row.context(Role::Claim, page.claim_key.0, 1);
+    let server_aad = row.context(Role::Current, page.server_key.0, 2);
+    Ok(Dealt {
+        key: row.group.key_id(),
+        commitments: joined,
+        server: server.seal(server_share, &server_aad, rng)?,
+        claim: claim.seal(device_share, &claim_aad, rng)?,
+    })
+}

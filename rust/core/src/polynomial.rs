@@ -1,0 +1,193 @@
+//! Dealing: a polynomial's values are the shares, its coefficients times G the commitments.
+
+use std::fmt;
+
+use rand_core::CryptoRngCore;
+use zeroize::Zeroizing;
+
+use crate::error::{Error, Result};
+use crate::group::Group;
+use crate::suite::{
+    decode, decode_scalar, encode, encode_scalar, random_scalar, with_suite, zero, Elem, Scal,
+    Suite, SuiteId,
+};
+use frost_core::Field;
+
+/// The secret scalar of one participant.
+#[derive(Clone)]
+pub struct Share {
+    suite: SuiteId,
+    bytes: Zeroizing<Vec<u8>>,
+}
+
+impl fmt::Debug for Share {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Share({}, <redacted>)", self.suite.name())
+    }
+}
+
+impl Share {
+    /// Reads a scalar strictly.
+    pub fn from_bytes(suite: SuiteId, bytes: &[u8]) -> Result<Self> {
+        with_suite!(suite, C => { decode_scalar::<C>(bytes)?; });
+        Ok(Self {
+            suite,
+            bytes: Zeroizing::new(bytes.to_vec()),
+        })
+    }
+
+    pub(crate) fn of<C: Suite>(scalar: &Scal<C>) -> Self {
+        Self {
+            suite: C::SUITE,
+            bytes: encode_scalar::<C>(scalar),
+        }
+    }
+
+    pub(crate) fn scalar<C: Suite>(&self) -> Result<Scal<C>> {
+        if self.suite != C::SUITE {
+            return Err(Error::request("the share is of another suite"));
+        }
+        decode_scalar::<C>(&self.bytes)
+    }
+
+    /// The suite the scalar belongs to.
+    #[must_use]
+    pub fn suite(&self) -> SuiteId {
+        self.suite
+    }
+
+    pub(crate) fn expose(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// This share plus a difference.
+    pub fn plus(&self, difference: &Self) -> Result<Self> {
+        with_suite!(self.suite, C => {
+            Ok(Self::of::<C>(&(self.scalar::<C>()? + difference.scalar::<C>()?)))
+        })
+    }
+
+    /// Refuses a share that is not this participant's: `share · G` must be its verifying share.
+    pub fn check(&self, group: &Group, participant: u16) -> Result<()> {
+        with_suite!(group.suite, C => {
+            let own = C::base_mul(&self.scalar::<C>()?);
+            if own == verifying_element::<C>(group, participant)? {
+                return Ok(());
+            }
+        });
+        Err(Error::protocol(format!(
+            "the share of participant {participant} does not fit the commitments"
+        )))
+    }
+}
+
+/// A dealt key: the commitments and every participant's share, in order.
+pub struct Deal {
+    /// `a_k · G`, threshold of them.
+    pub commitments: Vec<Vec<u8>>,
+    /// `f(1), f(2), …`.
+    pub shares: Vec<Share>,
+}
+
+/// Deals a fresh key to `n` participants, any `threshold` of whom can sign.
+pub fn deal<R: CryptoRngCore>(suite: SuiteId, threshold: u16, n: u16, rng: &mut R) -> Result<Deal> {
+    check_numbers(threshold, n)?;
+    with_suite!(suite, C => deal_in::<C, R>(threshold, n, rng))
+}
+
+fn check_numbers(threshold: u16, n: u16) -> Result<()> {
+    if !(2..=255).contains(&n) || threshold < 2 || threshold > n {
+        return Err(Error::request(format!(
+            "threshold must be between 2 and the number of participants ({n}, at most 255), \
+             not {threshold}"
+        )));
+    }
+    Ok(())
+}
+
+fn deal_in<C: Suite, R: CryptoRngCore>(threshold: u16, n: u16, rng: &mut R) -> Result<Deal> {
+    loop {
+        let coefficients: Zeroized<C> =
+            Zeroized((0..threshold).map(|_| random_scalar::<C, R>(rng)).collect());
+        let commitments = coefficients
+            .0
+            .iter()
+            .map(|a| encode::<C>(&C::base_mul(a)))
+            .collect::<Result<Vec<_>>>()?;
+        let shares: Zeroized<C> =
+            Zeroized((1..=n).map(|i| evaluate::<C>(&coefficients.0, i)).collect());
+        // A zero share is as unlikely as guessing a key, and its verifying share would be refused.
+        if shares.0.iter().any(|share| *share == zero::<C>()) {
+            continue;
+        }
+        let shares = shares.0.iter().map(Share::of::<C>).collect();
+        return Ok(Deal {
+            commitments,
+            shares,
+        });
+    }
+}
+
+/// Scalars overwritten when they go; the curve crates' own `Zeroize` is not common to all suites.
+pub(crate) struct Zeroized<C: Suite>(pub(crate) Vec<Scal<C>>);
+
+impl<C: Suite> Drop for Zeroized<C> {
+    fn drop(&mut self) {
+        for scalar in &mut self.0 {
+            *scalar = zero::<C>();
+        }
+        std::hint::black_box(&self.0);
+    }
+}
+
+/// `participant` as a scalar.
+pub(crate) fn number<C: Suite>(participant: u16) -> Scal<C> {
+    let one = <<C::Group as frost_core::Group>::Field as Field>::one();
+    let mut sum = zero::<C>();
+    for bit in (0..16).rev() {
+        sum = sum + sum;
+        if participant >> bit & 1 == 1 {
+            sum = sum + one;
+        }
+    }
+    sum
+}
+
+/// `f(participant)` by Horner's rule.
+pub(crate) fn evaluate<C: Suite>(coefficients: &[Scal<C>], participant: u16) -> Scal<C> {
+    let x = number::<C>(participant);
+    coefficients
+        .iter()
+        .rev()
+        .fold(zero::<C>(), |sum, a| sum * x + *a)
+}
+
+/// A participant's verifying share `Σ i^k · commitments[k]`, encoded.
+pub fn verifying_share(group: &Group, participant: u16) -> Result<Vec<u8>> {
+    with_suite!(group.suite, C => encode::<C>(&verifying_element::<C>(group, participant)?))
+}
+
+pub(crate) fn verifying_element<C: Suite>(group: &Group, participant: u16) -> Result<Elem<C>> {
+    if participant == 0 || usize::from(participant) > group.participants.len() {
+        return Err(Error::request(format!(
+            "there is no participant {participant}"
+        )));
+    }
+    let mut sum = <C::Group as frost_core::Group>::identity();
+    for commitment in group.commitments.iter().rev() {
+        sum = times_small::<C>(sum, participant) + decode::<C>(commitment)?;
+    }
+    Ok(sum)
+}
+
+/// `n · element` by doubling and adding: for numbers below 256 far cheaper than a multiplication.
+fn times_small<C: Suite>(element: Elem<C>, n: u16) -> Elem<C> {
+    let mut sum = <C::Group as frost_core::Group>::identity();
+    for bit in (0..16 - n.leading_zeros()).rev() {
+        sum = sum + sum;
+        if n >> bit & 1 == 1 {
+            sum = sum + element;
+        }
+    }
+    sum
+}

@@ -1,0 +1,328 @@
+//! Two-round signing of RFC 9591. Nonces are consumed by the signature share they make.
+//!
+//! Binding factors, group commitment, Lagrange coefficient and challenge are `frost-core`'s; the
+//! last line, `z = d + e·ρ + λ·s·c`, is written here so that nonces can be values that a use
+//! consumes and commitments can come from precomputed tables.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use frost_core::keys::{PublicKeyPackage, SigningShare, VerifyingShare};
+use frost_core::round1::{Nonce, NonceCommitment, SigningCommitments};
+use frost_core::round2::SignatureShare;
+use frost_core::{
+    aggregate_custom, compute_binding_factor_list, compute_group_commitment,
+    derive_interpolating_value, CheaterDetection, Signature, SigningPackage, VerifyingKey,
+};
+use rand_chacha::ChaCha20Rng;
+use rand_core::{CryptoRngCore, OsRng, RngCore, SeedableRng};
+use sha2::{Digest, Sha256};
+use zeroize::Zeroizing;
+
+use crate::error::{Error, Result};
+use crate::group::Group;
+use crate::message::Cosign;
+use crate::polynomial::{verifying_element, Share};
+use crate::suite::{
+    decode, decode_scalar, encode, encode_scalar, identifier, with_suite, zero, Elem, Scal, Suite,
+    SuiteId, Taproot,
+};
+
+/// A participant's public nonce commitments for one signature.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Commitment {
+    /// The signer's number.
+    pub participant: u16,
+    /// `D = d · G`.
+    pub hiding: Vec<u8>,
+    /// `E = e · G`.
+    pub binding: Vec<u8>,
+}
+
+/// One signer's secret nonces. `sign` takes them by value: a second use does not compile.
+pub struct Nonces {
+    hiding: Share,
+    binding: Share,
+    commitment: Commitment,
+}
+
+impl fmt::Debug for Nonces {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "Nonces(participant {}, <redacted>)",
+            self.commitment.participant
+        )
+    }
+}
+
+impl Nonces {
+    /// The public half.
+    #[must_use]
+    pub fn commitment(&self) -> &Commitment {
+        &self.commitment
+    }
+}
+
+/// What is signed, and by whom.
+#[derive(Debug, Clone)]
+pub struct Request<'a> {
+    /// The message.
+    pub message: &'a [u8],
+    /// The tweak to sign under.
+    pub taproot: Taproot,
+    /// Every signer's commitments, ordered by participant.
+    pub commitments: &'a [Commitment],
+}
+
+/// Round one: fresh nonces by RFC 9591's `nonce_generate`, from the caller's random bytes.
+pub fn commit<R: CryptoRngCore>(share: &Share, participant: u16, rng: &mut R) -> Result<Nonces> {
+    with_suite!(share.suite(), C => {
+        let signing = SigningShare::<C>::new(share.scalar::<C>()?);
+        let hiding = Nonce::<C>::new(&signing, rng).to_scalar();
+        let binding = Nonce::<C>::new(&signing, rng).to_scalar();
+        let commitment = Commitment {
+            participant,
+            hiding: encode::<C>(&C::base_mul(&hiding))?,
+            binding: encode::<C>(&C::base_mul(&binding))?,
+        };
+        Ok(Nonces { hiding: Share::of::<C>(&hiding), binding: Share::of::<C>(&binding), commitment })
+    })
+}
+
+/// Round two: this signer's signature share. The nonces are gone afterwards.
+pub fn sign(
+    nonces: Nonces,
+    share: &Share,
+    group: &Group,
+    request: &Request<'_>,
+) -> Result<Vec<u8>> {
+    if !request.commitments.contains(&nonces.commitment) {
+        return Err(Error::protocol(
+            "the signing package lacks this signer's own commitments",
+        ));
+    }
+    with_suite!(group.suite, C => sign_in::<C>(&nonces, share, group, request))
+}
+
+/// The cosigner's whole half in one step: it answers last, so both rounds meet here.
+///
+/// The nonces are hedged: their randomness comes from `SHA-256(32 fresh OS bytes ‖ message)`, so
+/// that even a cloned or rewound machine answers two different messages with different nonces.
+pub fn cosign(
+    share: &Share,
+    group: &Group,
+    participant: u16,
+    asked: &Cosign,
+    message: &[u8],
+) -> Result<(Commitment, Vec<u8>)> {
+    let nonces = commit(share, participant, &mut hedged(message))?;
+    let own = nonces.commitment.clone();
+    let mut commitments = asked.commitments.clone();
+    commitments.push(own.clone());
+    let request = Request {
+        message: &asked.message,
+        taproot: asked.taproot,
+        commitments: &commitments,
+    };
+    let z = sign(nonces, share, group, &request)?;
+    Ok((own, z))
+}
+
+/// A generator seeded with fresh operating-system bytes and the request.
+fn hedged(request: &[u8]) -> ChaCha20Rng {
+    let mut fresh = Zeroizing::new([0u8; 32]);
+    OsRng.fill_bytes(fresh.as_mut());
+    let seed = Sha256::new()
+        .chain_update(*fresh)
+        .chain_update(request)
+        .finalize();
+    ChaCha20Rng::from_seed(seed.into())
+}
+
+fn sign_in<C: Suite>(
+    nonces: &Nonces,
+    share: &Share,
+    group: &Group,
+    request: &Request<'_>,
+) -> Result<Vec<u8>> {
+    let package = package::<C>(group, request)?;
+    let key = decode::<C>(&group.commitments[0])?;
+    let (own, key) = C::signing_form(share.scalar::<C>()?, key, request.taproot)?;
+    let key = VerifyingKey::<C>::new(key);
+    let number = nonces.commitment.participant;
+    let id = identifier::<C>(number)?;
+
+    let factors = compute_binding_factor_list(&package, &key, &[]).map_err(foreign)?;
+    let factor = factors
+        .get(&id)
+        .ok_or_else(|| Error::protocol("no binding factor"))?;
+    let factor = decode_scalar::<C>(&factor.serialize())?;
+    let commitment = compute_group_commitment(&package, &factors)
+        .map_err(foreign)?
+        .to_element();
+    let lambda = derive_interpolating_value::<C>(&id, &package).map_err(foreign)?;
+    let challenge = C::challenge(&commitment, &key, request.message).map_err(foreign)?;
+
+    let nonce = nonces.hiding.scalar::<C>()? + nonces.binding.scalar::<C>()? * factor;
+    let nonce = if C::negates_nonces(&commitment) {
+        zero::<C>() - nonce
+    } else {
+        nonce
+    };
+    let z: Scal<C> = nonce + lambda * own * challenge.to_scalar();
+    Ok(encode_scalar::<C>(&z).to_vec())
+}
+
+/// Adds the shares up to a signature that verifies, or names *all* participants to blame.
+pub fn aggregate(
+    group: &Group,
+    request: &Request<'_>,
+    shares: &[(u16, Vec<u8>)],
+) -> Result<Vec<u8>> {
+    with_suite!(group.suite, C => aggregate_in::<C>(group, request, shares))
+}
+
+fn aggregate_in<C: Suite>(
+    group: &Group,
+    request: &Request<'_>,
+    shares: &[(u16, Vec<u8>)],
+) -> Result<Vec<u8>> {
+    let package = package::<C>(group, request)?;
+    let mut signature_shares = BTreeMap::new();
+    for (participant, bytes) in shares {
+        decode_scalar::<C>(bytes).map_err(|_| blame(&[*participant]))?;
+        let share = SignatureShare::<C>::deserialize(bytes).map_err(|_| blame(&[*participant]))?;
+        if signature_shares
+            .insert(identifier::<C>(*participant)?, share)
+            .is_some()
+        {
+            return Err(Error::protocol(format!(
+                "participant {participant} signed twice"
+            )));
+        }
+    }
+    let mut verifying = BTreeMap::new();
+    for commitment in request.commitments {
+        let element = verifying_element::<C>(group, commitment.participant)?;
+        verifying.insert(
+            identifier::<C>(commitment.participant)?,
+            VerifyingShare::new(element),
+        );
+    }
+    let key = VerifyingKey::<C>::new(decode::<C>(&group.commitments[0])?);
+    let public = PublicKeyPackage::new(verifying, key, Some(group.threshold));
+    let public = C::public_form(public, request.taproot)?;
+    aggregate_custom(
+        &package,
+        &signature_shares,
+        &public,
+        CheaterDetection::AllCheaters,
+    )
+    .and_then(|signature| signature.serialize())
+    .map_err(|error| culprits::<C>(&error, group))
+}
+
+fn blame(culprits: &[u16]) -> Error {
+    let names: Vec<String> = culprits.iter().map(ToString::to_string).collect();
+    Error::Protocol {
+        what: format!(
+            "the signature share of participant {} does not verify",
+            names.join(", ")
+        ),
+        culprits: culprits.to_vec(),
+    }
+}
+
+fn culprits<C: Suite>(error: &frost_core::Error<C>, group: &Group) -> Error {
+    let named = error.culprits();
+    let n = u16::try_from(group.participants.len()).unwrap_or(u16::MAX);
+    let numbers: Vec<u16> = (1..=n)
+        .filter(|i| identifier::<C>(*i).is_ok_and(|id| named.contains(&id)))
+        .collect();
+    if numbers.is_empty() {
+        return Error::protocol(format!("the signature cannot be made: {error}"));
+    }
+    blame(&numbers)
+}
+
+/// Verifies strictly: canonical encodings, prime-order group, the (tweaked) public key.
+pub fn verify(group: &Group, message: &[u8], taproot: Taproot, signature: &[u8]) -> Result<()> {
+    with_suite!(group.suite, C => {
+        verify_with::<C>(decode::<C>(&group.commitments[0])?, message, taproot, signature)
+    })
+}
+
+/// Verifies under a bare public key, as an outsider does.
+pub fn verify_public(
+    suite: SuiteId,
+    public_key: &[u8],
+    message: &[u8],
+    taproot: Taproot,
+    signature: &[u8],
+) -> Result<()> {
+    let full: Vec<u8> = if suite == SuiteId::Secp256k1Tr {
+        [&[2u8][..], public_key].concat()
+    } else {
+        public_key.to_vec()
+    };
+    with_suite!(suite, C => verify_with::<C>(decode::<C>(&full)?, message, taproot, signature))
+}
+
+fn verify_with<C: Suite>(
+    key: Elem<C>,
+    message: &[u8],
+    taproot: Taproot,
+    signature: &[u8],
+) -> Result<()> {
+    if signature.len() != C::SUITE.signature_len() {
+        return Err(Error::malformed(format!(
+            "a {} signature has {} bytes, not {}",
+            C::SUITE.name(),
+            C::SUITE.signature_len(),
+            signature.len()
+        )));
+    }
+    let public = PublicKeyPackage::<C>::new(BTreeMap::new(), VerifyingKey::new(key), None);
+    let public = C::public_form(public, taproot)?;
+    let refusal = || Error::protocol("the signature does not verify under the public key");
+    let parsed = Signature::<C>::deserialize(signature).map_err(|_| refusal())?;
+    public
+        .verifying_key()
+        .verify(message, &parsed)
+        .map_err(|_| refusal())
+}
+
+fn package<C: Suite>(group: &Group, request: &Request<'_>) -> Result<SigningPackage<C>> {
+    if request.commitments.len() < usize::from(group.threshold) {
+        return Err(Error::protocol(format!(
+            "{} signers are too few for threshold {}",
+            request.commitments.len(),
+            group.threshold
+        )));
+    }
+    let mut commitments = BTreeMap::new();
+    let mut previous = 0;
+    for commitment in request.commitments {
+        if commitment.participant <= previous
+            || usize::from(commitment.participant) > group.participants.len()
+        {
+            return Err(Error::malformed(
+                "commitments must be ordered by participant, each once",
+            ));
+        }
+        previous = commitment.participant;
+        let parsed = SigningCommitments::new(
+            NonceCommitment::new(decode::<C>(&commitment.hiding)?),
+            NonceCommitment::new(decode::<C>(&commitment.binding)?),
+        );
+        commitments.insert(identifier::<C>(commitment.participant)?, parsed);
+    }
+    Ok(SigningPackage::new(commitments, request.message))
+}
+
+// Only values already decoded reach frost-core here; what it still refuses is a protocol matter.
+#[allow(clippy::needless_pass_by_value)]
+fn foreign<C: Suite>(error: frost_core::Error<C>) -> Error {
+    Error::protocol(error.to_string())
+}

@@ -1,0 +1,355 @@
+//! The six ciphersuites behind one enum and one macro.
+//!
+//! Frost arithmetic is `frost-core`'s; what is added here is what it lacks: a fixed-base
+//! multiplication, strict decoding with one error, and one meaning for BIP-340's even-Y rule.
+
+use frost_core::keys::{KeyPackage, PublicKeyPackage, SigningShare, VerifyingShare};
+use frost_core::{Ciphersuite, Element, Field, Group, Identifier, Scalar, VerifyingKey};
+use rand_core::CryptoRngCore;
+use zeroize::Zeroizing;
+
+use crate::error::{Error, Result};
+
+pub(crate) type Elem<C> = Element<C>;
+pub(crate) type Scal<C> = Scalar<C>;
+
+/// A Taproot tweak to sign under: nothing, the key-path tweak, or one with a Merkle root.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Taproot {
+    /// Sign with the key as it is.
+    #[default]
+    Untweaked,
+    /// BIP-341 without a script tree.
+    KeyPath,
+    /// BIP-341 with this Merkle root.
+    Root([u8; 32]),
+}
+
+impl Taproot {
+    fn merkle_root(&self) -> Option<&[u8]> {
+        match self {
+            Self::Root(root) => Some(root),
+            _ => None,
+        }
+    }
+}
+
+/// What icehouse needs of a ciphersuite beyond `frost-core`'s trait.
+pub trait Suite: Ciphersuite {
+    /// Which suite this is.
+    const SUITE: SuiteId;
+
+    /// `scalar · G`, with precomputed tables where the curve crate has them.
+    fn base_mul(scalar: &Scal<Self>) -> Elem<Self>;
+
+    /// The public key as a verifier wants it.
+    fn public_key(element: &Elem<Self>) -> Result<Vec<u8>> {
+        encode::<Self>(element)
+    }
+
+    /// Whether the nonces must be negated for this group commitment (BIP-340 only).
+    fn negates_nonces(_commitment: &Elem<Self>) -> bool {
+        false
+    }
+
+    /// Share and verifying key as the signature uses them.
+    fn signing_form(
+        share: Scal<Self>,
+        key: Elem<Self>,
+        taproot: Taproot,
+    ) -> Result<(Scal<Self>, Elem<Self>)> {
+        refuse_taproot::<Self>(taproot)?;
+        Ok((share, key))
+    }
+
+    /// The public key package as `aggregate` wants it, before its own even-Y step.
+    fn public_form(
+        package: PublicKeyPackage<Self>,
+        taproot: Taproot,
+    ) -> Result<PublicKeyPackage<Self>> {
+        refuse_taproot::<Self>(taproot)?;
+        Ok(package)
+    }
+}
+
+fn refuse_taproot<C: Suite>(taproot: Taproot) -> Result<()> {
+    if taproot == Taproot::Untweaked {
+        return Ok(());
+    }
+    Err(Error::malformed(format!(
+        "a Taproot tweak exists for secp256k1-tr only, not for {}",
+        C::SUITE.name()
+    )))
+}
+
+/// Which of the six ciphersuites.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum SuiteId {
+    /// FROST(Ed25519, SHA-512), the default.
+    Ed25519,
+    /// FROST(secp256k1, SHA-256) with BIP-340 signatures.
+    Secp256k1Tr,
+    /// FROST(secp256k1, SHA-256) of RFC 9591.
+    Secp256k1,
+    /// FROST(P-256, SHA-256).
+    P256,
+    /// FROST(ristretto255, SHA-512).
+    Ristretto255,
+    /// FROST(Ed448, SHAKE256).
+    Ed448,
+}
+
+/// Runs `$body` with `$C` bound to the ciphersuite that `$id` names.
+macro_rules! with_suite {
+    ($id:expr, $C:ident => $body:expr) => {
+        match $id {
+            $crate::suite::SuiteId::Ed25519 => {
+                type $C = frost_ed25519::Ed25519Sha512;
+                $body
+            }
+            $crate::suite::SuiteId::Secp256k1Tr => {
+                type $C = frost_secp256k1_tr::Secp256K1Sha256TR;
+                $body
+            }
+            $crate::suite::SuiteId::Secp256k1 => {
+                type $C = frost_secp256k1::Secp256K1Sha256;
+                $body
+            }
+            $crate::suite::SuiteId::P256 => {
+                type $C = frost_p256::P256Sha256;
+                $body
+            }
+            $crate::suite::SuiteId::Ristretto255 => {
+                type $C = frost_ristretto255::Ristretto255Sha512;
+                $body
+            }
+            $crate::suite::SuiteId::Ed448 => {
+                type $C = frost_ed448::Ed448Shake256;
+                $body
+            }
+        }
+    };
+}
+pub(crate) use with_suite;
+
+impl SuiteId {
+    /// All six, in the order of the documentation.
+    pub const ALL: [Self; 6] = [
+        Self::Ed25519,
+        Self::Secp256k1Tr,
+        Self::Secp256k1,
+        Self::P256,
+        Self::Ristretto255,
+        Self::Ed448,
+    ];
+
+    /// The short name used on the surface.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Ed25519 => "ed25519",
+            Self::Secp256k1Tr => "secp256k1-tr",
+            Self::Secp256k1 => "secp256k1",
+            Self::P256 => "p256",
+            Self::Ristretto255 => "ristretto255",
+            Self::Ed448 => "ed448",
+        }
+    }
+
+    /// The context string that names the suite in every stored or sent byte.
+    #[must_use]
+    pub fn context_string(self) -> &'static str {
+        with_suite!(self, C => C::ID)
+    }
+
+    /// The suite of a short name.
+    pub fn from_name(name: &str) -> Result<Self> {
+        Self::ALL
+            .into_iter()
+            .find(|suite| suite.name() == name)
+            .ok_or_else(|| {
+                let known: Vec<_> = Self::ALL.iter().map(|suite| suite.name()).collect();
+                Error::request(format!(
+                    "suite must be one of {}, not {name:?}",
+                    known.join(", ")
+                ))
+            })
+    }
+
+    /// The suite of a context string.
+    pub fn from_context_string(context: &str) -> Result<Self> {
+        Self::ALL
+            .into_iter()
+            .find(|suite| suite.context_string() == context)
+            .ok_or_else(|| Error::malformed(format!("unknown suite {context:?}")))
+    }
+
+    /// Bytes of a serialised scalar.
+    #[must_use]
+    pub fn scalar_len(self) -> usize {
+        if self == Self::Ed448 {
+            57
+        } else {
+            32
+        }
+    }
+
+    /// Bytes of a serialised element.
+    #[must_use]
+    pub fn element_len(self) -> usize {
+        match self {
+            Self::Ed25519 | Self::Ristretto255 => 32,
+            Self::Ed448 => 57,
+            _ => 33,
+        }
+    }
+
+    /// Bytes of a signature.
+    #[must_use]
+    pub fn signature_len(self) -> usize {
+        if self == Self::Secp256k1Tr {
+            64
+        } else {
+            self.element_len() + self.scalar_len()
+        }
+    }
+}
+
+/// An element in the suite's encoding; the identity has none.
+pub(crate) fn encode<C: Suite>(element: &Elem<C>) -> Result<Vec<u8>> {
+    <C::Group as Group>::serialize(element)
+        .map(|bytes| bytes.as_ref().to_vec())
+        .map_err(|_| Error::malformed("an element is the identity"))
+}
+
+/// Strict: right length, canonical, in the prime-order group, not the identity.
+pub(crate) fn decode<C: Suite>(bytes: &[u8]) -> Result<Elem<C>> {
+    let refusal = || Error::malformed(format!("not an element of {}", C::SUITE.name()));
+    if bytes.len() != C::SUITE.element_len() {
+        return Err(refusal());
+    }
+    let array = <C::Group as Group>::Serialization::try_from(bytes).map_err(|_| refusal())?;
+    <C::Group as Group>::deserialize(&array).map_err(|_| refusal())
+}
+
+/// A scalar in the suite's encoding, wiped when dropped.
+pub(crate) fn encode_scalar<C: Suite>(scalar: &Scal<C>) -> Zeroizing<Vec<u8>> {
+    let mut bytes = <<C::Group as Group>::Field as Field>::serialize(scalar);
+    let own = Zeroizing::new(bytes.as_ref().to_vec());
+    zeroize::Zeroize::zeroize(bytes.as_mut());
+    own
+}
+
+/// Strict: right length and below the group order.
+pub(crate) fn decode_scalar<C: Suite>(bytes: &[u8]) -> Result<Scal<C>> {
+    let refusal = || Error::malformed(format!("not a scalar of {}", C::SUITE.name()));
+    if bytes.len() != C::SUITE.scalar_len() {
+        return Err(refusal());
+    }
+    let array = <<C::Group as Group>::Field as Field>::Serialization::try_from(bytes)
+        .map_err(|_| refusal())?;
+    <<C::Group as Group>::Field as Field>::deserialize(&array).map_err(|_| refusal())
+}
+
+pub(crate) fn zero<C: Suite>() -> Scal<C> {
+    <<C::Group as Group>::Field as Field>::zero()
+}
+
+/// A uniform scalar other than zero.
+pub(crate) fn random_scalar<C: Suite, R: CryptoRngCore>(rng: &mut R) -> Scal<C> {
+    loop {
+        let scalar = <<C::Group as Group>::Field as Field>::random(rng);
+        if scalar != zero::<C>() {
+            return scalar;
+        }
+    }
+}
+
+/// The FROST identifier of a participant: its number as a scalar.
+pub(crate) fn identifier<C: Suite>(participant: u16) -> Result<Identifier<C>> {
+    Identifier::try_from(participant).map_err(|_| Error::request("participant numbers start at 1"))
+}
+
+macro_rules! plain_suite {
+    ($ty:ty, $id:ident, $scalar:ident => $mul:expr) => {
+        impl Suite for $ty {
+            const SUITE: SuiteId = SuiteId::$id;
+
+            fn base_mul($scalar: &Scal<Self>) -> Elem<Self> {
+                $mul
+            }
+        }
+    };
+}
+
+plain_suite!(frost_ed25519::Ed25519Sha512, Ed25519, s => curve25519_dalek::EdwardsPoint::mul_base(s));
+plain_suite!(frost_ristretto255::Ristretto255Sha512, Ristretto255, s => curve25519_dalek::RistrettoPoint::mul_base(s));
+plain_suite!(frost_secp256k1::Secp256K1Sha256, Secp256k1, s => k256_base_mul(s));
+plain_suite!(frost_p256::P256Sha256, P256, s => p256::ProjectivePoint::GENERATOR * s);
+plain_suite!(frost_ed448::Ed448Shake256, Ed448, s => <<Self as Ciphersuite>::Group as Group>::generator() * *s);
+
+fn k256_base_mul(scalar: &k256::Scalar) -> k256::ProjectivePoint {
+    use k256::elliptic_curve::ops::MulByGenerator;
+    k256::ProjectivePoint::mul_by_generator(scalar)
+}
+
+mod taproot {
+    use frost_secp256k1_tr::keys::{EvenY, Tweak};
+    use frost_secp256k1_tr::Secp256K1Sha256TR as C;
+    use k256::elliptic_curve::point::AffineCoordinates;
+
+    use super::{
+        identifier, Elem, KeyPackage, PublicKeyPackage, Result, Scal, SigningShare, Suite, SuiteId,
+        Taproot, VerifyingKey, VerifyingShare,
+    };
+
+    impl Suite for C {
+        const SUITE: SuiteId = SuiteId::Secp256k1Tr;
+
+        fn base_mul(scalar: &Scal<Self>) -> Elem<Self> {
+            super::k256_base_mul(scalar)
+        }
+
+        fn public_key(element: &Elem<Self>) -> Result<Vec<u8>> {
+            super::encode::<Self>(element).map(|bytes| bytes[1..].to_vec())
+        }
+
+        fn negates_nonces(commitment: &Elem<Self>) -> bool {
+            commitment.to_affine().y_is_odd().into()
+        }
+
+        fn signing_form(
+            share: Scal<Self>,
+            key: Elem<Self>,
+            taproot: Taproot,
+        ) -> Result<(Scal<Self>, Elem<Self>)> {
+            // The identifier and the verifying share take no part in the tweak of a share.
+            let package = KeyPackage::<C>::new(
+                identifier::<C>(1)?,
+                SigningShare::new(share),
+                VerifyingShare::new(key),
+                VerifyingKey::new(key),
+                2,
+            );
+            let package = match taproot {
+                Taproot::Untweaked => package,
+                tweaked => package.tweak(tweaked.merkle_root()),
+            };
+            let package = package.into_even_y(None);
+            Ok((
+                package.signing_share().to_scalar(),
+                package.verifying_key().to_element(),
+            ))
+        }
+
+        fn public_form(
+            package: PublicKeyPackage<Self>,
+            taproot: Taproot,
+        ) -> Result<PublicKeyPackage<Self>> {
+            Ok(match taproot {
+                Taproot::Untweaked => package,
+                tweaked => package.tweak(tweaked.merkle_root()),
+            })
+        }
+    }
+}

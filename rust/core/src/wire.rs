@@ -1,0 +1,38 @@
+//! What every strict JSON reader here needs: lower-case hex, bounded integers, fields that must be there.
+
+use serde::{Deserialize, Deserializer};
+
+use crate::error::{Error, Result};
+
+/// Integers on the wire stay below 2^53, so that every JSON reader keeps them whole.
+pub const MAX_INTEGER: u64 = 1 << 53;
+
+/// A field that may be null but must be there; serde would let an `Option` be missing.
+pub(crate) fn required<'de, D, T>(deserializer: D) -> std::result::Result<Option<T>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Deserialize<'de>,
+{
+    Option::deserialize(deserializer)
+}
+
+/// Where a JSON text stops making sense. Never its content: it may hold secrets.
+pub(crate) fn place(error: &serde_json::Error) -> String {
+    format!("at line {} column {}", error.line(), error.column())
+}
+
+/// Lower-case hex of exactly this many bytes.
+pub fn unhex<const N: usize>(text: &str) -> Result<[u8; N]> {
+    let bytes = unhex_any(text)?;
+    bytes
+        .try_into()
+        .map_err(|_| Error::malformed(format!("expected {N} bytes in hex")))
+}
+
+/// Lower-case hex of any length.
+pub fn unhex_any(text: &str) -> Result<Vec<u8>> {
+    if text.bytes().any(|c| c.is_ascii_uppercase()) {
+        return Err(Error::malformed("hex must be lower case"));
+    }
+    hex::decode(text).map_err(|_| Error::malformed("not hex"))
+}

@@ -1,0 +1,268 @@
+//! Groups, rows and dealing, for Python.
+
+use icehouse_core::message::taproot_from;
+use icehouse_core::suite::{SuiteId, Taproot};
+use icehouse_core::{group, polynomial, rotate as rotation, seal, sign};
+use pyo3::prelude::*;
+use pyo3::types::PyBytes;
+
+use crate::error::{fixed, OrPy};
+use crate::secret::{DataKey, Share};
+
+pub fn suite(name: &str) -> PyResult<SuiteId> {
+    SuiteId::from_name(name).or_py()
+}
+
+pub fn taproot(root: Option<&str>, suite: SuiteId) -> PyResult<Taproot> {
+    taproot_from(root, suite).or_py()
+}
+
+/// The public facts of a key at an epoch.
+#[pyclass(frozen, module = "icehouse._core")]
+pub struct Group(pub group::Group);
+
+#[pymethods]
+impl Group {
+    #[new]
+    #[allow(clippy::too_many_arguments)]
+    fn new(
+        vault: &[u8],
+        user: String,
+        suite_name: &str,
+        generation: u64,
+        threshold: u16,
+        participants: Vec<String>,
+        epoch: u64,
+        commitments: &[u8],
+    ) -> PyResult<Self> {
+        let suite = suite(suite_name)?;
+        let commitments = commitments
+            .chunks(suite.element_len())
+            .map(<[u8]>::to_vec)
+            .collect();
+        let vault = fixed("vault", vault)?;
+        group::Group::new(
+            vault,
+            user,
+            suite,
+            generation,
+            threshold,
+            participants,
+            epoch,
+            commitments,
+        )
+        .or_py()
+        .map(Self)
+    }
+
+    #[getter]
+    fn key_id<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
+        PyBytes::new(py, &self.0.key_id())
+    }
+
+    #[getter]
+    fn public_key<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyBytes>> {
+        Ok(PyBytes::new(py, &self.0.public_key().or_py()?))
+    }
+
+    /// The commitments, one after the other.
+    #[getter]
+    fn commitments<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
+        PyBytes::new(py, &self.0.commitments().concat())
+    }
+
+    #[getter]
+    fn epoch(&self) -> u64 {
+        self.0.epoch()
+    }
+
+    /// The same key at another epoch, with other commitments.
+    fn at(&self, epoch: u64, commitments: &[u8]) -> PyResult<Self> {
+        let chunks = commitments
+            .chunks(self.0.suite().element_len())
+            .map(<[u8]>::to_vec)
+            .collect();
+        self.0.at(epoch, chunks).or_py().map(Self)
+    }
+
+    /// A participant's verifying share.
+    fn verifying_share<'py>(
+        &self,
+        py: Python<'py>,
+        participant: u16,
+    ) -> PyResult<Bound<'py, PyBytes>> {
+        Ok(PyBytes::new(
+            py,
+            &polynomial::verifying_share(&self.0, participant).or_py()?,
+        ))
+    }
+
+    /// What both sides sign to commit an offer.
+    fn proof_message<'py>(
+        &self,
+        py: Python<'py>,
+        offer_id: &[u8],
+        device_key: &[u8],
+    ) -> PyResult<Bound<'py, PyBytes>> {
+        let message = self
+            .0
+            .proof_message(
+                &fixed("offer id", offer_id)?,
+                &fixed("device key", device_key)?,
+            )
+            .or_py()?;
+        Ok(PyBytes::new(py, &message))
+    }
+
+    /// Raises unless the signature verifies under this key.
+    #[pyo3(signature = (message, signature, taproot_root=None))]
+    fn verify(
+        &self,
+        py: Python<'_>,
+        message: &[u8],
+        signature: &[u8],
+        taproot_root: Option<&str>,
+    ) -> PyResult<()> {
+        let taproot = taproot(taproot_root, self.0.suite())?;
+        py.detach(|| sign::verify(&self.0, message, taproot, signature))
+            .or_py()
+    }
+}
+
+/// Raises unless the signature verifies under a bare public key.
+#[pyfunction]
+#[pyo3(signature = (suite_name, public_key, message, signature, taproot_root=None))]
+pub fn verify(
+    py: Python<'_>,
+    suite_name: &str,
+    public_key: &[u8],
+    message: &[u8],
+    signature: &[u8],
+    taproot_root: Option<&str>,
+) -> PyResult<()> {
+    let suite = suite(suite_name)?;
+    let taproot = taproot(taproot_root, suite)?;
+    py.detach(|| sign::verify_public(suite, public_key, message, taproot, signature))
+        .or_py()
+}
+
+/// New commitments and every participant's difference for the next epoch.
+#[pyfunction]
+pub fn rotate<'py>(py: Python<'py>, group: &Group) -> PyResult<(Bound<'py, PyBytes>, Vec<Share>)> {
+    let drawn = py
+        .detach(|| rotation::rotate(&group.0, &mut rand_core::OsRng))
+        .or_py()?;
+    let differences = drawn.differences.into_iter().map(Share).collect();
+    Ok((PyBytes::new(py, &drawn.commitments.concat()), differences))
+}
+
+/// The columns of a standing offer, in the order of `seal::Pending`.
+type PendingColumns<'a> = (u64, &'a [u8], &'a [u8], &'a [u8], u64, &'a [u8]);
+
+/// A key's row: what every sealed record of it is bound to.
+#[pyclass(frozen, module = "icehouse._core")]
+pub struct Row(seal::Row);
+
+impl Row {
+    fn pending_context(
+        &self,
+        pending: PendingColumns<'_>,
+        data_key: u64,
+        participant: u16,
+    ) -> PyResult<Vec<u8>> {
+        let (epoch, commitments, offer_id, device_key, expires, payload) = pending;
+        let commitments: Vec<Vec<u8>> = commitments
+            .chunks(self.0.group.suite().element_len())
+            .map(<[u8]>::to_vec)
+            .collect();
+        let role = seal::Role::Pending(seal::Pending {
+            epoch,
+            commitments: &commitments,
+            offer_id: &fixed("offer id", offer_id)?,
+            device_key: &fixed("device key", device_key)?,
+            expires,
+            payload,
+        });
+        Ok(self.0.context(role, data_key, participant))
+    }
+
+    fn context(
+        &self,
+        role: &str,
+        data_key: u64,
+        participant: u16,
+        pending: Option<PendingColumns<'_>>,
+    ) -> PyResult<Vec<u8>> {
+        match (role, pending) {
+            ("current", None) => Ok(self.0.context(seal::Role::Current, data_key, participant)),
+            ("claim", None) => Ok(self.0.context(seal::Role::Claim, data_key, participant)),
+            ("pending", Some(pending)) => self.pending_context(pending, data_key, participant),
+            _ => Err(pyo3::exceptions::PyValueError::new_err(
+                "role and pending columns do not fit",
+            )),
+        }
+    }
+}
+
+#[pymethods]
+impl Row {
+    #[new]
+    fn new(
+        group: &Group,
+        next_epoch: u64,
+        state: String,
+        origin: String,
+        attested: bool,
+        salt: Option<&[u8]>,
+        offer_id: Option<&[u8]>,
+    ) -> PyResult<Self> {
+        Ok(Self(seal::Row {
+            group: group.0.clone(),
+            next_epoch,
+            state,
+            origin,
+            attested,
+            salt: salt.map(|salt| fixed("salt", salt)).transpose()?,
+            offer_id: offer_id.map(|id| fixed("offer id", id)).transpose()?,
+        }))
+    }
+
+    /// Seals a share into this row under data key `number`.
+    #[pyo3(signature = (role, data_key, number, participant, share, pending=None))]
+    #[allow(clippy::too_many_arguments)]
+    fn seal<'py>(
+        &self,
+        py: Python<'py>,
+        role: &str,
+        data_key: &DataKey,
+        number: u64,
+        participant: u16,
+        share: &Share,
+        pending: Option<PendingColumns<'_>>,
+    ) -> PyResult<Bound<'py, PyBytes>> {
+        let aad = self.context(role, number, participant, pending)?;
+        Ok(PyBytes::new(
+            py,
+            &seal::seal(&data_key.0, &share.0, &aad).or_py()?,
+        ))
+    }
+
+    /// Opens a record of this row, or raises `SealError`.
+    #[pyo3(signature = (role, data_key, number, participant, record, pending=None))]
+    #[allow(clippy::too_many_arguments)]
+    fn open(
+        &self,
+        role: &str,
+        data_key: &DataKey,
+        number: u64,
+        participant: u16,
+        record: &[u8],
+        pending: Option<PendingColumns<'_>>,
+    ) -> PyResult<Share> {
+        let aad = self.context(role, number, participant, pending)?;
+        seal::Sealer::new(&data_key.0)
+            .open(&self.0.group, record, &aad)
+            .or_py()
+            .map(Share)
+    }
+}
