@@ -146,6 +146,47 @@ pub fn verify(
         .or_py()
 }
 
+/// The id of a key: a hash of vault, user, suite and generation.
+#[pyfunction]
+pub fn key_id<'py>(
+    py: Python<'py>,
+    vault: &[u8],
+    user: &str,
+    suite_name: &str,
+    generation: u64,
+) -> PyResult<Bound<'py, PyBytes>> {
+    let suite = suite(suite_name)?.context_string();
+    let id = icehouse_core::context::key_id(&fixed("vault", vault)?, user, suite, generation);
+    Ok(PyBytes::new(py, &id))
+}
+
+/// The SHA-256 of `ctx(kind, …)`: what an HSM gets for a context.
+#[pyfunction]
+pub fn context_digest<'py>(
+    py: Python<'py>,
+    kind: &str,
+    fields: Vec<Field>,
+) -> Bound<'py, PyBytes> {
+    let start = icehouse_core::context::Context::new(kind);
+    let context = fields.into_iter().fold(start, |context, field| match field {
+        Field::Number(number) => context.number(number),
+        Field::Text(text) => context.text(&text),
+        Field::Bytes(bytes) => context.bytes(&bytes),
+    });
+    PyBytes::new(py, &context.digest())
+}
+
+/// A field of a context.
+#[derive(FromPyObject)]
+pub enum Field {
+    /// An integer.
+    Number(u64),
+    /// Text.
+    Text(String),
+    /// Raw bytes.
+    Bytes(Vec<u8>),
+}
+
 /// New commitments and every participant's difference for the next epoch.
 #[pyfunction]
 pub fn rotate<'py>(py: Python<'py>, group: &Group) -> PyResult<(Bound<'py, PyBytes>, Vec<Share>)> {

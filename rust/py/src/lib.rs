@@ -25,6 +25,8 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<device::Round>()?;
     module.add_function(wrap_pyfunction!(batch::deal, module)?)?;
     module.add_function(wrap_pyfunction!(batch::deal_page, module)?)?;
+    module.add_function(wrap_pyfunction!(group::context_digest, module)?)?;
+    module.add_function(wrap_pyfunction!(group::key_id, module)?)?;
     module.add_function(wrap_pyfunction!(group::rotate, module)?)?;
     module.add_function(wrap_pyfunction!(group::verify, module)?)?;
     module.add_function(wrap_pyfunction!(message::bare_refusal, module)?)?;

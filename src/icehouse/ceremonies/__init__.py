@@ -1,0 +1,1 @@
+"""Every change of a key: load, check, act, write with the expected `rev`, answer."""

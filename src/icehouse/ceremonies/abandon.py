@@ -1,0 +1,28 @@
+"""Abandon: a device gives up an offer; its number is burnt."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from icehouse.ceremonies.authority import Speaker
+from icehouse.ceremonies.refusal import expect
+from icehouse.ceremonies.vault import reseal
+
+if TYPE_CHECKING:
+    from icehouse._core import Envelope, Request
+    from icehouse.ceremonies.authority import Authority
+    from icehouse.ceremonies.vault import Vault
+    from icehouse.model import Key
+
+
+def answer(vault: Vault, key: Key, authority: Authority, envelope: Envelope, request: Request) -> str:
+    """Cancel the offer if it stands. An offer that was never known or is gone already is abandoned, too."""
+    expect(authority, Speaker.CODE, Speaker.CURRENT)
+    offer_id = request.offer_id or b""
+    if key.offer is not None and key.offer.offer_id == offer_id:
+        share = authority.share or vault.custody.open_share(key)
+        # One number more is burnt, so that the offer's row, put back into the database, opens no longer.
+        changed = replace(key, next_epoch=key.next_epoch + 1, offer=None)
+        vault.store.replace(key, reseal(vault, key, changed, share))
+    return envelope.abandoned(authority.mac_key, offer_id)

@@ -1,0 +1,26 @@
+"""Claim: the first device of a key, authorised by an enrolment code, is offered its share."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from icehouse.ceremonies.authority import Speaker
+from icehouse.ceremonies.offer import Start, make, standing
+from icehouse.ceremonies.refusal import expect
+
+if TYPE_CHECKING:
+    from icehouse._core import Envelope, Request
+    from icehouse.ceremonies.authority import Authority
+    from icehouse.ceremonies.vault import Vault
+    from icehouse.model import Key
+
+
+def answer(vault: Vault, key: Key, authority: Authority, envelope: Envelope, request: Request) -> str:
+    """The same request gets the same offer while it stands; another device waits until it expires."""
+    expect(authority, Speaker.CODE)
+    offer = standing(key, request, vault.clock())
+    if offer is not None:
+        vault.custody.open_pending(key, offer)  # raises SealError where the row or the payload was changed
+        return envelope.offer(authority.mac_key, offer.payload)
+    start = Start(vault.custody.open_share(key), vault.custody.open_claim(key))
+    return make(vault, key, authority, envelope, request, start)

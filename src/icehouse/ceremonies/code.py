@@ -1,0 +1,35 @@
+"""Enrolment codes: one-time secrets that let one device claim one key."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from icehouse.ceremonies.vault import reseal, retry
+from icehouse.errors import RequestError
+from icehouse.model import State
+
+if TYPE_CHECKING:
+    from icehouse.ceremonies.vault import Vault
+
+_SALT_BYTES = 16
+
+
+def mint(vault: Vault, user: str) -> str:
+    """A new enrolment token for a user's key; every earlier one is void, a standing claim is cancelled."""
+    return retry(lambda: _mint(vault, user))
+
+
+def _mint(vault: Vault, user: str) -> str:
+    key = vault.store.key_of(user)
+    if key is None:
+        msg = f"there is no user {user!r}"
+        raise RequestError(msg, hint="create the user first")
+    if key.state is not State.DEALT:
+        msg = f"{user!r} is enrolled already: an enrolment code is for a key that no device holds yet"
+        raise RequestError(msg)
+    share = vault.custody.open_share(key)
+    changed = replace(key, salt=os.urandom(_SALT_BYTES), offer=None)
+    after = vault.store.replace(key, reseal(vault, key, changed, share))
+    return vault.custody.enrolment_code(after).token(after.key_id)

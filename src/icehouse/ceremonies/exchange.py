@@ -1,0 +1,80 @@
+"""One message in, one answer out: FORMATS "Messages", in its order of refusals."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from icehouse._core import Envelope, bare_refusal
+from icehouse.ceremonies import abandon, claim, cosign, prove, rotate, status
+from icehouse.ceremonies.authority import authority_of, data_keys_of, speaker_of
+from icehouse.ceremonies.refusal import Refusal
+from icehouse.ceremonies.vault import retry
+from icehouse.errors import HsmError, ProtocolError, SealError, StoreError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from icehouse._core import Request
+    from icehouse.ceremonies.authority import Authority
+    from icehouse.ceremonies.vault import Vault
+    from icehouse.model import Key
+
+    Ceremony = Callable[[Vault, Key, Authority, Envelope, Request], str]
+
+_logger = logging.getLogger("icehouse")
+
+_CEREMONIES: dict[str, Ceremony] = {
+    "claim": claim.answer,
+    "rotate": rotate.answer,
+    "cosign": cosign.answer,
+    "prove": prove.answer,
+    "abandon": abandon.answer,
+    "status": status.answer,
+}
+
+
+def exchange(vault: Vault, message: str) -> str:
+    """Answer a device's message. Never raises for what a device or the network sent."""
+    try:
+        envelope = Envelope(message)
+    except ProtocolError:
+        return bare_refusal("malformed")
+    try:
+        return retry(lambda: _exchange(vault, envelope))
+    except (SealError, HsmError, StoreError) as exc:
+        # The device learns that it may try again later; whoever is on call learns what does not fit.
+        _logger.error("a message for key %s is not served: %s", envelope.key_id.hex(), exc)
+        return bare_refusal("unavailable")
+
+
+def _exchange(vault: Vault, envelope: Envelope) -> str:
+    key = vault.store.key(envelope.key_id)
+    if key is None:
+        return bare_refusal("unknown-key" if vault.limit.spend() else "unavailable")
+    speaker = speaker_of(key, envelope.epoch)
+    if speaker is None:
+        if envelope.epoch >= key.next_epoch:
+            vault.alarm(
+                f"a device of {key.user!r} speaks at epoch {envelope.epoch}, the vault never went beyond "
+                f"{key.next_epoch - 1}: was the database rolled back?"
+            )
+        return bare_refusal("unknown-epoch")
+    if vault.limit.exhausted and not all(map(vault.custody.is_open, data_keys_of(key, speaker))):
+        return bare_refusal("unavailable")
+    authority = authority_of(vault, key, speaker)
+    payload = envelope.authenticate(authority.mac_key)
+    if payload is None:
+        return bare_refusal("bad-mac" if vault.limit.spend() else "unavailable")
+    return _serve(vault, key, authority, envelope, payload)
+
+
+def _serve(vault: Vault, key: Key, authority: Authority, envelope: Envelope, payload: bytes) -> str:
+    try:
+        request = envelope.read(payload, authority.group)
+    except ProtocolError:
+        return envelope.refused(authority.mac_key, "malformed")
+    try:
+        return _CEREMONIES[request.type](vault, key, authority, envelope, request)
+    except Refusal as refusal:
+        return envelope.refused(authority.mac_key, refusal.reason)

@@ -1,0 +1,42 @@
+"""A budget for messages that prove nothing, so that nobody can spend the HSM's operations."""
+
+from __future__ import annotations
+
+from threading import Lock
+from time import monotonic
+
+
+class Limit:
+    """A token bucket: `burst` failures at once, `per_second` in the long run.
+
+    It is spent by unknown keys and bad MACs. While it is empty, whatever would need the HSM before it is
+    authenticated is refused; messages whose data key is open already cost the HSM nothing and go on.
+    """
+
+    def __init__(self, per_second: float = 20, burst: int = 200) -> None:
+        self._per_second = per_second
+        self._burst = burst
+        self._left = float(burst)
+        self._then = monotonic()
+        self._lock = Lock()
+
+    def _refill(self) -> None:
+        now = monotonic()
+        self._left = min(float(self._burst), self._left + (now - self._then) * self._per_second)
+        self._then = now
+
+    def spend(self) -> bool:
+        """Count a failure; False when there was nothing left to spend."""
+        with self._lock:
+            self._refill()
+            if self._left < 1:
+                return False
+            self._left -= 1
+            return True
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether nothing is left just now."""
+        with self._lock:
+            self._refill()
+            return self._left < 1

@@ -1,0 +1,65 @@
+"""Prove: a signature with the offered shares commits exactly the offer it verified."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from icehouse.ceremonies.authority import Speaker
+from icehouse.ceremonies.refusal import Refusal, expect
+from icehouse.errors import ProtocolError, SealError
+from icehouse.model import SERVER_NUMBER, Purpose, Sealed, State
+
+if TYPE_CHECKING:
+    from icehouse._core import Envelope, Request, Share
+    from icehouse.ceremonies.authority import Authority
+    from icehouse.ceremonies.vault import Vault
+    from icehouse.model import Key, StandingOffer
+
+
+def answer(vault: Vault, key: Key, authority: Authority, envelope: Envelope, request: Request) -> str:
+    """Pending becomes current in one conditional write; the same proof again is answered again."""
+    expect(authority, Speaker.OFFERED, Speaker.CURRENT)
+    offer_id = request.offer_id or b""
+    if authority.speaker is Speaker.CURRENT:
+        if offer_id != key.offer_id:
+            reason = "not-the-offer"
+            raise Refusal(reason)
+        return envelope.committed(authority.mac_key, offer_id)
+    offer, pending = key.offer, authority.share
+    if offer is None or pending is None or offer_id != offer.offer_id:
+        reason = "not-the-offer"
+        raise Refusal(reason)
+    _check(authority, offer, pending, request.signature or b"")
+    vault.store.replace(key, _committed(vault, key, offer, pending))
+    return envelope.committed(authority.mac_key, offer_id)
+
+
+def _check(authority: Authority, offer: StandingOffer, pending: Share, signature: bytes) -> None:
+    try:
+        pending.check(authority.group, SERVER_NUMBER)
+    except ProtocolError as exc:
+        msg = "the pending share does not fit the offered commitments"
+        raise SealError(msg) from exc
+    try:
+        authority.group.verify(authority.group.proof_message(offer.offer_id, offer.device_key), signature)
+    except ProtocolError as exc:
+        reason = "bad-proof"
+        raise Refusal(reason) from exc
+
+
+def _committed(vault: Vault, key: Key, offer: StandingOffer, pending: Share) -> Key:
+    after = replace(
+        key,
+        epoch=offer.epoch,
+        commitments=offer.commitments,
+        state=State.LIVE,
+        due=False,
+        salt=None,
+        offer_id=offer.offer_id,
+        sealed=Sealed(0, b""),
+        claim=None,
+        offer=None,
+    )
+    under = vault.custody.open_number(offer.sealed.data_key, Purpose.SERVER)
+    return replace(after, sealed=vault.custody.seal_share(after, pending, under))

@@ -1,0 +1,41 @@
+"""Rotate: new shares for the same public key, offered as a difference."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from icehouse.ceremonies.authority import Speaker
+from icehouse.ceremonies.offer import Start, make, standing
+from icehouse.ceremonies.refusal import expect
+from icehouse.ceremonies.vault import retry
+from icehouse.errors import RequestError
+
+if TYPE_CHECKING:
+    from icehouse._core import Envelope, Request
+    from icehouse.ceremonies.authority import Authority
+    from icehouse.ceremonies.vault import Vault
+    from icehouse.model import Key
+
+
+def answer(vault: Vault, key: Key, authority: Authority, envelope: Envelope, request: Request) -> str:
+    """The same request gets the same offer; another device key waits until the standing offer is abandoned."""
+    expect(authority, Speaker.CURRENT)
+    offer = standing(key, request, None)
+    if offer is not None:
+        vault.custody.open_pending(key, offer)  # raises SealError where the row or the payload was changed
+        return envelope.offer(authority.mac_key, offer.payload)
+    return make(vault, key, authority, envelope, request, Start(vault.custody.open_share(key), None))
+
+
+def mark_due(vault: Vault, user: str) -> Key:
+    """Ask for a rotation at the device's next contact. The mark decides nothing about a share."""
+    return retry(lambda: _mark_due(vault, user))
+
+
+def _mark_due(vault: Vault, user: str) -> Key:
+    key = vault.store.key_of(user)
+    if key is None:
+        msg = f"there is no user {user!r}"
+        raise RequestError(msg)
+    return key if key.due else vault.store.replace(key, replace(key, due=True))

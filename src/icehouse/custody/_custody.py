@@ -1,0 +1,78 @@
+"""What every custody strategy offers the ceremonies: shares in, sealed records out, and back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from icehouse._core import DataKey, MacKey, Share
+    from icehouse.hsm import Hsm
+    from icehouse.model import Key, Purpose, Sealed, StandingOffer, WrappedKey
+
+
+class WrappedKeys(Protocol):
+    """Where a custody finds a wrapped data key; the store fits."""
+
+    def wrapped_key(self, number: int) -> WrappedKey:
+        """The data key of this number, or `SealError`."""
+
+
+@dataclass(frozen=True, slots=True)
+class OpenKey:
+    """A data key ready for use. `fresh` while the store does not hold it yet."""
+
+    wrapped: WrappedKey
+    key: DataKey
+    fresh: bool = False
+
+    @property
+    def number(self) -> int:
+        """The number that records under this key name."""
+        return self.wrapped.number
+
+
+class Custody(Protocol):
+    """A strategy that ties shares to root keys. It never touches the store."""
+
+    name: str
+
+    @property
+    def hsm(self) -> Hsm:
+        """The HSM of the server's root key."""
+
+    def root_key(self, purpose: Purpose) -> str:
+        """The label of the root key that wraps data keys of this purpose."""
+
+    def new_data_key(self, number: int, purpose: Purpose) -> OpenKey:
+        """A fresh data key, wrapped. One HSM operation."""
+
+    def open_wrapped(self, wrapped: WrappedKey) -> OpenKey:
+        """Open a data key. One HSM operation, unless it was opened lately."""
+
+    def open_number(self, number: int, purpose: Purpose) -> OpenKey:
+        """Open the data key of this number, which must be of this purpose."""
+
+    def is_open(self, number: int) -> bool:
+        """Whether a data key can be used without the HSM."""
+
+    def open_share(self, key: Key) -> Share:
+        """The server's share of the current epoch."""
+
+    def open_claim(self, key: Key) -> Share:
+        """The device's share of a key that no device has claimed."""
+
+    def open_pending(self, key: Key, offer: StandingOffer) -> Share:
+        """The server's share of an offered epoch."""
+
+    def enrolment_code(self, key: Key) -> MacKey:
+        """The enrolment code of the salt in force."""
+
+    def seal_share(self, key: Key, share: Share, under: OpenKey) -> Sealed:
+        """Seal the server's share into this row."""
+
+    def seal_claim(self, key: Key, share: Share, under: OpenKey) -> Sealed:
+        """Seal the device's share into this row under this claim data key."""
+
+    def seal_pending(self, key: Key, offer: StandingOffer, share: Share, under: OpenKey) -> Sealed:
+        """Seal the server's share of an offered epoch."""

@@ -1,0 +1,189 @@
+"""The words of the domain as frozen values: keys, offers, data keys, and what callers see of them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import cached_property
+
+from icehouse._core import Group, Row
+from icehouse.errors import RequestError, SealError
+
+SERVER = "server"
+"""The participant that the vault holds."""
+DEVICE_NUMBER = 1
+SERVER_NUMBER = 2
+THRESHOLD = 2
+RECORDS_PER_DATA_KEY = 1024
+SUITES = ("ed25519", "secp256k1-tr", "secp256k1", "p256", "ristretto255", "ed448")
+DEFAULT_SUITE = SUITES[0]
+MAX_NAME_BYTES = 255
+
+
+class State(StrEnum):
+    """Where a key stands."""
+
+    DEALT = "dealt"
+    """Made, but no device has proved that it holds its share."""
+    LIVE = "live"
+    """A device and the vault sign together."""
+
+
+class Purpose(StrEnum):
+    """What a data key seals."""
+
+    SERVER = "server"
+    CLAIM = "claim"
+
+
+@dataclass(frozen=True, slots=True)
+class WrappedKey:
+    """A data key as the database holds it: wrapped by a root key."""
+
+    number: int
+    purpose: Purpose
+    root_key: str
+    wrapped: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Sealed:
+    """A sealed record and the number of the data key it is sealed under."""
+
+    data_key: int
+    record: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class StandingOffer:
+    """A pending epoch: the server's share of it, sealed, and what the device was answered."""
+
+    epoch: int
+    commitments: bytes
+    offer_id: bytes
+    device_key: bytes
+    expires: int
+    payload: bytes
+    sealed: Sealed
+
+    @property
+    def columns(self) -> tuple[int, bytes, bytes, bytes, int, bytes]:
+        """What its record is bound to, in the core's order."""
+        return (self.epoch, self.commitments, self.offer_id, self.device_key, self.expires, self.payload)
+
+
+@dataclass(frozen=True)
+class Key:
+    """One user's key as the vault stores it. `rev` counts its writes; every write names the one it saw."""
+
+    id: int
+    rev: int
+    vault: bytes
+    user: str
+    suite: str
+    generation: int
+    epoch: int
+    next_epoch: int
+    state: State
+    origin: str
+    attested: bool
+    due: bool
+    commitments: bytes
+    salt: bytes | None
+    offer_id: bytes | None
+    sealed: Sealed
+    claim: Sealed | None = None
+    offer: StandingOffer | None = None
+
+    @cached_property
+    def group(self) -> Group:
+        """The public facts at the current epoch."""
+        participants = [self.user, SERVER]
+        try:
+            return Group(
+                self.vault,
+                self.user,
+                self.suite,
+                self.generation,
+                THRESHOLD,
+                participants,
+                self.epoch,
+                self.commitments,
+            )
+        except Exception as exc:
+            msg = f"the row of {self.user!r} holds no possible key: {exc}"
+            raise SealError(msg) from exc
+
+    @cached_property
+    def row(self) -> Row:
+        """What every sealed record of this key is bound to."""
+        return Row(
+            self.group, self.next_epoch, self.state, self.origin, self.attested, self.salt, self.offer_id
+        )
+
+    @property
+    def key_id(self) -> bytes:
+        """The first 16 bytes of the hash of vault, user, suite and generation."""
+        return self.group.key_id
+
+    def offered_group(self, offer: StandingOffer) -> Group:
+        """The public facts at an offered epoch."""
+        return self.group.at(offer.epoch, offer.commitments)
+
+    def slots(self) -> Counter[int]:
+        """How many records of this key each data key seals."""
+        records = [self.sealed, self.claim, self.offer.sealed if self.offer else None]
+        return Counter(record.data_key for record in records if record is not None)
+
+
+@dataclass(frozen=True, slots=True)
+class FrostShards:
+    """What a caller sees of a user's key: public facts, no secret."""
+
+    user_id: str
+    key_id: bytes
+    suite: str
+    generation: int
+    threshold: int
+    participants: tuple[str, ...]
+    public_key: bytes
+    epoch: int
+    state: str
+    origin: str
+    custody: str
+    provider: str
+    hsm_attested: bool
+
+
+@dataclass(frozen=True, slots=True)
+class BulkResult:
+    """How many keys a bulk creation made, and how many users had one like it already."""
+
+    created: int
+    existing: int
+
+
+def check_user(user: str) -> str:
+    """Return the user's name, or raise `RequestError`."""
+    size = len(user.encode("utf-8", "surrogatepass"))
+    if not 1 <= size <= MAX_NAME_BYTES:
+        msg = f"a user's name must be 1 to {MAX_NAME_BYTES} bytes of UTF-8, not {size}"
+        raise RequestError(msg)
+    if user == SERVER:
+        msg = f"a user cannot be named {SERVER!r}: that is the vault's own name"
+        raise RequestError(msg)
+    try:
+        user.encode()
+    except UnicodeEncodeError:
+        msg = "a user's name must be valid Unicode"
+        raise RequestError(msg) from None
+    return user
+
+
+def check_suite(suite: str) -> str:
+    """Return the suite's short name, or raise `RequestError`."""
+    if suite not in SUITES:
+        msg = f"suite must be one of {', '.join(SUITES)}, not {suite!r}"
+        raise RequestError(msg)
+    return suite

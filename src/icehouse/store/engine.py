@@ -1,0 +1,123 @@
+"""The database behind a SQLAlchemy URL: durable, impatient to write, patient to wait."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from threading import RLock, local
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import create_engine, event
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, NoSuchModuleError, SQLAlchemyError
+from sqlalchemy.pool import StaticPool
+
+from icehouse.errors import MissingExtraError, RequestError, StoreError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from sqlalchemy import Connection, Engine
+
+_WAIT_SECONDS = 30
+
+
+class Database:
+    """Connections for reading and transactions for writing, on SQLite or PostgreSQL."""
+
+    def __init__(self, url: str) -> None:
+        try:
+            parsed = make_url(url)
+        except ArgumentError as exc:
+            msg = "the store is no SQLAlchemy URL, such as sqlite:///vault.db"
+            raise RequestError(msg) from exc
+        self.backend = parsed.get_backend_name()
+        if self.backend not in {"sqlite", "postgresql"}:
+            msg = f"the store must be sqlite or postgresql, not {self.backend}"
+            raise RequestError(msg)
+        self.in_memory = self.backend == "sqlite" and parsed.database in {None, "", ":memory:"}
+        # One in-memory database is one connection, so its users take turns.
+        self._turn = RLock() if self.in_memory else None
+        self._kept = local()
+        options: dict[str, Any] = {"poolclass": StaticPool} if self.in_memory else {}
+        if self.backend == "sqlite":
+            options["connect_args"] = {"check_same_thread": False, "timeout": _WAIT_SECONDS}
+        try:
+            self.engine: Engine = create_engine(parsed, **options)
+        except (NoSuchModuleError, ModuleNotFoundError) as exc:
+            raise MissingExtraError("postgresql") from exc
+        if self.backend == "sqlite":
+            event.listen(self.engine, "connect", _prepare_sqlite)
+            event.listen(self.engine, "begin", _begin_sqlite)
+        self._reading = self.engine.execution_options(isolation_level="AUTOCOMMIT")
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """A kept connection of this thread, each statement on its own and always current."""
+        with self._taking_turns(), _translated():
+            connection: Connection | None = getattr(self._kept, "connection", None)
+            if connection is None or connection.closed or connection.invalidated:
+                connection = self._kept.connection = self._reading.connect()
+            yield connection
+
+    @contextmanager
+    def write(self) -> Iterator[Connection]:
+        """A transaction that holds the right to write from its first statement; durable when it ends."""
+        with self._taking_turns(), _translated(), self.engine.begin() as connection:
+            yield connection
+
+    @contextmanager
+    def _taking_turns(self) -> Iterator[None]:
+        if self._turn is None:
+            yield
+        else:
+            with self._turn:
+                yield
+
+    def close(self) -> None:
+        """Close every connection; a second call does nothing."""
+        connection: Connection | None = getattr(self._kept, "connection", None)
+        if connection is not None:
+            connection.close()
+        self.engine.dispose()
+
+
+def _prepare_sqlite(connection: Any, _record: object) -> None:  # noqa: ANN401  the driver's own class
+    connection.isolation_level = None  # transactions are begun below, not by the driver's guess
+    cursor = connection.cursor()
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "cache_size=-65536", "secure_delete=ON"):
+        cursor.execute(f"PRAGMA {pragma}")
+    cursor.close()
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    if connection.get_execution_options().get("isolation_level") != "AUTOCOMMIT":
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
+    except IntegrityError:
+        raise  # a row that is there already: the caller knows what that means
+    except DBAPIError as exc:
+        # The driver's own words, without SQLAlchemy's: those repeat the statement and its values.
+        msg = f"the database failed: {exc.orig}"
+        hint = _hint(str(exc.orig))
+        raise StoreError(msg, hint=hint) from exc
+    except SQLAlchemyError as exc:
+        msg = f"the database failed: {type(exc).__name__}"
+        raise StoreError(msg) from exc
+
+
+def _hint(words: str) -> str | None:
+    for sign, hint in (
+        ("disk is full", "make room on the disk of the database; nothing was written"),
+        ("readonly", "the database must be writable by the user icehouse runs as"),
+        ("unable to open", "check that the directory of the database exists and may be written"),
+        ("locked", "another process has been writing for too long; try again"),
+        ("no such table", "this database holds no vault; make one with 'icehouse init'"),
+    ):
+        if sign in words:
+            return hint
+    return None

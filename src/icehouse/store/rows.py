@@ -1,0 +1,99 @@
+"""Between tables and the model: small numbers for words, tags for names."""
+
+from __future__ import annotations
+
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any
+
+from icehouse._core import key_id
+from icehouse.errors import SealError
+from icehouse.model import SUITES, Key, Sealed, StandingOffer, State
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+# Numbers stand in rows for ever: append, never reorder. They start at 2 because SQLite stores 0 and 1 in no bytes,
+# and a row that grows by a byte when its state changes splits its page.
+_STATES = {State.DEALT: 2, State.LIVE: 3}
+_STATE_OF = {number: state for state, number in _STATES.items()}
+_ORIGINS = {"dealer": 2, "software": 3}
+_ORIGIN_OF = {number: origin for origin, number in _ORIGINS.items()}
+FIRST_REV = 2
+# While no code was minted the salt's place is kept, so that minting one does not grow the row.
+NO_SALT = bytes(16)
+
+
+def tag(identity: bytes) -> int:
+    """The first 64 bits of a hash, as the signed integer a database stores."""
+    return int.from_bytes(identity[:8], "big", signed=True)
+
+
+def user_tag(vault: bytes, user: str) -> int:
+    """The tag of a user in a vault."""
+    return tag(sha256(b"icehouse/user-tag" + vault + user.encode()).digest())
+
+
+def key_row(key: Key) -> dict[str, Any]:
+    """The columns of a key's row, but its number and `rev`."""
+    return {
+        "epoch": key.epoch,
+        "next_epoch": key.next_epoch,
+        "state": _STATES[key.state],
+        "origin": _ORIGINS[key.origin],
+        "attested": int(key.attested),
+        "due": int(key.due),
+        "commitments": key.commitments,
+        "salt": NO_SALT if key.salt is None and key.state is State.DEALT else key.salt,
+        "offer_id": key.offer_id,
+        "data_key": key.sealed.data_key,
+        "record": key.sealed.record,
+    }
+
+
+def origin_number(origin: str) -> int:
+    """The number that stands for an origin in a row."""
+    return _ORIGINS[origin]
+
+
+DEALT_NUMBER = _STATES[State.DEALT]
+
+
+def key_of(row: Sequence[Any], vault: bytes) -> Key:
+    """The key of a joined row: `keys`, then `claims`, then `offers`. Raises `SealError` where it contradicts itself."""
+    (number, rev, user_tag_, key_tag, user, suite, generation, epoch, next_epoch, state, origin, attested, due) = row[:13]
+    commitments, salt, offer_id, data_key, record = row[13:18]
+    try:
+        suite_name = SUITES[suite]
+        if user_tag_ != user_tag(vault, user) or key_tag != tag(key_id(vault, user, suite_name, generation)):
+            msg = f"the row of {user!r} does not fit its tags: its user, suite or generation was changed"
+            raise SealError(msg)
+        return Key(
+            id=number,
+            rev=rev,
+            vault=vault,
+            user=user,
+            suite=suite_name,
+            generation=generation,
+            epoch=epoch,
+            next_epoch=next_epoch,
+            state=_STATE_OF[state],
+            origin=_ORIGIN_OF[origin],
+            attested={0: False, 1: True}[attested],
+            due=bool(due),
+            commitments=commitments,
+            salt=None if salt == NO_SALT else salt,
+            offer_id=offer_id,
+            sealed=Sealed(data_key, record),
+            claim=None if row[18] is None else Sealed(row[19], row[20]),
+            offer=None if row[21] is None else _offer_of(row[21:]),
+        )
+    except (KeyError, IndexError, TypeError, AttributeError, ValueError) as exc:
+        msg = f"row {number} of the table of keys holds a value that icehouse never writes"
+        raise SealError(msg) from exc
+
+
+def _offer_of(row: Sequence[Any]) -> StandingOffer:
+    _, epoch, commitments, offer_id, device_key, expires, payload, data_key, record = row
+    return StandingOffer(
+        epoch, commitments, offer_id, device_key, expires, payload, Sealed(data_key, record)
+    )

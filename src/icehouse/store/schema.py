@@ -1,0 +1,86 @@
+"""The tables. Rows are compact: millions of them are the point.
+
+A key's row is found by two 64-bit tags, hashes of its user and of its key id: half as wide as a key id and far
+narrower than a name. A tag is only a way to the row; what the row says is checked against the whole name or id.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import BigInteger, Column, ForeignKey, Integer, LargeBinary, MetaData, SmallInteger, Table, Text
+
+metadata = MetaData()
+
+# SQLite gives a row's number away for nothing only where the column is exactly INTEGER PRIMARY KEY.
+_Number = BigInteger().with_variant(Integer, "sqlite")
+
+vault = Table(
+    "vault",
+    metadata,
+    Column("id", _Number, primary_key=True, autoincrement=False),
+    Column("vault_id", LargeBinary, nullable=False),
+    Column("custody", Text, nullable=False),
+    Column("kek", Text, nullable=False),
+    Column("claim", Text, nullable=False),
+    Column("seal", LargeBinary, nullable=False),
+    Column("next_data_key", BigInteger, nullable=False),
+    Column("next_key", BigInteger, nullable=False),
+)
+
+data_keys = Table(
+    "data_keys",
+    metadata,
+    Column("number", _Number, primary_key=True, autoincrement=False),
+    Column("purpose", Text, nullable=False),
+    Column("root_key", Text, nullable=False),
+    Column("wrapped", LargeBinary, nullable=False),
+    Column("state", Text, nullable=False),
+    # `used` only grows: a data key never seals more records than its limit, whatever leaves it again.
+    Column("used", Integer, nullable=False),
+    Column("live", Integer, nullable=False),
+)
+
+keys = Table(
+    "keys",
+    metadata,
+    Column("id", _Number, primary_key=True, autoincrement=False),
+    Column("rev", Integer, nullable=False),
+    Column("user_tag", BigInteger, nullable=False, unique=True),
+    Column("key_tag", BigInteger, nullable=False, unique=True),
+    Column("user", Text, nullable=False),
+    Column("suite", SmallInteger, nullable=False),
+    Column("generation", BigInteger, nullable=False),
+    Column("epoch", BigInteger, nullable=False),
+    Column("next_epoch", BigInteger, nullable=False),
+    Column("state", SmallInteger, nullable=False),
+    Column("origin", SmallInteger, nullable=False),
+    Column("attested", SmallInteger, nullable=False),
+    Column("due", SmallInteger, nullable=False),
+    Column("commitments", LargeBinary, nullable=False),
+    # The salt of the enrolment code in force, until the first commit; then the offer that made the epoch.
+    Column("salt", LargeBinary),
+    Column("offer_id", LargeBinary),
+    Column("data_key", BigInteger, nullable=False),
+    Column("record", LargeBinary, nullable=False),
+)
+
+claims = Table(
+    "claims",
+    metadata,
+    Column("id", _Number, ForeignKey("keys.id"), primary_key=True, autoincrement=False),
+    Column("data_key", BigInteger, nullable=False),
+    Column("record", LargeBinary, nullable=False),
+)
+
+offers = Table(
+    "offers",
+    metadata,
+    Column("id", _Number, ForeignKey("keys.id"), primary_key=True, autoincrement=False),
+    Column("epoch", BigInteger, nullable=False),
+    Column("commitments", LargeBinary, nullable=False),
+    Column("offer_id", LargeBinary, nullable=False),
+    Column("device_key", LargeBinary, nullable=False),
+    Column("expires", BigInteger, nullable=False),
+    Column("payload", LargeBinary, nullable=False),
+    Column("data_key", BigInteger, nullable=False),
+    Column("record", LargeBinary, nullable=False),
+)

@@ -1,0 +1,279 @@
+"""One vault's rows. Every write of a key names the `rev` it saw and fails when another came first."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from sqlalchemy import case, delete, func, insert, inspect, select, update
+
+from icehouse.errors import ConflictError, IcehouseError, SealError, StoreError
+from icehouse.model import RECORDS_PER_DATA_KEY, Key, Purpose, WrappedKey
+from icehouse.store import migrate
+from icehouse.store.engine import Database
+from icehouse.store.rows import key_of, key_row, tag, user_tag
+from icehouse.store.schema import claims, data_keys, keys, offers, vault
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from sqlalchemy import Connection, Row
+
+_JOINED = (
+    select(keys, claims, offers)
+    .select_from(keys.outerjoin(claims, claims.c.id == keys.c.id).outerjoin(offers, offers.c.id == keys.c.id))
+)
+_LISTED = 1000
+
+
+class DataKeyFullError(IcehouseError):
+    """The data key has no room left, or seals nothing any more; another must be taken."""
+
+
+@dataclass(frozen=True, slots=True)
+class VaultRecord:
+    """The vault's settings as the database holds them; `seal` proves that the HSM saw the others."""
+
+    vault_id: bytes
+    custody: str
+    kek: str
+    claim: str
+    seal: bytes
+
+
+class VaultStore:
+    """The rows of one vault."""
+
+    def __init__(self, database: Database, record: VaultRecord) -> None:
+        self.database = database
+        self.record = record
+
+    @classmethod
+    def create(cls, url: str, record: VaultRecord) -> VaultStore:
+        """Make the tables of a new vault; raises `ConflictError` where one is already."""
+        database = Database(url)
+        migrate.upgrade(database)
+        values = {name: getattr(record, name) for name in VaultRecord.__slots__}
+        try:
+            with database.write() as connection:
+                if connection.execute(select(vault.c.id)).first() is None:
+                    connection.execute(insert(vault).values(id=1, next_data_key=1, next_key=1, **values))
+                    return cls(database, record)
+        except BaseException:
+            database.close()
+            raise
+        database.close()
+        msg = "the database holds a vault already"
+        raise ConflictError(msg)
+
+    @classmethod
+    def open(cls, url: str) -> VaultStore | None:
+        """Open the vault of a database; None where the database holds none."""
+        database = Database(url)
+        with database.read() as connection:
+            names = inspect(connection).get_table_names()
+            if not names:
+                database.close()
+                return None
+            if vault.name not in names:
+                msg = "the database holds other tables and no vault"
+                raise StoreError(msg, hint="give icehouse a database of its own")
+            migrate.check(connection)
+            row = connection.execute(select(vault)).first()
+        if row is None:
+            database.close()
+            return None
+        return cls(database, VaultRecord(row.vault_id, row.custody, row.kek, row.claim, row.seal))
+
+    def close(self) -> None:
+        """Close the database."""
+        self.database.close()
+
+    @property
+    def vault_id(self) -> bytes:
+        """The vault's 16 random bytes."""
+        return self.record.vault_id
+
+    # Keys
+
+    def key(self, key_id: bytes) -> Key | None:
+        """The key of an id."""
+        key = self._one(keys.c.key_tag == tag(key_id))
+        if key is not None and key.key_id != key_id:
+            return None  # another id with the same first 64 bits
+        return key
+
+    def key_of(self, user: str) -> Key | None:
+        """The key of a user."""
+        key = self._one(keys.c.user_tag == user_tag(self.vault_id, user))
+        if key is not None and key.user != user:
+            msg = f"the row found for {user!r} names another user"
+            raise SealError(msg)
+        return key
+
+    def _one(self, condition: object) -> Key | None:
+        with self.database.read() as connection:
+            row = connection.execute(_JOINED.where(condition)).first()  # type: ignore[arg-type]
+        return None if row is None else key_of(row, self.vault_id)
+
+    def keys(self) -> Iterator[Key]:
+        """Every key, in the order they were made."""
+        last = 0
+        while True:
+            with self.database.read() as connection:
+                page = connection.execute(_JOINED.where(keys.c.id > last).order_by(keys.c.id).limit(_LISTED)).all()
+            if not page:
+                return
+            yield from (key_of(row, self.vault_id) for row in page)
+            last = page[-1][0]
+
+    def count(self) -> int:
+        """How many keys there are."""
+        with self.database.read() as connection:
+            return connection.execute(select(func.count()).select_from(keys)).scalar_one()
+
+    def replace(self, before: Key, after: Key, fresh: WrappedKey | None = None) -> Key:
+        """Write what changed from `before` to `after`, in one transaction, if nobody wrote in between.
+
+        `fresh` is a new data key that the change seals under. Raises `ConflictError` and `DataKeyFullError`.
+        """
+        with self.database.write() as connection:
+            written = connection.execute(
+                update(keys)
+                .where(keys.c.id == before.id, keys.c.rev == before.rev)
+                .values(rev=keys.c.rev + 1, **key_row(after))
+            )
+            if written.rowcount != 1:
+                msg = f"the key of {before.user!r} was changed by someone else; load it again"
+                raise ConflictError(msg)
+            if fresh is not None:
+                insert_data_key(connection, fresh)
+            move_slots(connection, before.slots(), after.slots())
+            self._write_beside(connection, before, after)
+        return after
+
+    @staticmethod
+    def _write_beside(connection: Connection, before: Key, after: Key) -> None:
+        if before.claim != after.claim:
+            connection.execute(delete(claims).where(claims.c.id == before.id))
+            if after.claim is not None:
+                claim = after.claim
+                connection.execute(
+                    insert(claims).values(id=before.id, data_key=claim.data_key, record=claim.record)
+                )
+        if before.offer != after.offer:
+            connection.execute(delete(offers).where(offers.c.id == before.id))
+            if after.offer is not None:
+                offer = after.offer
+                connection.execute(
+                    insert(offers).values(
+                        id=before.id,
+                        epoch=offer.epoch,
+                        commitments=offer.commitments,
+                        offer_id=offer.offer_id,
+                        device_key=offer.device_key,
+                        expires=offer.expires,
+                        payload=offer.payload,
+                        data_key=offer.sealed.data_key,
+                        record=offer.sealed.record,
+                    )
+                )
+
+    # Data keys
+
+    def allocate_data_key(self) -> int:
+        """A number for a new data key, never given twice."""
+        with self.database.write() as connection:
+            return take_numbers(connection, "next_data_key", 1)
+
+    def wrapped_key(self, number: int) -> WrappedKey:
+        """A data key as it is stored; raises `SealError` where there is none that opens."""
+        with self.database.read() as connection:
+            row = connection.execute(select(data_keys).where(data_keys.c.number == number)).first()
+        if row is None or row.state == "gone":
+            msg = f"there is no data key {number} any more, but a record names it"
+            raise SealError(msg)
+        return _wrapped_of(row)
+
+    def filling_key(self, purpose: Purpose, root_key: str, room: int) -> WrappedKey | None:
+        """A data key that takes `room` more records, if there is one."""
+        with self.database.read() as connection:
+            row = connection.execute(
+                select(data_keys)
+                .where(
+                    data_keys.c.purpose == purpose,
+                    data_keys.c.root_key == root_key,
+                    data_keys.c.state == "filling",
+                    data_keys.c.used + room <= RECORDS_PER_DATA_KEY,
+                )
+                .order_by(data_keys.c.number.desc())
+                .limit(1)
+            ).first()
+        return None if row is None else _wrapped_of(row)
+
+    def data_key_counts(self) -> list[tuple[int, str, str, int, int]]:
+        """Of every data key: its number, purpose, state, the records it ever sealed, and those it seals now."""
+        columns = (data_keys.c.number, data_keys.c.purpose, data_keys.c.state, data_keys.c.used, data_keys.c.live)
+        with self.database.read() as connection:
+            return [(row[0], row[1], row[2], row[3], row[4]) for row in connection.execute(select(*columns))]
+
+
+def _wrapped_of(row: Row[tuple[object, ...]]) -> WrappedKey:
+    try:
+        return WrappedKey(row.number, Purpose(row.purpose), row.root_key, row.wrapped)
+    except ValueError as exc:
+        msg = f"data key {row.number} has a purpose that icehouse never writes"
+        raise SealError(msg) from exc
+
+
+def take_numbers(connection: Connection, counter: str, count: int) -> int:
+    """The first of `count` numbers that no one else gets."""
+    column = vault.c[counter]
+    after = connection.execute(update(vault).values({counter: column + count}).returning(column)).scalar_one()
+    return int(after) - count
+
+
+def insert_data_key(connection: Connection, key: WrappedKey) -> None:
+    """Add an unused data key."""
+    connection.execute(
+        insert(data_keys).values(
+            number=key.number,
+            purpose=key.purpose,
+            root_key=key.root_key,
+            wrapped=key.wrapped,
+            state="filling",
+            used=0,
+            live=0,
+        )
+    )
+
+
+def move_slots(connection: Connection, before: Mapping[int, int], after: Mapping[int, int]) -> None:
+    """Count what a change seals under each data key; raises `DataKeyFullError` where one takes no more."""
+    for number in sorted(before.keys() | after.keys()):
+        difference = after.get(number, 0) - before.get(number, 0)
+        if difference > 0:
+            _take_slots(connection, number, difference)
+        elif difference < 0:
+            connection.execute(
+                update(data_keys).where(data_keys.c.number == number).values(live=data_keys.c.live + difference)
+            )
+
+
+def _take_slots(connection: Connection, number: int, count: int) -> None:
+    used = data_keys.c.used + count
+    taken = connection.execute(
+        update(data_keys)
+        .where(data_keys.c.number == number, data_keys.c.state == "filling", used <= RECORDS_PER_DATA_KEY)
+        .values(
+            used=used,
+            live=data_keys.c.live + count,
+            state=case((used >= RECORDS_PER_DATA_KEY, "closed"), else_="filling"),
+        )
+    )
+    if taken.rowcount != 1:
+        msg = f"data key {number} has no room for {count} more records"
+        raise DataKeyFullError(msg)
+
+
+__all__ = ["DataKeyFullError", "VaultRecord", "VaultStore"]
