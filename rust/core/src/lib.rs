@@ -2,6 +2,8 @@
 #![forbid(unsafe_code)]
 
 pub mod error;
+pub mod pin;
 pub mod secret;
+pub mod software;
 
 pub use error::{Error, Result};
