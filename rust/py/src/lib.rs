@@ -5,6 +5,7 @@ use pyo3::prelude::*;
 
 mod carry;
 mod error;
+mod pkcs11;
 mod secret;
 mod software;
 
@@ -12,6 +13,7 @@ mod software;
 fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<secret::DataKey>()?;
     module.add_class::<secret::Node>()?;
+    module.add_class::<pkcs11::Pkcs11Token>()?;
     module.add_class::<software::SoftwareToken>()?;
     module.add_function(wrap_pyfunction!(carry::new_data_key, module)?)?;
     module.add_function(wrap_pyfunction!(carry::data_key_from_bytes, module)?)?;

@@ -154,9 +154,14 @@ class Hsm(Protocol):
         """Let go of the module; a second call does nothing."""
 
 
+def is_label(label: str) -> bool:
+    """Whether icehouse could have given this label to a key."""
+    return _LABEL.fullmatch(label) is not None
+
+
 def check_label(label: str) -> str:
     """Return the label, or raise `RequestError`."""
-    if not _LABEL.fullmatch(label):
+    if not is_label(label):
         msg = f"a key label must be 1 to 63 characters out of a-z, 0-9 and '-', not {label!r}"
         raise RequestError(msg)
     return label
