@@ -11,11 +11,13 @@ pub mod message;
 pub mod offer;
 pub mod page;
 pub mod passphrase;
+pub mod pin;
 pub mod polynomial;
 pub mod rotate;
 pub mod seal;
 pub mod secret;
 pub mod sign;
+pub mod software;
 pub mod suite;
 pub mod wire;
 

@@ -1,36 +1,55 @@
-//! The core's errors as the Python exceptions of `icehouse.errors`.
+//! The core's errors as Python exceptions; `icehouse.errors` gives them their place in the tree.
 
 use icehouse_core::Error;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
 
-/// The Python exception of a core error; the class is looked up when it is needed.
-pub fn to_py(error: Error) -> PyErr {
-    Python::attach(|py| build(py, error).unwrap_or_else(|failure| failure))
-}
-
-fn build(py: Python<'_>, error: Error) -> PyResult<PyErr> {
-    let text = error.to_string();
-    let extra = PyDict::new(py);
-    let name = match error {
-        Error::Request(_) => "RequestError",
-        Error::Seal(_) => "SealError",
-        Error::Malformed(_) | Error::BadMac => "ProtocolError",
-        Error::Protocol { culprits, .. } => {
-            extra.set_item("culprits", PyTuple::new(py, culprits)?)?;
-            "ProtocolError"
-        }
+/// The exception of `icehouse.errors` for an error of the core.
+pub fn to_py(err: Error) -> PyErr {
+    let text = err.to_string();
+    match err {
+        Error::Request(_) => raise("RequestError", &text, None),
+        Error::Malformed(_) | Error::BadMac => raise("ProtocolError", &text, None),
+        Error::Seal(_) => raise("SealError", &text, None),
+        Error::Protocol { culprits, .. } => build("ProtocolError", &text, |py, kwargs| {
+            kwargs.set_item("culprits", PyTuple::new(py, culprits)?)
+        }),
         Error::Refused {
             reason,
             authenticated,
-        } => {
-            extra.set_item("reason", reason)?;
-            extra.set_item("authenticated", authenticated)?;
-            "RefusedError"
+        } => build("RefusedError", &text, |_, kwargs| {
+            kwargs.set_item("reason", reason)?;
+            kwargs.set_item("authenticated", authenticated)
+        }),
+    }
+}
+
+/// The exception of `icehouse.errors` with this name, a message and perhaps a hint.
+pub fn raise(class: &str, message: &str, hint: Option<&str>) -> PyErr {
+    build(class, message, |_, kwargs| match hint {
+        Some(hint) => kwargs.set_item("hint", hint),
+        None => Ok(()),
+    })
+}
+
+fn build(
+    class: &str,
+    message: &str,
+    fill: impl FnOnce(Python<'_>, &Bound<'_, PyDict>) -> PyResult<()>,
+) -> PyErr {
+    Python::attach(|py| {
+        let made = (|| {
+            let kwargs = PyDict::new(py);
+            fill(py, &kwargs)?;
+            py.import("icehouse.errors")?
+                .getattr(class)?
+                .call((message,), Some(&kwargs))
+        })();
+        match made {
+            Ok(exception) => PyErr::from_value(exception),
+            Err(failure) => failure,
         }
-    };
-    let class = py.import("icehouse.errors")?.getattr(name)?;
-    Ok(PyErr::from_value(class.call((text,), Some(&extra))?))
+    })
 }
 
 /// Core results as Python results.

@@ -162,17 +162,15 @@ pub fn key_id<'py>(
 
 /// The SHA-256 of `ctx(kind, …)`: what an HSM gets for a context.
 #[pyfunction]
-pub fn context_digest<'py>(
-    py: Python<'py>,
-    kind: &str,
-    fields: Vec<Field>,
-) -> Bound<'py, PyBytes> {
+pub fn context_digest<'py>(py: Python<'py>, kind: &str, fields: Vec<Field>) -> Bound<'py, PyBytes> {
     let start = icehouse_core::context::Context::new(kind);
-    let context = fields.into_iter().fold(start, |context, field| match field {
-        Field::Number(number) => context.number(number),
-        Field::Text(text) => context.text(&text),
-        Field::Bytes(bytes) => context.bytes(&bytes),
-    });
+    let context = fields
+        .into_iter()
+        .fold(start, |context, field| match field {
+            Field::Number(number) => context.number(number),
+            Field::Text(text) => context.text(&text),
+            Field::Bytes(bytes) => context.bytes(&bytes),
+        });
     PyBytes::new(py, &context.digest())
 }
 

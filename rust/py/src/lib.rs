@@ -4,11 +4,14 @@
 use pyo3::prelude::*;
 
 mod batch;
+mod carry;
 mod device;
 mod error;
 mod group;
 mod message;
+mod pkcs11;
 mod secret;
+mod software;
 
 #[pymodule]
 fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
@@ -30,5 +33,12 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(group::rotate, module)?)?;
     module.add_function(wrap_pyfunction!(group::verify, module)?)?;
     module.add_function(wrap_pyfunction!(message::bare_refusal, module)?)?;
+    module.add_class::<pkcs11::Pkcs11Token>()?;
+    module.add_class::<software::SoftwareToken>()?;
+    module.add_function(wrap_pyfunction!(carry::new_data_key, module)?)?;
+    module.add_function(wrap_pyfunction!(carry::data_key_from_bytes, module)?)?;
+    module.add_function(wrap_pyfunction!(carry::data_key_to_bytes, module)?)?;
+    module.add_function(wrap_pyfunction!(carry::node_from_bytes, module)?)?;
+    module.add_function(wrap_pyfunction!(carry::same_secret, module)?)?;
     Ok(())
 }

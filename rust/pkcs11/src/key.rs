@@ -1,0 +1,353 @@
+//! Keys on a token: how they are made, found, and checked before they are trusted.
+
+use std::collections::BTreeMap;
+
+use cryptoki::mechanism::aead::GcmParams;
+use cryptoki::mechanism::Mechanism;
+use cryptoki::object::{Attribute, AttributeType, KeyType, ObjectClass, ObjectHandle};
+use cryptoki::session::Session;
+use zeroize::Zeroizing;
+
+use crate::error::{translate, Error, Failure};
+use crate::profile::Profile;
+use crate::session::Handle;
+use crate::Kind;
+
+// The curve P-256 by its object identifier, 1.2.840.10045.3.1.7.
+const P256: [u8; 10] = [0x06, 0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07];
+const TAG_BITS: u64 = 128;
+
+/// What must hold of a key before it protects anything: it was made inside and cannot leave.
+const RULES: [(AttributeType, &str, bool); 8] = [
+    (AttributeType::Token, "CKA_TOKEN", true),
+    (AttributeType::Private, "CKA_PRIVATE", true),
+    (AttributeType::Sensitive, "CKA_SENSITIVE", true),
+    (AttributeType::Extractable, "CKA_EXTRACTABLE", false),
+    (
+        AttributeType::NeverExtractable,
+        "CKA_NEVER_EXTRACTABLE",
+        true,
+    ),
+    (AttributeType::Local, "CKA_LOCAL", true),
+    // A key that wraps and decrypts gives any other key away in two calls.
+    (AttributeType::Wrap, "CKA_WRAP", false),
+    (AttributeType::Unwrap, "CKA_UNWRAP", false),
+];
+// Not every module tells every attribute; these it must.
+const INDISPENSABLE: [&str; 3] = ["CKA_SENSITIVE", "CKA_EXTRACTABLE", "CKA_LOCAL"];
+
+pub(crate) fn generate(
+    session: &Session,
+    profile: &Profile,
+    label: &str,
+    kind: Kind,
+) -> Result<Vec<ObjectHandle>, Failure> {
+    let failed = |why| translate(profile, why);
+    match kind {
+        Kind::Aes => {
+            let mut template = secret_key(label, KeyType::AES, 32);
+            template.extend([Attribute::Encrypt(true), Attribute::Decrypt(true)]);
+            let key = session
+                .generate_key(&Mechanism::AesKeyGen, &template)
+                .map_err(failed)?;
+            Ok(vec![key])
+        }
+        Kind::Hmac => {
+            let mut template = secret_key(label, profile.hmac_key_type, 64);
+            template.extend([Attribute::Sign(true), Attribute::Verify(true)]);
+            let mechanism = Mechanism::GenericSecretKeyGen;
+            Ok(vec![session
+                .generate_key(&mechanism, &template)
+                .map_err(failed)?])
+        }
+        Kind::Ecdsa => {
+            let mut public = named(ObjectClass::PUBLIC_KEY, KeyType::EC, label);
+            public.extend([Attribute::EcParams(P256.to_vec()), Attribute::Verify(true)]);
+            let mut private = named(ObjectClass::PRIVATE_KEY, KeyType::EC, label);
+            private.extend(kept_inside());
+            private.extend([Attribute::Sign(true), Attribute::Unwrap(false)]);
+            let (public, private) = session
+                .generate_key_pair(&Mechanism::EccKeyPairGen, &public, &private)
+                .map_err(failed)?;
+            Ok(vec![private, public])
+        }
+    }
+}
+
+fn named(class: ObjectClass, key_type: KeyType, label: &str) -> Vec<Attribute> {
+    vec![
+        Attribute::Class(class),
+        Attribute::KeyType(key_type),
+        Attribute::Token(true),
+        Attribute::Label(label.into()),
+        Attribute::Id(label.into()),
+    ]
+}
+
+fn kept_inside() -> [Attribute; 3] {
+    [
+        Attribute::Private(true),
+        Attribute::Sensitive(true),
+        Attribute::Extractable(false),
+    ]
+}
+
+fn secret_key(label: &str, key_type: KeyType, len: u64) -> Vec<Attribute> {
+    let mut template = named(ObjectClass::SECRET_KEY, key_type, label);
+    template.extend(kept_inside());
+    template.extend([
+        Attribute::ValueLen(len.into()),
+        Attribute::Wrap(false),
+        Attribute::Unwrap(false),
+    ]);
+    template
+}
+
+/// Every key on the token with this label.
+pub(crate) fn labelled(
+    session: &Session,
+    profile: &Profile,
+    label: &str,
+) -> Result<Vec<Handle>, Failure> {
+    let template = [Attribute::Token(true), Attribute::Label(label.into())];
+    let objects = session
+        .find_objects(&template)
+        .map_err(|why| translate(profile, why))?;
+    let mut found = Vec::new();
+    for object in objects {
+        if let Some((_, kind)) = described(session, profile, object)? {
+            found.push(Handle { object, kind });
+        }
+    }
+    Ok(found)
+}
+
+/// Every key of a kind known here, with its label.
+pub(crate) fn all(session: &Session, profile: &Profile) -> Result<Vec<(String, Kind)>, Failure> {
+    let mut found = Vec::new();
+    for class in [ObjectClass::SECRET_KEY, ObjectClass::PRIVATE_KEY] {
+        let template = [Attribute::Token(true), Attribute::Class(class)];
+        let objects = session
+            .find_objects(&template)
+            .map_err(|why| translate(profile, why))?;
+        for object in objects {
+            found.extend(described(session, profile, object)?);
+        }
+    }
+    found.sort();
+    found.dedup();
+    Ok(found)
+}
+
+/// The label and kind of an object; none if it is no secret or private key of a kind known here.
+fn described(
+    session: &Session,
+    profile: &Profile,
+    object: ObjectHandle,
+) -> Result<Option<(String, Kind)>, Failure> {
+    let wanted = [
+        AttributeType::Class,
+        AttributeType::KeyType,
+        AttributeType::Label,
+    ];
+    let attributes = match session.get_attributes(object, &wanted) {
+        Ok(attributes) => attributes,
+        Err(why @ cryptoki::error::Error::Pkcs11(..)) => return Err(translate(profile, why)),
+        // An object of a vendor's own type, that the library has no name for, is none of ours.
+        Err(_) => return Ok(None),
+    };
+    let (mut class, mut key_type, mut label) = (None, None, None);
+    for attribute in attributes {
+        match attribute {
+            Attribute::Class(value) => class = Some(value),
+            Attribute::KeyType(value) => key_type = Some(value),
+            Attribute::Label(value) => label = String::from_utf8(value).ok(),
+            _ => {}
+        }
+    }
+    let kind = match (class, key_type) {
+        (Some(ObjectClass::SECRET_KEY), Some(KeyType::AES)) => Kind::Aes,
+        (Some(ObjectClass::SECRET_KEY), Some(KeyType::GENERIC_SECRET | KeyType::SHA512_HMAC)) => {
+            Kind::Hmac
+        }
+        (Some(ObjectClass::PRIVATE_KEY), Some(KeyType::EC)) => Kind::Ecdsa,
+        _ => return Ok(None),
+    };
+    Ok(label.map(|label| (label, kind)))
+}
+
+/// The attributes that the rules speak of, as the token tells them.
+pub(crate) fn attributes(
+    session: &Session,
+    profile: &Profile,
+    object: ObjectHandle,
+) -> Result<BTreeMap<&'static str, bool>, Failure> {
+    let mut told = BTreeMap::new();
+    for (kind, name, _) in RULES {
+        let values = session
+            .get_attributes(object, &[kind])
+            .map_err(|why| translate(profile, why))?;
+        if let Some(value) = values.first().and_then(truth) {
+            told.insert(name, value);
+        }
+    }
+    Ok(told)
+}
+
+fn truth(attribute: &Attribute) -> Option<bool> {
+    match attribute {
+        Attribute::Token(value)
+        | Attribute::Private(value)
+        | Attribute::Sensitive(value)
+        | Attribute::Extractable(value)
+        | Attribute::NeverExtractable(value)
+        | Attribute::Local(value)
+        | Attribute::Wrap(value)
+        | Attribute::Unwrap(value) => Some(*value),
+        _ => None,
+    }
+}
+
+/// Refuses a key that could leave the token, was not made in it, or is shorter than its kind says.
+pub(crate) fn check(
+    session: &Session,
+    profile: &Profile,
+    label: &str,
+    key: Handle,
+) -> Result<(), Failure> {
+    let told = attributes(session, profile, key.object)?;
+    for (_, name, must) in RULES {
+        match told.get(name) {
+            Some(is) if *is != must => return Err(unfit(label, name, &is.to_string()).into()),
+            None if INDISPENSABLE.contains(&name) => {
+                return Err(unfit(label, name, "not told by the module").into())
+            }
+            _ => {}
+        }
+    }
+    check_length(session, profile, label, key)?;
+    if key.kind == Kind::Aes {
+        round_trip(session, profile, key.object)?;
+    }
+    Ok(())
+}
+
+fn check_length(
+    session: &Session,
+    profile: &Profile,
+    label: &str,
+    key: Handle,
+) -> Result<(), Failure> {
+    let expected = match key.kind {
+        Kind::Aes => 32,
+        Kind::Hmac => 64,
+        Kind::Ecdsa => return Ok(()),
+    };
+    let values = session
+        .get_attributes(key.object, &[AttributeType::ValueLen])
+        .map_err(|why| translate(profile, why))?;
+    match values.first() {
+        Some(Attribute::ValueLen(len)) if **len != expected => {
+            Err(unfit(label, "CKA_VALUE_LEN", &len.to_string()).into())
+        }
+        _ => Ok(()),
+    }
+}
+
+fn unfit(label: &str, attribute: &str, is: &str) -> Error {
+    Error::refused_with(
+        format!("the key '{label}' must not be trusted: its {attribute} is {is}"),
+        "let icehouse make its own keys inside the HSM",
+    )
+}
+
+/// Proves that a key encrypts and decrypts as AES-GCM should.
+pub(crate) fn round_trip(
+    session: &Session,
+    profile: &Profile,
+    object: ObjectHandle,
+) -> Result<(), Failure> {
+    let (nonce, plain) = (crate::fresh_nonce(), [0u8; 32]);
+    let sealed = encrypt(session, profile, object, nonce, &plain, b"round trip")?;
+    let opened = decrypt(session, profile, object, nonce, &sealed, b"round trip")?;
+    if sealed.len() == 48 && opened[..] == plain {
+        return Ok(());
+    }
+    Err(Error::refused("the HSM's AES-GCM does not open what it sealed").into())
+}
+
+pub(crate) fn encrypt(
+    session: &Session,
+    profile: &Profile,
+    key: ObjectHandle,
+    mut nonce: [u8; 12],
+    plain: &[u8],
+    context: &[u8],
+) -> Result<Vec<u8>, Failure> {
+    let params = GcmParams::new(&mut nonce, context, TAG_BITS.into());
+    let mechanism = Mechanism::AesGcm(params.map_err(|why| translate(profile, why))?);
+    session
+        .encrypt(&mechanism, key, plain)
+        .map_err(|why| translate(profile, why))
+}
+
+pub(crate) fn decrypt(
+    session: &Session,
+    profile: &Profile,
+    key: ObjectHandle,
+    mut nonce: [u8; 12],
+    sealed: &[u8],
+    context: &[u8],
+) -> Result<Zeroizing<Vec<u8>>, Failure> {
+    let params = GcmParams::new(&mut nonce, context, TAG_BITS.into());
+    let mechanism = Mechanism::AesGcm(params.map_err(|why| translate(profile, why))?);
+    match session.decrypt(&mechanism, key, sealed) {
+        Ok(opened) => Ok(Zeroizing::new(opened)),
+        Err(cryptoki::error::Error::Pkcs11(code, _)) if profile.wrong_tag.contains(&code) => {
+            Err(Failure::WrongTag)
+        }
+        Err(why) => Err(translate(profile, why)),
+    }
+}
+
+/// The point of a key pair's public half, uncompressed.
+pub(crate) fn public_point(
+    session: &Session,
+    profile: &Profile,
+    label: &str,
+) -> Result<Vec<u8>, Failure> {
+    let object = match public_objects(session, profile, label)?[..] {
+        [object] => object,
+        [] => return Err(Error::refused(format!("the key '{label}' has no public half")).into()),
+        _ => return Err(Error::refused(format!("two public keys are labelled '{label}'")).into()),
+    };
+    let values = session
+        .get_attributes(object, &[AttributeType::EcPoint])
+        .map_err(|why| translate(profile, why))?;
+    match values.first() {
+        // A DER octet string by the standard; some modules leave its two bytes of wrapping out.
+        Some(Attribute::EcPoint(der)) if der.len() == 67 && der[..3] == [4, 65, 4] => {
+            Ok(der[2..].to_vec())
+        }
+        Some(Attribute::EcPoint(raw)) if raw.len() == 65 && raw[0] == 4 => Ok(raw.clone()),
+        _ => Err(Error::refused(format!(
+            "the public half of '{label}' is not a point of P-256"
+        ))
+        .into()),
+    }
+}
+
+pub(crate) fn public_objects(
+    session: &Session,
+    profile: &Profile,
+    label: &str,
+) -> Result<Vec<ObjectHandle>, Failure> {
+    let template = [
+        Attribute::Token(true),
+        Attribute::Class(ObjectClass::PUBLIC_KEY),
+        Attribute::Label(label.into()),
+    ];
+    session
+        .find_objects(&template)
+        .map_err(|why| translate(profile, why))
+}

@@ -1,0 +1,44 @@
+"""Hardware security modules behind one protocol, opened by URI."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, cast
+
+from icehouse.errors import RequestError
+from icehouse.hsm._hsm import (
+    Destruction,
+    Hsm,
+    HsmInfo,
+    HsmKey,
+    KeyKind,
+    OperationCounts,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["Destruction", "Hsm", "HsmInfo", "HsmKey", "KeyKind", "OperationCounts", "open_hsm"]
+
+# Strings, so that opening one provider never imports another's client.
+_PROVIDERS = {
+    "pkcs11": "icehouse.hsm._pkcs11:Pkcs11Hsm",
+    "simulated": "icehouse.hsm._simulated:SimulatedHsm",
+}
+
+
+def open_hsm(uri: str, *, create: bool = False) -> Hsm:
+    """Open the HSM that a URI names.
+
+    `create` makes a new token first, where the provider can: a simulated one's file, and never over another.
+    """
+    scheme, colon, _ = uri.partition(":")
+    if not colon or scheme not in _PROVIDERS:
+        known = ", ".join(f"{name}:" for name in sorted(_PROVIDERS))
+        # Not the whole URI: whoever gets the form wrong may have put a PIN into it.
+        found = f"not {scheme}:" if colon else "not without a scheme"
+        msg = f"an HSM URI must start with one of {known}; {found}"
+        raise RequestError(msg)
+    module, _, name = _PROVIDERS[scheme].partition(":")
+    opener = cast("Callable[..., Hsm]", getattr(import_module(module), name).open)
+    return opener(uri, create=create)

@@ -1,0 +1,190 @@
+"""`pkcs11:` — any PKCS#11 token, named by an RFC 7512 URI."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from icehouse._core import Pkcs11Token
+from icehouse.errors import HsmRefusedError, RequestError
+from icehouse.hsm._hsm import (
+    Destruction,
+    HsmInfo,
+    HsmKey,
+    KeyKind,
+    Operation,
+    OperationCounts,
+    check_context,
+    check_digest,
+    check_label,
+    is_label,
+)
+from icehouse.hsm._uri import pairs, pin_file, single
+
+if TYPE_CHECKING:
+    from icehouse._core import DataKey, Node
+
+_PATH = frozenset({"token", "serial", "slot-id", "object"})
+_QUERY = frozenset({"module-path", "pin-source"})
+
+
+@dataclass(frozen=True, slots=True)
+class Pkcs11Uri:
+    """What an RFC 7512 URI says, as far as icehouse understands it; anything else in it is refused."""
+
+    module_path: Path
+    pin_file: Path
+    token: str | None = None
+    serial: str | None = None
+    slot_id: int | None = None
+    object: str | None = None
+
+    @classmethod
+    def parse(cls, uri: str) -> Pkcs11Uri:
+        """Parse `pkcs11:token=LABEL?module-path=LIBRARY&pin-source=file:PINFILE`."""
+        path, _, query = uri.removeprefix("pkcs11:").partition("?")
+        which = single(pairs(path, ";"), _PATH)
+        how = single(pairs(query, "&"), _QUERY)
+        if not which.keys() & {"token", "serial", "slot-id"}:
+            msg = "a PKCS#11 URI must say which token is meant: token=LABEL"
+            raise RequestError(msg)
+        module = how.get("module-path", "")
+        if not module.startswith("/"):
+            msg = "a PKCS#11 URI must name the vendor's library by its full path: module-path=/PATH"
+            raise RequestError(msg)
+        slot, label = which.get("slot-id"), which.get("object")
+        if slot is not None and not (slot.isascii() and slot.isdigit()):
+            msg = f"slot-id must be a whole number, not {slot!r}"
+            raise RequestError(msg)
+        return cls(
+            module_path=Path(module),
+            pin_file=pin_file(how.get("pin-source")),
+            token=which.get("token"),
+            serial=which.get("serial"),
+            slot_id=None if slot is None else int(slot),
+            object=None if label is None else check_label(label),
+        )
+
+    def log_in(self) -> Pkcs11Token:
+        """Open the token with the PIN in its file, read outside Python."""
+        return Pkcs11Token(
+            self.module_path, self.pin_file, token=self.token, serial=self.serial, slot_id=self.slot_id
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Live:
+    """The token of one process, or `None` when it was closed."""
+
+    pid: int
+    token: Pkcs11Token | None
+
+
+class Pkcs11Hsm:
+    """An `Hsm` on a PKCS#11 token.
+
+    A lost session, login or handle is mended inside: the pool is dropped, the token logged into again, keys are found
+    again by label, and what can be repeated is repeated once.
+    """
+
+    __slots__ = ("_inherited", "_live", "_uri", "info", "operations")
+
+    def __init__(self, uri: Pkcs11Uri) -> None:
+        token = uri.log_in()
+        if uri.object is not None:
+            # Whoever names a key wants to know now that it is missing.
+            token.attributes(uri.object)
+        self._uri = uri
+        # Replaced as a whole: threads see the parent's or the child's, never half of each.
+        self._live = _Live(os.getpid(), token)
+        # The parent's token is kept untouched: its sessions are the parent's to close.
+        self._inherited: list[_Live] = []
+        self.operations = OperationCounts()
+        self.info = HsmInfo(
+            provider="pkcs11",
+            model=token.model,
+            # As far as a module can say so itself: that its slot is hardware.
+            attested=token.hardware,
+            capabilities=frozenset(KeyKind),
+            capacity=token.capacity,
+            max_wrap_bytes=token.max_wrap_bytes,
+        )
+
+    @classmethod
+    def open(cls, uri: str, *, create: bool = False) -> Pkcs11Hsm:
+        """Open `pkcs11:token=LABEL?module-path=LIBRARY&pin-source=file:PINFILE`."""
+        parsed = Pkcs11Uri.parse(uri)
+        if create:
+            msg = "a PKCS#11 token is made with its vendor's tools, not by icehouse"
+            raise RequestError(msg, hint="for SoftHSM: softhsm2-util --init-token --free --label LABEL")
+        return cls(parsed)
+
+    def create_key(self, label: str, kind: KeyKind) -> HsmKey:
+        """Make a key inside the token; a label that exists is refused."""
+        key = HsmKey(label, KeyKind(kind))
+        self._counted(Operation.CREATE_KEY).create_key(key.label, key.kind)
+        return key
+
+    def destroy_key(self, key: HsmKey) -> Destruction:
+        """Destroy a key on the token at once; what its vendor keeps in backups is the vendor's."""
+        self._counted(Operation.DESTROY_KEY).destroy_key(key.label, key.kind)
+        return Destruction(done=True)
+
+    def keys(self, prefix: str) -> list[HsmKey]:
+        """The keys whose labels start with `prefix`, by label; other software's labels are passed over."""
+        found = self._counted(Operation.KEYS).keys(prefix)
+        return [HsmKey(label, KeyKind(kind)) for label, kind in found if is_label(label)]
+
+    def wrap(self, key: HsmKey, secret: DataKey, context: bytes) -> bytes:
+        """Wrap a data key so that it opens only under this key in this context of 32 bytes."""
+        check_context(context)
+        return self._counted(Operation.WRAP).wrap(key.label, secret, context)
+
+    def unwrap(self, key: HsmKey, wrapped: bytes, context: bytes) -> DataKey:
+        """Open what `wrap` made under this key in this context."""
+        check_context(context)
+        return self._counted(Operation.UNWRAP).unwrap(key.label, wrapped, context)
+
+    def mac(self, key: HsmKey, message: bytes) -> Node:
+        """HMAC-SHA512 of the message: 64 secret bytes."""
+        return self._counted(Operation.MAC).mac(key.label, message)
+
+    def sign(self, key: HsmKey, digest: bytes) -> bytes:
+        """An ECDSA signature on a digest of 32 bytes, as the 64 bytes r || s."""
+        check_digest(digest)
+        return self._counted(Operation.SIGN).sign(key.label, digest)
+
+    def public_key(self, key: HsmKey) -> bytes:
+        """The public key that `sign` signs under, as an uncompressed SEC1 point of 65 bytes."""
+        return self._token().public_key(key.label)
+
+    def attributes(self, label: str) -> dict[str, bool]:
+        """The PKCS#11 attributes on which trust in a key rests, as the token tells them."""
+        return self._token().attributes(label)
+
+    def close(self) -> None:
+        """Close every session of this process."""
+        live = self._live
+        if live.token is not None and live.pid == os.getpid():
+            live.token.close()
+        self._live = _Live(os.getpid(), None)
+
+    def _counted(self, operation: Operation) -> Pkcs11Token:
+        token = self._token()
+        self.operations.add(operation)
+        return token
+
+    def _token(self) -> Pkcs11Token:
+        live = self._live
+        if live.token is None:
+            msg = "this HSM was closed"
+            raise HsmRefusedError(msg)
+        if live.pid == os.getpid():
+            return live.token
+        # In a fork's child. Two threads may both get here: then one more login is made than needed, which harms nobody.
+        self._inherited.append(live)
+        token = self._uri.log_in()
+        self._live = _Live(os.getpid(), token)
+        return token

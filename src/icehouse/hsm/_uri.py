@@ -1,0 +1,72 @@
+"""The parts of HSM URIs, parsed strictly: what is not understood is refused, never skipped."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from urllib.parse import unquote_to_bytes
+
+from icehouse.errors import RequestError
+
+_BAD_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
+
+
+def decoded(text: str, what: str) -> str:
+    """Undo percent-encoding; `what` names the part in an error."""
+    if _BAD_ESCAPE.search(text):
+        msg = f"{what} of the HSM URI has a '%' that is not followed by two hexadecimal digits"
+        raise RequestError(msg)
+    try:
+        plain = unquote_to_bytes(text).decode()
+    except UnicodeDecodeError:
+        msg = f"{what} of the HSM URI is not UTF-8"
+        raise RequestError(msg) from None
+    if "\0" in plain:
+        msg = f"{what} of the HSM URI has a zero byte"
+        raise RequestError(msg)
+    return plain
+
+
+def pairs(text: str, separator: str) -> list[tuple[str, str]]:
+    """The `name=value` parts of a URI, in order and decoded."""
+    found = []
+    for part in text.split(separator) if text else []:
+        name, equals, value = part.partition("=")
+        if name == "pin-value":
+            msg = "an HSM URI must not carry a PIN (pin-value)"
+            raise RequestError(msg, hint="put the PIN into a file and name it: pin-source=file:/path/to/pin")
+        if not name or not equals:
+            # The part itself may be a PIN that went astray.
+            msg = f"an HSM URI's attributes must read name=value, separated by '{separator}'"
+            raise RequestError(msg)
+        found.append((name, decoded(value, name)))
+    return found
+
+
+def single(found: list[tuple[str, str]], known: frozenset[str]) -> dict[str, str]:
+    """The parts as a mapping; an unknown or a repeated name is refused."""
+    values: dict[str, str] = {}
+    for name, value in found:
+        if name not in known:
+            msg = f"an HSM URI of this scheme knows {', '.join(sorted(known))}, not {name!r}"
+            raise RequestError(msg)
+        if name in values:
+            msg = f"an HSM URI must name {name} once"
+            raise RequestError(msg)
+        values[name] = value
+    return values
+
+
+def pin_file(source: str | None) -> Path:
+    """The file that a `pin-source` names."""
+    if source is None or not source.startswith("file:") or source == "file:":
+        msg = "an HSM URI must say where its PIN is: pin-source=file:PATH"
+        raise RequestError(msg, hint="a PIN is read from a file only, never from a command or the URI itself")
+    path = source.removeprefix("file:")
+    # file:///path is the same file as file:/path; a host between the slashes is not supported.
+    if path.startswith("//"):
+        path = path.removeprefix("//")
+        if not path.startswith("/"):
+            msg = "a pin-source must name a file on this machine: file:/path or file:///path"
+            raise RequestError(msg)
+    return Path(path)

@@ -1,0 +1,80 @@
+"""SoftHSM 2 with tokens of its own in a directory of its own, for any test that needs a real PKCS#11 module."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import shutil
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+MODULE = Path(os.environ.get("ICEHOUSE_TEST_SOFTHSM", "/usr/lib/softhsm/libsofthsm2.so"))
+PIN = "648219"
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """A token that was made for one test."""
+
+    label: str
+    pin_file: Path
+
+    @property
+    def uri(self) -> str:
+        """The URI that opens it."""
+        return f"pkcs11:token={self.label}?module-path={MODULE}&pin-source=file:{self.pin_file}"
+
+
+class SoftHsm:
+    """A SoftHSM of which this process, and its children, see only one directory.
+
+    The module reads `SOFTHSM2_CONF` once, when a process first uses it: make this before that, and once.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        for needed in (MODULE, shutil.which("softhsm2-util")):
+            assert needed, "softhsm2 must be installed: these tests never pass without it"
+            assert Path(needed).exists(), f"softhsm2 must be installed: there is no {needed}"
+        self.directory = directory
+        self.tokens = directory / "tokens"
+        self.tokens.mkdir(parents=True)
+        conf = directory / "softhsm2.conf"
+        conf.write_text(f"directories.tokendir = {self.tokens}\nobjectstore.backend = file\nlog.level = ERROR\n")
+        os.environ["SOFTHSM2_CONF"] = str(conf)
+
+    def new_token(self, label: str, pin: str = PIN) -> Token:
+        """Make a token; labels need not differ."""
+        run(
+            "softhsm2-util", "--init-token", "--free", "--label", label, "--pin", pin, "--so-pin", f"so-{pin}"
+        )
+        pin_file = self.directory / f"{label}.pin"
+        pin_file.write_text(f"{pin}\n")
+        pin_file.chmod(0o600)
+        return Token(label, pin_file)
+
+    def new_key(self, token: Token, label: str, *options: str) -> None:
+        """Make a key behind icehouse's back, with the options of `pkcs11-tool --keygen`."""
+        pin = token.pin_file.read_text().strip()
+        tool = ("pkcs11-tool", "--module", str(MODULE), "--token-label", token.label, "--login", "--pin", pin)
+        run(*tool, "--keygen", "--key-type", "AES:32", "--label", label, *options)
+
+
+def run(*command: str) -> None:
+    """Run a tool, and show what it said when it fails."""
+    done = subprocess.run(command, check=False, capture_output=True, text=True)  # noqa: S603 - fixed tools
+    assert done.returncode == 0, f"{command[0]}: {done.stdout}{done.stderr}"
+
+
+def close_all_sessions() -> None:
+    """Close every session of this process behind its back, on every slot, as a restarting HSM does.
+
+    The module's state belongs to the process, so a second way into the same library reaches it.
+    """
+    module = ctypes.CDLL(str(MODULE))
+    count = ctypes.c_ulong()
+    assert module.C_GetSlotList(ctypes.c_ubyte(1), None, ctypes.byref(count)) == 0
+    slots = (ctypes.c_ulong * count.value)()
+    assert module.C_GetSlotList(ctypes.c_ubyte(1), slots, ctypes.byref(count)) == 0
+    for slot in slots[: count.value]:
+        module.C_CloseAllSessions(ctypes.c_ulong(slot))
