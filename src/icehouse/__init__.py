@@ -1,0 +1,51 @@
+"""FROST key shares for millions of users behind a handful of HSM keys."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from icehouse.device import Cosigner, Device
+    from icehouse.errors import HsmError, IcehouseError, RequestError, SealError
+    from icehouse.model import BulkResult, FrostShards
+    from icehouse.service import FrostService, HybridFrostService, create_hsm_frost
+
+__version__ = "0.1.0"
+
+# Loaded when first used: `import icehouse` alone opens no database driver and no HSM's client.
+_NAMES = {
+    "BulkResult": "model",
+    "Cosigner": "device",
+    "Device": "device",
+    "FrostService": "service",
+    "FrostShards": "model",
+    "HsmError": "errors",
+    "HybridFrostService": "service",
+    "IcehouseError": "errors",
+    "RequestError": "errors",
+    "SealError": "errors",
+    "create_hsm_frost": "service",
+}
+
+__all__ = [
+    "BulkResult",
+    "Cosigner",
+    "Device",
+    "FrostService",
+    "FrostShards",
+    "HsmError",
+    "HybridFrostService",
+    "IcehouseError",
+    "RequestError",
+    "SealError",
+    "create_hsm_frost",
+]
+
+
+def __getattr__(name: str) -> object:
+    module = _NAMES.get(name)
+    if module is None:
+        msg = f"module 'icehouse' has no attribute {name!r}"
+        raise AttributeError(msg)
+    return getattr(import_module(f"icehouse.{module}"), name)

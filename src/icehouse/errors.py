@@ -72,9 +72,7 @@ class RefusedError(RequestError):
 class ProtocolError(IcehouseError):
     """A participant's message does not fit the protocol."""
 
-    def __init__(
-        self, message: str | None = None, *, culprits: tuple[int, ...] = (), hint: str | None = None
-    ) -> None:
+    def __init__(self, message: str | None = None, *, culprits: tuple[int, ...] = (), hint: str | None = None) -> None:
         super().__init__(message, hint=hint)
         self.culprits = culprits
 

@@ -118,9 +118,7 @@ class Key:
     @cached_property
     def row(self) -> Row:
         """What every sealed record of this key is bound to."""
-        return Row(
-            self.group, self.next_epoch, self.state, self.origin, self.attested, self.salt, self.offer_id
-        )
+        return Row(self.group, self.next_epoch, self.state, self.origin, self.attested, self.salt, self.offer_id)
 
     @property
     def key_id(self) -> bytes:

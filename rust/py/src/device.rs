@@ -90,8 +90,8 @@ opaque!(
             Ok((Round::of(round), message))
         }
 
-        fn accept_proof(&self, py: Python<'_>, round: &Round, answer: &str) -> PyResult<()> {
-            let round = round.consume()?;
+        fn accept_proof(&self, py: Python<'_>, nonces: &Round, answer: &str) -> PyResult<()> {
+            let round = nonces.consume()?;
             py.detach(|| self.lock().accept_proof(round, answer)).or_py()
         }
 
@@ -135,8 +135,8 @@ opaque!(
             Ok((Round::of(round), text))
         }
 
-        fn accept_signature<'py>(&self, py: Python<'py>, round: &Round, answer: &str) -> PyResult<Bound<'py, PyBytes>> {
-            let round = round.consume()?;
+        fn accept_signature<'py>(&self, py: Python<'py>, nonces: &Round, answer: &str) -> PyResult<Bound<'py, PyBytes>> {
+            let round = nonces.consume()?;
             let signature = py.detach(|| self.lock().accept_signature(round, answer)).or_py()?;
             Ok(PyBytes::new(py, &signature))
         }

@@ -44,7 +44,10 @@ def exchange(vault: Vault, message: str) -> str:
         return retry(lambda: _exchange(vault, envelope))
     except (SealError, HsmError, StoreError) as exc:
         # The device learns that it may try again later; whoever is on call learns what does not fit.
-        _logger.error("a message for key %s is not served: %s", envelope.key_id.hex(), exc)
+        # The error names what does not fit; a stack would add nothing whoever is on call can use.
+        _logger.error(  # noqa: TRY400
+            "a message for key %s is not served: %s", envelope.key_id.hex(), exc
+        )
         return bare_refusal("unavailable")
 
 

@@ -7,7 +7,16 @@ from typing import TYPE_CHECKING
 from icehouse._core import deal_page
 from icehouse.ceremonies.vault import retry
 from icehouse.errors import ConflictError, RequestError
-from icehouse.model import DEFAULT_SUITE, RECORDS_PER_DATA_KEY, SERVER, THRESHOLD, BulkResult, Purpose, check_suite, check_user
+from icehouse.model import (
+    DEFAULT_SUITE,
+    RECORDS_PER_DATA_KEY,
+    SERVER,
+    THRESHOLD,
+    BulkResult,
+    Purpose,
+    check_suite,
+    check_user,
+)
 from icehouse.store.bulk import Making, insert_page, keys_of
 
 if TYPE_CHECKING:
@@ -26,7 +35,8 @@ def check_participants(threshold: int, participants: Sequence[str]) -> str:
         msg = f"threshold must be between 2 and the number of participants ({len(participants)}), not {threshold}"
         raise RequestError(msg)
     if threshold != THRESHOLD or len(participants) != THRESHOLD or participants[1] != SERVER:
-        msg = f"keys are 2-of-2 with participants [user, {SERVER!r}] for now, not {threshold}-of-{len(participants)} {list(participants)!r}"
+        asked = f"{threshold}-of-{len(participants)} {list(participants)!r}"
+        msg = f"keys are 2-of-2 with participants [user, {SERVER!r}] for now, not {asked}"
         raise RequestError(msg)
     return check_user(participants[0])
 

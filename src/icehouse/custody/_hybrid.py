@@ -7,14 +7,13 @@ from typing import TYPE_CHECKING
 from icehouse._core import DataKey, context_digest
 from icehouse.custody._custody import OpenKey
 from icehouse.errors import SealError
-from icehouse.hsm import HsmKey, KeyKind
 from icehouse.model import DEVICE_NUMBER, SERVER_NUMBER, Purpose, Sealed, WrappedKey
 
 if TYPE_CHECKING:
     from icehouse._core import MacKey, Share
     from icehouse.custody._custody import WrappedKeys
     from icehouse.custody._opened import OpenedKeys
-    from icehouse.hsm import Hsm
+    from icehouse.hsm import Hsm, HsmKey
     from icehouse.model import Key, StandingOffer
 
 

@@ -69,9 +69,7 @@ class Pkcs11Uri:
 
     def log_in(self) -> Pkcs11Token:
         """Open the token with the PIN in its file, read outside Python."""
-        return Pkcs11Token(
-            self.module_path, self.pin_file, token=self.token, serial=self.serial, slot_id=self.slot_id
-        )
+        return Pkcs11Token(self.module_path, self.pin_file, token=self.token, serial=self.serial, slot_id=self.slot_id)
 
 
 @dataclass(frozen=True, slots=True)

@@ -96,13 +96,16 @@ class TokenFile:
             raise _away(self._path, exc) from exc
         return _Seen(os.getpid(), stamp, content, SoftwareToken.from_file(content, self._pin_file))
 
+    def _must_be(self, expected: bytes) -> None:
+        if self._path.read_bytes() != expected:
+            msg = f"the token file {self._path} was changed by someone who did not lock it"
+            raise HsmUnavailableError(msg)
+
     def _replace(self, expected: bytes, content: bytes) -> None:
         try:
             new = _write_beside(self._path, content)
             try:
-                if self._path.read_bytes() != expected:
-                    msg = f"the token file {self._path} was changed by someone who did not lock it"
-                    raise HsmUnavailableError(msg)
+                self._must_be(expected)
                 new.rename(self._path)
             except BaseException:
                 with suppress(OSError):

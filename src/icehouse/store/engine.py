@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import contextmanager
 from threading import RLock, local
 from typing import TYPE_CHECKING, Any
@@ -38,13 +39,15 @@ class Database:
         # One in-memory database is one connection, so its users take turns.
         self._turn = RLock() if self.in_memory else None
         self._kept = local()
+        self._pid = os.getpid()
         options: dict[str, Any] = {"poolclass": StaticPool} if self.in_memory else {}
         if self.backend == "sqlite":
             options["connect_args"] = {"check_same_thread": False, "timeout": _WAIT_SECONDS}
         try:
             self.engine: Engine = create_engine(parsed, **options)
         except (NoSuchModuleError, ModuleNotFoundError) as exc:
-            raise MissingExtraError("postgresql") from exc
+            extra = "postgresql"
+            raise MissingExtraError(extra) from exc
         if self.backend == "sqlite":
             event.listen(self.engine, "connect", _prepare_sqlite)
             event.listen(self.engine, "begin", _begin_sqlite)
@@ -67,6 +70,11 @@ class Database:
 
     @contextmanager
     def _taking_turns(self) -> Iterator[None]:
+        if self._pid != os.getpid() and not self.in_memory:
+            # In a fork's child: the parent's connections are the parent's to use and to close.
+            self.engine.dispose(close=False)
+            self._kept = local()
+            self._pid = os.getpid()
         if self._turn is None:
             yield
         else:

@@ -59,8 +59,12 @@ DEALT_NUMBER = _STATES[State.DEALT]
 
 
 def key_of(row: Sequence[Any], vault: bytes) -> Key:
-    """The key of a joined row: `keys`, then `claims`, then `offers`. Raises `SealError` where it contradicts itself."""
-    (number, rev, user_tag_, key_tag, user, suite, generation, epoch, next_epoch, state, origin, attested, due) = row[:13]
+    """The key of a joined row: `keys`, then `claims`, then `offers`.
+
+    Raises `SealError` where the row contradicts itself.
+    """
+    number, rev, user_tag_, key_tag, user, suite, generation = row[:7]
+    epoch, next_epoch, state, origin, attested, due = row[7:13]
     commitments, salt, offer_id, data_key, record = row[13:18]
     try:
         suite_name = SUITES[suite]
@@ -94,6 +98,4 @@ def key_of(row: Sequence[Any], vault: bytes) -> Key:
 
 def _offer_of(row: Sequence[Any]) -> StandingOffer:
     _, epoch, commitments, offer_id, device_key, expires, payload, data_key, record = row
-    return StandingOffer(
-        epoch, commitments, offer_id, device_key, expires, payload, Sealed(data_key, record)
-    )
+    return StandingOffer(epoch, commitments, offer_id, device_key, expires, payload, Sealed(data_key, record))

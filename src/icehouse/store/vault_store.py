@@ -19,9 +19,8 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection, Row
 
-_JOINED = (
-    select(keys, claims, offers)
-    .select_from(keys.outerjoin(claims, claims.c.id == keys.c.id).outerjoin(offers, offers.c.id == keys.c.id))
+_JOINED = select(keys, claims, offers).select_from(
+    keys.outerjoin(claims, claims.c.id == keys.c.id).outerjoin(offers, offers.c.id == keys.c.id)
 )
 _LISTED = 1000
 
@@ -116,7 +115,7 @@ class VaultStore:
             row = connection.execute(_JOINED.where(condition)).first()  # type: ignore[arg-type]
         return None if row is None else key_of(row, self.vault_id)
 
-    def keys(self) -> Iterator[Key]:
+    def every_key(self) -> Iterator[Key]:
         """Every key, in the order they were made."""
         last = 0
         while True:
@@ -158,9 +157,7 @@ class VaultStore:
             connection.execute(delete(claims).where(claims.c.id == before.id))
             if after.claim is not None:
                 claim = after.claim
-                connection.execute(
-                    insert(claims).values(id=before.id, data_key=claim.data_key, record=claim.record)
-                )
+                connection.execute(insert(claims).values(id=before.id, data_key=claim.data_key, record=claim.record))
         if before.offer != after.offer:
             connection.execute(delete(offers).where(offers.c.id == before.id))
             if after.offer is not None:

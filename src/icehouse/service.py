@@ -1,0 +1,221 @@
+"""FrostService: one vault, behind the public names."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from icehouse import settings as vault_settings
+from icehouse.ceremonies import code, keygen, rotate
+from icehouse.ceremonies.exchange import exchange
+from icehouse.errors import ConflictError, RequestError
+from icehouse.hsm import open_hsm
+from icehouse.model import DEFAULT_SUITE, SERVER, THRESHOLD, BulkResult, FrostShards, State, check_user
+from icehouse.opening import check_custody, check_durable, create_vault, open_vault
+from icehouse.providers import hsm_uri
+from icehouse.settings import Settings
+from icehouse.store import VaultStore
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from typing import Self
+
+    from icehouse.ceremonies.vault import Vault
+    from icehouse.device import Device
+    from icehouse.hsm import Hsm
+    from icehouse.model import Key
+
+_MAX_MESSAGE = 1 << 20
+
+
+class FrostService:
+    """A vault: creates users' keys, mints enrolment codes, answers devices. Safe for threads.
+
+    It is a `Cosigner`: a `Device` in the same process talks to it directly.
+    """
+
+    def __init__(self, vault: Vault) -> None:
+        self.vault = vault
+
+    @classmethod
+    def open(cls, path: str | Path) -> Self:
+        """Open the vault of a directory or a settings file."""
+        return cls(open_vault(vault_settings.load(Path(path))))
+
+    @property
+    def hsm(self) -> Hsm:
+        """The HSM of the vault's main root key; `hsm.operations` counts what it was asked for."""
+        return self.vault.custody.hsm
+
+    def close(self) -> None:
+        """Close the database and the HSM."""
+        self.vault.store.close()
+        self.hsm.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    # Users
+
+    def create_user_frost_shards(
+        self,
+        user_id: str,
+        threshold: int = THRESHOLD,
+        *,
+        participants: Sequence[str] | None = None,
+        suite: str = DEFAULT_SUITE,
+    ) -> FrostShards:
+        """Make a user's 2-of-2 key, both shares sealed. The same call again gives the same answer.
+
+        Raises `RequestError` for another shape, `ConflictError` where the user has a key of another suite.
+        """
+        user = keygen.check_participants(threshold, list(participants or [user_id, SERVER]))
+        if user != user_id:
+            msg = f"the first participant must be the user {user_id!r}, not {user!r}"
+            raise RequestError(msg)
+        return self._view(keygen.create(self.vault, user, suite))
+
+    def create_users(self, user_ids: Iterable[str], *, suite: str = DEFAULT_SUITE) -> BulkResult:
+        """Make a key for every user who has none; each page of 1,024 is durable before the next begins."""
+        return keygen.create_all(self.vault, user_ids, suite)
+
+    def create_keygen_ceremony(
+        self, threshold: int, participants: Sequence[str], *, suite: str = DEFAULT_SUITE
+    ) -> FrostShards:
+        """Make the key of `[user, "server"]`: the name the original strategy gives to creation."""
+        user = keygen.check_participants(threshold, participants)
+        return self._view(keygen.create(self.vault, user, suite))
+
+    def create_signing_ceremony(self, message: bytes, participants: Sequence[str]) -> SigningCeremony:
+        """A signature on a message by `[user, "server"]`; `run` it with the user's device."""
+        user = keygen.check_participants(THRESHOLD, participants)
+        if len(message) > _MAX_MESSAGE:
+            msg = f"a message to sign has at most {_MAX_MESSAGE} bytes, not {len(message)}"
+            raise RequestError(msg)
+        self.get_shards(user)
+        return SigningCeremony(self, message, user)
+
+    def rotate_user_frost_shards(self, user_id: str) -> FrostShards:
+        """Mark a rotation due; the device's next contact does it."""
+        return self._view(rotate.mark_due(self.vault, check_user(user_id)))
+
+    def get_shards(self, user_id: str) -> FrostShards:
+        """The public facts of a user's key."""
+        key = self.vault.store.key_of(check_user(user_id))
+        if key is None:
+            msg = f"there is no user {user_id!r}"
+            raise RequestError(msg, hint="create the user first")
+        return self._view(key)
+
+    def users(self) -> Iterator[FrostShards]:
+        """Every user's public facts, in the order of creation."""
+        return (self._view(key) for key in self.vault.store.every_key())
+
+    def enrolment_code(self, user_id: str) -> str:
+        """A new enrolment token, `<key id>.<code>`, to hand to the user. Earlier ones are void."""
+        return code.mint(self.vault, check_user(user_id))
+
+    def exchange(self, message: str) -> str:
+        """Answer one message of a device. Never raises for what the message says."""
+        return exchange(self.vault, message)
+
+    def check_user(self, user_id: str) -> FrostShards:
+        """Open every record of a user's key; raises `SealError` that names what does not fit."""
+        key = self.vault.store.key_of(check_user(user_id))
+        if key is None:
+            msg = f"there is no user {user_id!r}"
+            raise RequestError(msg)
+        self._check(key)
+        return self._view(key)
+
+    def _check(self, key: Key) -> None:
+        custody = self.vault.custody
+        custody.open_share(key).check(key.group, 2)
+        if key.state is State.DEALT:
+            custody.open_claim(key).check(key.group, 1)
+        if key.offer is not None:
+            custody.open_pending(key, key.offer).check(key.offered_group(key.offer), 2)
+
+    def check(self) -> int:
+        """Open every record of every key; the number of keys. Raises at the first that does not fit."""
+        count = 0
+        for count, key in enumerate(self.vault.store.every_key(), start=1):  # noqa: B007  the last one is the answer
+            self._check(key)
+        return count
+
+    def _view(self, key: Key) -> FrostShards:
+        group = key.group
+        return FrostShards(
+            user_id=key.user,
+            key_id=group.key_id,
+            suite=key.suite,
+            generation=key.generation,
+            threshold=THRESHOLD,
+            participants=(key.user, SERVER),
+            public_key=group.public_key,
+            epoch=key.epoch,
+            state=str(key.state),
+            origin=key.origin,
+            custody=self.vault.custody.name,
+            provider=self.hsm.info.provider,
+            hsm_attested=key.attested,
+        )
+
+
+class SigningCeremony:
+    """A signature about to be made."""
+
+    def __init__(self, service: FrostService, message: bytes, user: str) -> None:
+        self._service = service
+        self._message = message
+        self._user = user
+
+    def run(self, device: Device, *, taproot_root: str | None = None) -> bytes:
+        """Sign with the user's device; the signature verified under the public key."""
+        if device.user != self._user:
+            msg = f"this ceremony is {self._user!r}'s, the device is {device.user!r}'s"
+            raise RequestError(msg)
+        return device.sign(self._service, self._message, taproot_root=taproot_root)
+
+
+class HybridFrostService(FrostService):
+    """A `FrostService` with hybrid custody: random shares under a few root keys."""
+
+
+def create_hsm_frost(
+    hsm_provider: str,
+    config: Mapping[str, Any] | None = None,
+    *,
+    custody: str = "hybrid",
+    store: str | None = None,
+    fallback_to_software: bool = False,
+) -> FrostService:
+    """Open the vault of a store, or make it where the store holds none.
+
+    `hsm_provider` is "simulated" or "pkcs11"; `config` for "pkcs11" has `module_path`, `token_label`, `pin_source`
+    (a file's path), for "simulated" `path` and `pin_source`, or nothing for one in memory. `store` is a SQLAlchemy
+    URL; without one an in-memory SQLite serves. `fallback_to_software` is accepted where there is nothing to fall
+    back from. Raises `RequestError`, `HsmError`, `StoreError`, `SealError`.
+    """
+    if fallback_to_software and hsm_provider != "simulated":
+        msg = "fallback_to_software is for the simulated provider only so far"
+        raise RequestError(msg)
+    check_custody(custody)
+    settings = Settings(store_url=store or "sqlite://", hsm_uri=hsm_uri(hsm_provider, config or {}))
+    check_durable(settings)
+    hsm = open_hsm(settings.hsm_uri)
+    return HybridFrostService(_open_or_create(settings, custody, (hsm, hsm)))
+
+
+def _open_or_create(settings: Settings, custody: str, hsms: tuple[Hsm, Hsm]) -> Vault:
+    existing = None if settings.store_url == "sqlite://" else VaultStore.open(settings.store_url)
+    if existing is not None:
+        existing.close()
+        return open_vault(settings, hsms)
+    try:
+        return create_vault(settings, custody, hsms)
+    except ConflictError:
+        return open_vault(settings, hsms)  # another process made it meanwhile

@@ -1,0 +1,140 @@
+"""A vault's settings: a directory with `vault.toml`, or such a file, and the environment on top."""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from dataclasses import dataclass, fields, replace
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from icehouse.errors import RequestError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+FILE_NAME = "vault.toml"
+_ENVIRONMENT = "ICEHOUSE_"
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What a process is told about its vault. The names are the file's, `section.field`, joined by an underscore."""
+
+    store_url: str
+    hsm_uri: str
+    hsm_claim_uri: str = ""
+    """Where the claim root key lives; empty for the same HSM."""
+    cache_keys: int = 256
+    """How many opened data keys a process keeps; 0 turns the cache off."""
+    cache_seconds: float = 300.0
+    """For how long."""
+    offers_seconds: int = 900
+    """After how long a later claim may replace an offer."""
+    limit_per_second: float = 20.0
+    """Unauthenticated messages a second in the long run."""
+    limit_burst: int = 200
+    """Unauthenticated messages at once."""
+
+    @property
+    def claim_uri(self) -> str:
+        """The HSM of the claim root key."""
+        return self.hsm_claim_uri or self.hsm_uri
+
+
+_TYPES = {field.name: {"str": str, "int": int, "float": float}[str(field.type)] for field in fields(Settings)}
+
+
+def load(path: Path, environment: Mapping[str, str] = os.environ) -> Settings:
+    """Read a vault's settings; relative paths in them are relative to the file. Raises `RequestError`."""
+    file = path / FILE_NAME if path.is_dir() else path
+    try:
+        found = _flatten(tomllib.loads(file.read_text(encoding="utf-8")), file)
+    except FileNotFoundError as exc:
+        msg = f"there is no vault at {path}"
+        raise RequestError(msg, hint="make one with 'icehouse init', or name another with --vault") from exc
+    except OSError as exc:
+        msg = f"{file} cannot be read: {exc.strerror}"
+        raise RequestError(msg) from exc
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as exc:
+        msg = f"{file} is not TOML: {exc}"
+        raise RequestError(msg) from exc
+    for name in _TYPES:
+        section, _, field = name.partition("_")
+        override = environment.get(f"{_ENVIRONMENT}{section.upper()}__{field.upper()}")
+        if override is not None:
+            found[name] = _convert(name, override)
+    missing = [name.replace("_", ".", 1) for name in ("store_url", "hsm_uri") if name not in found]
+    if missing:
+        msg = f"{file} lacks {' and '.join(missing)}"
+        raise RequestError(msg)
+    return _absolute(Settings(**found), file.parent.absolute())
+
+
+def _flatten(document: dict[str, Any], file: Path) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for section, table in document.items():
+        if not isinstance(table, dict):
+            msg = f"{file}: {section!r} must be a section"
+            raise RequestError(msg)
+        for field, value in table.items():
+            name = f"{section}_{field}"
+            if name not in _TYPES:
+                msg = f"{file}: there is no setting {section}.{field}"
+                raise RequestError(msg)
+            found[name] = _convert(name, value)
+    return found
+
+
+def _convert(name: str, value: object) -> object:
+    kind = _TYPES[name]
+    try:
+        if isinstance(value, bool) or not isinstance(value, str | int | float):
+            raise ValueError  # noqa: TRY004, TRY301  one message for both
+        converted = kind(value)
+    except ValueError:
+        msg = f"the setting {name.replace('_', '.', 1)} must be {'a number' if kind is not str else 'text'}"
+        raise RequestError(msg) from None
+    if kind is not str and converted < 0:
+        msg = f"the setting {name.replace('_', '.', 1)} must not be negative"
+        raise RequestError(msg)
+    return converted
+
+
+def _absolute(settings: Settings, directory: Path) -> Settings:
+    return replace(
+        settings,
+        store_url=_absolute_sqlite(settings.store_url, directory),
+        hsm_uri=_absolute_simulated(settings.hsm_uri, directory),
+        hsm_claim_uri=_absolute_simulated(settings.hsm_claim_uri, directory),
+    )
+
+
+def _absolute_sqlite(url: str, directory: Path) -> str:
+    prefix = "sqlite:///"
+    path = url.removeprefix(prefix)
+    if path == url or not path or path.startswith(("/", ":")):
+        return url
+    return f"{prefix}{directory / path}"
+
+
+def _absolute_simulated(uri: str, directory: Path) -> str:
+    scheme, colon, rest = uri.partition(":")
+    if scheme != "simulated" or not rest:
+        return uri
+    path, question, query = rest.partition("?")
+    parts = [_absolute_pin(part, directory) for part in query.split("&")]
+    return f"{scheme}{colon}{_within(directory, path)}{question}{'&'.join(parts)}"
+
+
+def _absolute_pin(part: str, directory: Path) -> str:
+    name, _, value = part.partition("=")
+    if name != "pin-source" or not value.startswith("file:"):
+        return part
+    return f"{name}=file:{_within(directory, value.removeprefix('file:'))}"
+
+
+def _within(directory: Path, path: str) -> str:
+    """A URI's relative path made absolute; the directory's own name is percent-encoded, the path is already."""
+    return path if path.startswith("/") else f"{quote(str(directory))}/{path}"
