@@ -26,8 +26,12 @@ class Settings:
     hsm_uri: str
     hsm_claim_uri: str = ""
     """Where the claim root key lives; empty for the same HSM."""
-    cache_keys: int = 256
-    """How many opened data keys a process keeps; 0 turns the cache off."""
+    hsm_former_uri: str = ""
+    """The HSM that the vault is being moved away from, until it is trimmed."""
+    hsm_former_claim_uri: str = ""
+    """The same for the claim root key."""
+    cache_keys: int = 1024
+    """How many opened data keys, and how many nodes, a process keeps; 0 turns the cache off."""
     cache_seconds: float = 300.0
     """For how long."""
     offers_seconds: int = 900
@@ -108,6 +112,8 @@ def _absolute(settings: Settings, directory: Path) -> Settings:
         store_url=_absolute_sqlite(settings.store_url, directory),
         hsm_uri=_absolute_simulated(settings.hsm_uri, directory),
         hsm_claim_uri=_absolute_simulated(settings.hsm_claim_uri, directory),
+        hsm_former_uri=_absolute_simulated(settings.hsm_former_uri, directory),
+        hsm_former_claim_uri=_absolute_simulated(settings.hsm_former_claim_uri, directory),
     )
 
 

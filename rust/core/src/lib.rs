@@ -3,6 +3,8 @@
 
 pub mod answer;
 pub mod context;
+pub mod derive;
+pub mod derived_page;
 pub mod device;
 pub mod device_file;
 pub mod error;

@@ -56,7 +56,7 @@ def create_all(vault: Vault, users: Iterable[str], suite: str = DEFAULT_SUITE) -
     check_suite(suite)
     created = existing = 0
     for page in _pages(users):
-        made = retry(lambda page=page: _create_page(vault, page, suite))  # type: ignore[misc]
+        made = retry(vault, lambda page=page: _create_page(vault, page, suite))  # type: ignore[misc]
         created += made
         existing += len(page) - made
     return BulkResult(created, existing)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from time import time
 from typing import TYPE_CHECKING, NamedTuple
 
 from sqlalchemy import bindparam
@@ -9,9 +10,10 @@ from sqlalchemy.exc import IntegrityError
 
 from icehouse.errors import ConflictError
 from icehouse.model import SUITES
+from icehouse.store.data_keys import insert_data_key, move_slots
 from icehouse.store.rows import DEALT_NUMBER, FIRST_REV, NO_SALT, key_of, origin_number, tag, user_tag
 from icehouse.store.schema import claims, keys
-from icehouse.store.vault_store import _JOINED, insert_data_key, move_slots, take_numbers
+from icehouse.store.vault_store import JOINED, take_numbers
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -44,6 +46,7 @@ def insert_page(store: VaultStore, users: Sequence[str], dealt: Sequence[DealtRo
     vault, suite = store.vault_id, SUITES.index(making.suite)
     origin, attested = origin_number(making.origin), int(making.attested)
     server, claim = making.server.number, making.claim.number
+    now = int(time())
     try:
         with store.database.write() as connection:
             for key in making.fresh:
@@ -52,7 +55,7 @@ def insert_page(store: VaultStore, users: Sequence[str], dealt: Sequence[DealtRo
             first = take_numbers(connection, "next_key", len(users))
             rows = [
                 (number, FIRST_REV, user_tag(vault, user), tag(key_id), user, suite, 0, 0, 1, DEALT_NUMBER,
-                 origin, attested, 0, commitments, NO_SALT, None, server, record)
+                 origin, attested, 0, commitments, NO_SALT, None, server, record, now)
                 for number, user, (key_id, commitments, record, _) in zip(
                     range(first, first + len(users)), users, dealt, strict=True
                 )
@@ -71,7 +74,7 @@ def _statement(table: str, columns: Sequence[str], paramstyle: str) -> str:
     return f"INSERT INTO {table} ({names}) VALUES ({', '.join([place] * len(columns))})"  # noqa: S608  our own names
 
 
-_OF_USERS = _JOINED.where(keys.c.user_tag.in_(bindparam("tags", expanding=True)))
+_OF_USERS = JOINED.where(keys.c.user_tag.in_(bindparam("tags", expanding=True)))
 
 
 def keys_of(store: VaultStore, users: Sequence[str]) -> dict[str, Key]:
