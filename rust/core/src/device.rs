@@ -441,7 +441,7 @@ impl Device {
             proof: speaker == Speaker::Pending,
             message,
             taproot,
-            commitments: vec![nonces.commitment().clone()],
+            signers: vec![nonces.signer().clone()],
         };
         let text = self.message(speaker, &Request::Cosign(asked.clone()))?;
         Ok((Round { nonces, asked }, text))
