@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from icehouse import settings as vault_settings
-from icehouse.ceremonies import code, keygen, rotate
+from icehouse.ceremonies import bulk, code, keygen, rotate
 from icehouse.ceremonies.exchange import exchange
 from icehouse.errors import ConflictError, RequestError
 from icehouse.hsm import open_hsm
@@ -80,7 +80,7 @@ class FrostService:
 
     def create_users(self, user_ids: Iterable[str], *, suite: str = DEFAULT_SUITE) -> BulkResult:
         """Make a key for every user who has none; each page of 1,024 is durable before the next begins."""
-        return keygen.create_all(self.vault, user_ids, suite)
+        return bulk.create_all(self.vault, user_ids, suite)
 
     def create_keygen_ceremony(
         self, threshold: int, participants: Sequence[str], *, suite: str = DEFAULT_SUITE

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
-from icehouse._core import key_id
+from icehouse._core import key_id, user_tags
 from icehouse.errors import SealError
 from icehouse.model import SUITES, Key, Sealed, StandingOffer, State
 
@@ -30,7 +29,7 @@ def tag(identity: bytes) -> int:
 
 def user_tag(vault: bytes, user: str) -> int:
     """The tag of a user in a vault."""
-    return tag(sha256(b"icehouse/user-tag" + vault + user.encode()).digest())
+    return user_tags(vault, [user])[0]
 
 
 def key_row(key: Key) -> dict[str, Any]:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection, Row
 
-_JOINED = select(keys, claims, offers).select_from(
+JOINED = select(keys, claims, offers).select_from(
     keys.outerjoin(claims, claims.c.id == keys.c.id).outerjoin(offers, offers.c.id == keys.c.id)
 )
 _LISTED = 1000
@@ -112,7 +112,7 @@ class VaultStore:
 
     def _one(self, condition: object) -> Key | None:
         with self.database.read() as connection:
-            row = connection.execute(_JOINED.where(condition)).first()  # type: ignore[arg-type]
+            row = connection.execute(JOINED.where(condition)).first()  # type: ignore[arg-type]
         return None if row is None else key_of(row, self.vault_id)
 
     def every_key(self) -> Iterator[Key]:
@@ -120,7 +120,7 @@ class VaultStore:
         last = 0
         while True:
             with self.database.read() as connection:
-                page = connection.execute(_JOINED.where(keys.c.id > last).order_by(keys.c.id).limit(_LISTED)).all()
+                page = connection.execute(JOINED.where(keys.c.id > last).order_by(keys.c.id).limit(_LISTED)).all()
             if not page:
                 return
             yield from (key_of(row, self.vault_id) for row in page)
