@@ -10,7 +10,16 @@ from icehouse.ceremonies import code, keygen, rotate
 from icehouse.ceremonies.exchange import exchange
 from icehouse.errors import ConflictError, RequestError
 from icehouse.hsm import open_hsm
-from icehouse.model import DEFAULT_SUITE, SERVER, THRESHOLD, BulkResult, FrostShards, State, check_user
+from icehouse.model import (
+    DEFAULT_SUITE,
+    MAX_MESSAGE_BYTES,
+    SERVER,
+    THRESHOLD,
+    BulkResult,
+    FrostShards,
+    State,
+    check_user,
+)
 from icehouse.opening import check_custody, check_durable, create_vault, open_vault
 from icehouse.providers import hsm_uri
 from icehouse.settings import Settings
@@ -24,8 +33,6 @@ if TYPE_CHECKING:
     from icehouse.device import Device
     from icehouse.hsm import Hsm
     from icehouse.model import Key
-
-_MAX_MESSAGE = 1 << 20
 
 
 class FrostService:
@@ -92,8 +99,8 @@ class FrostService:
     def create_signing_ceremony(self, message: bytes, participants: Sequence[str]) -> SigningCeremony:
         """A signature on a message by `[user, "server"]`; `run` it with the user's device."""
         user = keygen.check_participants(THRESHOLD, participants)
-        if len(message) > _MAX_MESSAGE:
-            msg = f"a message to sign has at most {_MAX_MESSAGE} bytes, not {len(message)}"
+        if len(message) > MAX_MESSAGE_BYTES:
+            msg = f"a message to sign has at most {MAX_MESSAGE_BYTES} bytes, not {len(message)}"
             raise RequestError(msg)
         self.get_shards(user)
         return SigningCeremony(self, message, user)

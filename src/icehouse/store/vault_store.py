@@ -69,6 +69,9 @@ class VaultStore:
     def open(cls, url: str) -> VaultStore | None:
         """Open the vault of a database; None where the database holds none."""
         database = Database(url)
+        if database.missing:
+            database.close()
+            return None
         with database.read() as connection:
             names = inspect(connection).get_table_names()
             if not names:
