@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from icehouse import __version__
-from icehouse.cli import device, exchange, init, rotate, show, sign, users
+from icehouse.cli import device, doctor, exchange, init, rotate, show, sign, users
 from icehouse.cli.printer import explain, log_to_stderr, put
 
 app = typer.Typer(
@@ -28,6 +28,7 @@ app.command("sign")(sign.sign)
 app.command("verify")(sign.verify)
 app.command("rotate")(rotate.rotate)
 app.command("show")(show.show)
+app.command("doctor")(doctor.doctor)
 app.command("exchange")(exchange.exchange)
 
 
