@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from icehouse.ceremonies.keygen import check_participants
 from icehouse.cli.options import SUITE, FormatOption, SuiteOption, VaultOption, named
 from icehouse.cli.printer import Format, complain, facts_of, put, put_facts, put_rows
 from icehouse.cli.progress import counted
 from icehouse.cli.roster import Roster
 from icehouse.errors import RequestError
-from icehouse.model import check_suite, check_user
+from icehouse.model import SERVER, check_suite, check_user
 from icehouse.service import FrostService
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ def create(
         bool, typer.Option("--strict", help="With --from-file: make nothing where any line is bad.")
     ] = False,
     suite: SuiteOption = SUITE,
+    threshold: Annotated[int, typer.Option("--threshold", metavar="T", help="2, of the user and the server.")] = 2,
     vault: VaultOption = None,
     form: FormatOption = Format.TABLE,
 ) -> None:
@@ -50,6 +52,7 @@ def create(
         msg = "--strict is about the lines of --from-file"
         raise RequestError(msg)
     check_suite(suite)
+    check_participants(threshold, ["user", SERVER])
     if names:
         _create_named(names, suite, named(vault), form)
     elif count is not None:
