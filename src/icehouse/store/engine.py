@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from contextlib import contextmanager
+from pathlib import Path
 from threading import RLock, local
 from typing import TYPE_CHECKING, Any
 
@@ -52,6 +53,13 @@ class Database:
             event.listen(self.engine, "connect", _prepare_sqlite)
             event.listen(self.engine, "begin", _begin_sqlite)
         self._reading = self.engine.execution_options(isolation_level="AUTOCOMMIT")
+
+    @property
+    def missing(self) -> bool:
+        """Whether it is a file that is not there; SQLite would make an empty one just to look into it."""
+        file = self.engine.url.database
+        is_path = self.backend == "sqlite" and not self.in_memory and not str(file).startswith("file:")
+        return is_path and not Path(str(file)).exists()
 
     @contextmanager
     def read(self) -> Iterator[Connection]:

@@ -69,6 +69,9 @@ class VaultStore:
     def open(cls, url: str) -> VaultStore | None:
         """Open the vault of a database; None where the database holds none."""
         database = Database(url)
+        if database.missing:
+            database.close()
+            return None
         with database.read() as connection:
             names = inspect(connection).get_table_names()
             if not names:
@@ -116,15 +119,28 @@ class VaultStore:
         return None if row is None else key_of(row, self.vault_id)
 
     def every_key(self) -> Iterator[Key]:
-        """Every key, in the order they were made."""
+        """Every key, in the order they were made. Raises `SealError` at the first row that contradicts itself."""
+        for reading in self.readings():
+            if isinstance(reading, SealError):
+                raise reading
+            yield reading
+
+    def readings(self) -> Iterator[Key | SealError]:
+        """Every key, or for a row that contradicts itself what is wrong with it, in the order they were made."""
         last = 0
         while True:
             with self.database.read() as connection:
                 page = connection.execute(JOINED.where(keys.c.id > last).order_by(keys.c.id).limit(_LISTED)).all()
             if not page:
                 return
-            yield from (key_of(row, self.vault_id) for row in page)
+            yield from (self._reading(row) for row in page)
             last = page[-1][0]
+
+    def _reading(self, row: Row[tuple[object, ...]]) -> Key | SealError:
+        try:
+            return key_of(row, self.vault_id)
+        except SealError as exc:
+            return exc
 
     def count(self) -> int:
         """How many keys there are."""
