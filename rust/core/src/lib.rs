@@ -22,3 +22,6 @@ pub mod suite;
 pub mod wire;
 
 pub use error::{Error, Result};
+
+#[cfg(test)]
+mod rfc9591_tests;
