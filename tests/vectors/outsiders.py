@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from coincurve import PublicKeyXOnly
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
 from vectors.edwards import ED448, ED25519, decode_ristretto, equal_ristretto
 from vectors.weierstrass import P256, SECP256K1
 

@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 from coincurve import PublicKeyXOnly
 from cryptography.exceptions import InvalidSignature
-from vectors.edwards import ED448, ED25519, encode_ristretto
-from vectors.outsiders import VERIFIERS, RejectedError, secp256k1_tr, taproot_key
 
 from icehouse import Device, create_hsm_frost
 from icehouse._core import verify
 from icehouse.errors import ProtocolError
 from icehouse.model import SUITES
+from vectors.edwards import ED448, ED25519, encode_ristretto
+from vectors.outsiders import VERIFIERS, RejectedError, secp256k1_tr, taproot_key
 
 HERE = Path(__file__).parent
 MANY = 24

@@ -34,7 +34,7 @@ class Weierstrass:
     def times(self, scalar: int, point: Point) -> Point:
         """Double and add."""
         total: Point = None
-        for bit in bin(scalar)[2:]:
+        for bit in f"{scalar:b}":
             total = self.add(total, total)
             if bit == "1":
                 total = self.add(total, point)
