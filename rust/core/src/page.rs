@@ -90,6 +90,7 @@ fn deal_one(
         attested: page.attested,
         salt: None,
         offer_id: None,
+        standing: None,
     };
     let [device_share, server_share] = &dealt.shares[..] else {
         return Err(Error::protocol(
