@@ -111,7 +111,7 @@ class FrostService:
         return self._view(self._vouched(key))
 
     def users(self) -> Iterator[FrostShards]:
-        """Every user's public facts as the database has them, in the order of creation; `check_user` vouches for one."""
+        """Every user's public facts as the database has them, in the order of creation; see `check_user`."""
         return (self._view(key) for key in self.vault.store.every_key())
 
     def enrolment_code(self, user_id: str) -> str:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import tomllib
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -22,7 +23,7 @@ _ENVIRONMENT = "ICEHOUSE_"
 class Settings:
     """What a process is told about its vault. The names are the file's, `section.field`, joined by an underscore."""
 
-    store_url: str = field(repr=False)  # a PostgreSQL URL may hold a password
+    store_url: str = dataclasses.field(repr=False)  # a PostgreSQL URL may hold a password
     hsm_uri: str
     hsm_claim_uri: str = ""
     """Where the claim root key lives; empty for the same HSM."""

@@ -143,13 +143,14 @@ def row_context(key: Key, role: str, data_key: int, participant: int, offer: Sta
     halves = [key.commitments[:size], key.commitments[size:]]
     facts = [key.vault, key.key_id, key.user, CONTEXTS[key.suite], key.generation, 2, 2, key.user, "server", key.epoch]
     standing = key.offer.offer_id if key.offer else b""
-    rest = [key.next_epoch, str(key.state), key.origin, int(key.attested), *halves, key.salt or b"", key.offer_id or b""]
+    rest = [key.next_epoch, str(key.state), key.origin, int(key.attested), *halves]
+    codes = [key.salt or b"", key.offer_id or b"", standing]
     pending: list[str | bytes | int] = []
     if offer is not None:
         offered = [offer.commitments[:size], offer.commitments[size:]]
         digest = hashlib.sha256(offer.payload).digest()
         pending = [offer.epoch, *offered, offer.offer_id, offer.device_key, offer.expires, digest]
-    return ctx("row", role, *facts, *rest, standing, data_key, participant, *pending)
+    return ctx("row", role, *facts, *rest, *codes, data_key, participant, *pending)
 
 
 def open_record(data_key: bytes, record: bytes, context: bytes) -> bytes:

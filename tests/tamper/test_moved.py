@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import pytest
-from tamper.attacker import reason_of
-from tamper.probes import calls, messages
-from tamper.world import STATES, USERS, World
 
 from icehouse._core import key_id
 from icehouse.errors import RequestError, SealError
 from icehouse.store.rows import tag, user_tag
 from icehouse.store.schema import claims, data_keys, keys, offers
+from tamper.attacker import reason_of
+from tamper.probes import calls, messages
+from tamper.world import STATES, USERS, World
 
 IDENTITY = ("id", "user_tag", "key_tag")
 KEY_COLUMNS = [column.name for column in keys.columns]
@@ -46,7 +46,7 @@ def swap(world, table, columns):
     return True
 
 
-def not_refused(world, state, user, labels=("",)):
+def not_refused(world, user, labels=("",)):
     """What this user's device and the application still got."""
     found = {}
     for name, probe in world.probes[user].items():
@@ -78,7 +78,7 @@ def test_rows_swapped_between_two_users_serve_neither(staged, what):
     # A proof opens the pending record alone; what it does not read it does not miss.
     labels = ("current:", "app:facts", "code:claim") if SWAPS[what][0] == "record" and len(SWAPS[what]) < 3 else ("",)
 
-    assert [not_refused(world, state, user, labels) for user in USERS] == [{}, {}]
+    assert [not_refused(world, user, labels) for user in USERS] == [{}, {}]
 
 
 @pytest.mark.parametrize(
@@ -90,7 +90,7 @@ def test_rows_beside_a_key_swapped_between_two_users_serve_neither(staged, table
     world, state = staged
     columns = [column.name for column in table.columns if column.name != "id"]
     if swap(world, table.name, columns):
-        assert [not_refused(world, state, user, labels) for user in USERS] == [{}, {}]
+        assert [not_refused(world, user, labels) for user in USERS] == [{}, {}]
 
 
 @pytest.mark.parametrize(
@@ -113,7 +113,7 @@ def test_a_record_of_another_role_is_refused(staged, to, source, columns):
         "offers": ("offered:", "code:other", "current:other", "app:check"),
     }[to]
 
-    assert not_refused(world, state, "alice", labels) == {}
+    assert not_refused(world, "alice", labels) == {}
 
 
 def test_a_record_pointed_to_another_data_key_of_the_same_purpose_is_refused(world):
@@ -182,7 +182,7 @@ def test_rows_of_another_vault_in_the_same_hsm_are_refused(twins, tables):
         ("offers",): ("offered:", "code:", "current:", "app:"),
     }.get(tables, ("",))
 
-    assert [not_refused(one, state, user, labels) for user in USERS] == [{}, {}]
+    assert [not_refused(one, user, labels) for user in USERS] == [{}, {}]
 
 
 def test_rows_of_another_vault_with_tags_that_fit_are_refused(twins):
@@ -194,7 +194,7 @@ def test_rows_of_another_vault_with_tags_that_fit_are_refused(twins):
         tags = user_tag(vault, user), tag(key_id(vault, user, "ed25519", 0))
         one.sql("UPDATE keys SET user_tag = ?, key_tag = ? WHERE user = ?", *tags, user)
 
-    assert [not_refused(one, state, user) for user in USERS] == [{}, {}]
+    assert [not_refused(one, user) for user in USERS] == [{}, {}]
 
 
 def test_the_settings_of_another_vault_in_the_same_hsm_open_no_key(tmp_path):
@@ -208,7 +208,7 @@ def test_the_settings_of_another_vault_in_the_same_hsm_open_no_key(tmp_path):
         assert reason_of(pretender.exchange(one.devices["alice"].ask_status())) == "bare:unavailable"
         assert reason_of(pretender.exchange(two.devices["alice"].ask_status())) == "bare:unknown-key"
     finally:
-        pretender.close()
+        pretender.vault.store.close()
         one.close()
         two.close()
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 import logging
 
 import pytest
-from tamper.attacker import reason_of
-from tamper.probes import copy_of
-from tamper.world import USERS
 
 from icehouse._core import DeviceState
 from icehouse.device import Device
 from icehouse.device_file import MemoryFile
 from icehouse.errors import SealError, StaleEpochError
+from tamper.attacker import reason_of
+from tamper.probes import copy_of
+from tamper.world import USERS
 
 ALARM = "was the database rolled back?"
 

@@ -40,6 +40,12 @@ class VaultRecord:
     claim: str
     seal: bytes
 
+    def __post_init__(self) -> None:
+        words = (self.custody, self.kek, self.claim)
+        if not all(isinstance(word, str) for word in words) or {type(self.vault_id), type(self.seal)} != {bytes}:
+            msg = "the vault's settings in the database were changed: they hold a value that icehouse never writes"
+            raise SealError(msg)
+
 
 class VaultStore:
     """The rows of one vault."""
