@@ -13,7 +13,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, NoSuchModuleError, SQLAlchemyError
 from sqlalchemy.pool import StaticPool
 
-from icehouse.errors import MissingExtraError, RequestError, StoreError
+from icehouse.errors import MissingExtraError, RequestError, SealError, StoreError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -68,7 +68,11 @@ class Database:
             connection: Connection | None = getattr(self._kept, "connection", None)
             if connection is None or connection.closed or connection.invalidated:
                 connection = self._kept.connection = self._reading.connect()
-            yield connection
+            try:
+                yield connection
+            except (TypeError, ValueError) as exc:
+                msg = "the database holds a value of a type that icehouse never writes"
+                raise SealError(msg) from exc
 
     @contextmanager
     def write(self) -> Iterator[Connection]:

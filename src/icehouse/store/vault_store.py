@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from sqlalchemy import case, delete, func, insert, inspect, select, update
+from sqlalchemy.exc import IntegrityError
 
 from icehouse.errors import ConflictError, IcehouseError, SealError, StoreError
 from icehouse.model import RECORDS_PER_DATA_KEY, Key, Purpose, WrappedKey
@@ -17,7 +18,7 @@ from icehouse.store.schema import claims, data_keys, keys, offers, vault
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from sqlalchemy import Connection, Row
+    from sqlalchemy import Column, Connection, Row
 
 JOINED = select(keys, claims, offers).select_from(
     keys.outerjoin(claims, claims.c.id == keys.c.id).outerjoin(offers, offers.c.id == keys.c.id)
@@ -38,6 +39,12 @@ class VaultRecord:
     kek: str
     claim: str
     seal: bytes
+
+    def __post_init__(self) -> None:
+        words = (self.custody, self.kek, self.claim)
+        if not all(isinstance(word, str) for word in words) or {type(self.vault_id), type(self.seal)} != {bytes}:
+            msg = "the vault's settings in the database were changed: they hold a value that icehouse never writes"
+            raise SealError(msg)
 
 
 class VaultStore:
@@ -152,19 +159,22 @@ class VaultStore:
 
         `fresh` is a new data key that the change seals under. Raises `ConflictError` and `DataKeyFullError`.
         """
-        with self.database.write() as connection:
-            written = connection.execute(
-                update(keys)
-                .where(keys.c.id == before.id, keys.c.rev == before.rev)
-                .values(rev=keys.c.rev + 1, **key_row(after))
-            )
-            if written.rowcount != 1:
-                msg = f"the key of {before.user!r} was changed by someone else; load it again"
-                raise ConflictError(msg)
-            if fresh is not None:
-                insert_data_key(connection, fresh)
-            move_slots(connection, before.slots(), after.slots())
-            self._write_beside(connection, before, after)
+        conflict = f"the key of {before.user!r} was changed by someone else; load it again"
+        try:
+            with self.database.write() as connection:
+                written = connection.execute(
+                    update(keys)
+                    .where(keys.c.id == before.id, keys.c.rev == before.rev)
+                    .values(rev=keys.c.rev + 1, **key_row(after))
+                )
+                if written.rowcount != 1:
+                    raise ConflictError(conflict)
+                if fresh is not None:
+                    insert_data_key(connection, fresh)
+                move_slots(connection, before.slots(), after.slots())
+                self._write_beside(connection, before, after)
+        except IntegrityError as exc:
+            raise ConflictError(conflict) from exc
         return after
 
     @staticmethod
@@ -197,7 +207,7 @@ class VaultStore:
     def allocate_data_key(self) -> int:
         """A number for a new data key, never given twice."""
         with self.database.write() as connection:
-            return take_numbers(connection, "next_data_key", 1)
+            return take_numbers(connection, "next_data_key", 1, data_keys.c.number)
 
     def wrapped_key(self, number: int) -> WrappedKey:
         """A data key as it is stored; raises `SealError` where there is none that opens."""
@@ -232,18 +242,21 @@ class VaultStore:
 
 
 def _wrapped_of(row: Row[tuple[object, ...]]) -> WrappedKey:
-    try:
-        return WrappedKey(row.number, Purpose(row.purpose), row.root_key, row.wrapped)
-    except ValueError as exc:
-        msg = f"data key {row.number} has a purpose that icehouse never writes"
-        raise SealError(msg) from exc
+    if row.purpose not in set(Purpose) or not isinstance(row.wrapped, bytes):
+        msg = f"data key {row.number} holds a value that icehouse never writes"
+        raise SealError(msg)
+    return WrappedKey(row.number, Purpose(row.purpose), row.root_key, row.wrapped)
 
 
-def take_numbers(connection: Connection, counter: str, count: int) -> int:
-    """The first of `count` numbers that no one else gets."""
+def take_numbers(connection: Connection, counter: str, count: int, given: Column[int]) -> int:
+    """The first of `count` numbers that no one else gets; raises `SealError` where the counter was put back."""
     column = vault.c[counter]
     after = connection.execute(update(vault).values({counter: column + count}).returning(column)).scalar_one()
-    return int(after) - count
+    highest = connection.execute(select(func.max(given))).scalar()
+    if not isinstance(after, int) or (highest is not None and highest >= after - count):
+        msg = f"the vault's counter {counter} was put back: it would give {given.table.name} {highest} out again"
+        raise SealError(msg)
+    return after - count
 
 
 def insert_data_key(connection: Connection, key: WrappedKey) -> None:
