@@ -104,15 +104,32 @@ class Device:
         group = self._state.group()
         return None if group is None else group.public_key
 
+    @property
+    def has_token(self) -> bool:
+        """Whether it keeps an enrolment token, as it does until its first commit."""
+        return self._state.facts()["token"]
+
     # Ceremonies
+
+    @classmethod
+    def check_token(cls, cosigner: Cosigner, user: str, token: str) -> None:
+        """Ask whether an enrolment token is in force, before anything is made for it.
+
+        Raises `RequestError` where its code is wrong, used or void. Changes nothing on either side.
+        """
+        state = DeviceState(user)
+        state.take_token(token.strip())
+        cls(state, MemoryFile()).status(cosigner)
 
     def enrol(self, cosigner: Cosigner, token: str | None = None) -> None:
         """Claim this user's key with an enrolment token, prove the share, and commit.
 
-        Again after a crash it goes on where it stopped; the token is kept until the first commit. Raises
-        `RequestError` for a void code, `ConflictError` while another device claims the key.
+        Again after a crash it goes on where it stopped; the token is kept until the first commit. A device whose epoch
+        the vault does not know any more goes on from a token that the application made for it. Raises `RequestError`
+        for a void code, `ConflictError` while another device claims the key.
         """
-        if self.epoch:
+        again = self.epoch > 0
+        if again and token is None and not self._state.facts()["token"]:
             msg = f"the device of {self.user!r} is enrolled already"
             raise RequestError(msg)
         if token is not None:
@@ -121,9 +138,13 @@ class Device:
         elif not self._state.facts()["token"]:
             msg = "a first enrolment needs an enrolment token"
             raise RequestError(msg, hint=_ASK_AGAIN)
-        self._resolve(cosigner)
-        if not self._state.facts()["epoch"]:
-            self._obtain(cosigner)
+        self._state.reclaim(again)
+        try:
+            self._resolve(cosigner)
+            if self._state.facts()["token"]:  # the first commit under it drops the token
+                self._obtain(cosigner)
+        finally:
+            self._state.reclaim(by_code=False)
 
     def rotate(self, cosigner: Cosigner) -> None:
         """Move to new shares of the same public key.

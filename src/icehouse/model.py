@@ -8,7 +8,7 @@ from enum import StrEnum
 from functools import cached_property
 
 from icehouse._core import Group, Row
-from icehouse.errors import ConflictError, RequestError, SealError
+from icehouse.errors import ConflictError, IcehouseError, RequestError, SealError
 
 SERVER = "server"
 """The participant that the vault holds."""
@@ -23,6 +23,10 @@ NO_OFFER_ID = bytes(16)
 SUITES = ("ed25519", "secp256k1-tr", "secp256k1", "p256", "ristretto255", "ed448")
 DEFAULT_SUITE = SUITES[0]
 MAX_NAME_BYTES = 255
+MAX_EPOCH = 1 << 53
+"""Every number on the wire is below this, so that any JSON reader keeps it whole."""
+MAX_MESSAGE_BYTES = 1 << 20
+"""The longest message that is signed."""
 
 
 class State(StrEnum):
@@ -96,6 +100,12 @@ class VaultRecord:
     buckets: int
     roots: tuple[RootKey, ...]
     seal: bytes
+
+    def __post_init__(self) -> None:
+        types = (type(self.vault_id), type(self.custody), type(self.buckets), type(self.seal))
+        if types != (bytes, str, int, bytes) or not all(type(root.label) is str for root in self.roots):
+            msg = "the vault's settings in the database were changed: they hold a value that icehouse never writes"
+            raise SealError(msg)
 
     def current(self, role: Role) -> RootKey | None:
         """The root key of this role that new data keys are wrapped under."""
@@ -202,7 +212,21 @@ class Key:
     @cached_property
     def row(self) -> Row:
         """What every sealed record of this key is bound to."""
-        return Row(self.group, self.next_epoch, self.state, self.origin, self.attested, self.salt, self.offer_id)
+        standing = self.offer.offer_id if self.offer else None
+        try:
+            return Row(
+                self.group,
+                self.next_epoch,
+                self.state,
+                self.origin,
+                self.attested,
+                self.salt,
+                self.offer_id,
+                standing,
+            )
+        except (IcehouseError, OverflowError, TypeError) as exc:
+            msg = f"the row of {self.user!r} holds a value that icehouse never writes: {exc}"
+            raise SealError(msg) from exc
 
     @property
     def key_id(self) -> bytes:

@@ -78,8 +78,23 @@ def check_durable(settings: Settings) -> None:
             raise RequestError(msg, hint="use simulated:PATH?pin-source=file:PINFILE, or a real HSM")
 
 
-def create_vault(settings: Settings, custody: str, roots: RootKeys | None = None, *, buckets: int = 0) -> Vault:
-    """Make root keys and an empty database; raises `ConflictError` where there is a vault already."""
+def new_vault_id() -> bytes:
+    """The 16 random bytes that name a vault."""
+    return os.urandom(_VAULT_ID_BYTES)
+
+
+def create_vault(
+    settings: Settings,
+    custody: str,
+    roots: RootKeys | None = None,
+    *,
+    vault_id: bytes | None = None,
+    buckets: int = 0,
+) -> Vault:
+    """Make root keys and an empty database; raises `ConflictError` where there is a vault already.
+
+    With a `vault_id` that was drawn before, root keys that an interrupted creation made for it are taken as they are.
+    """
     check_buckets(check_custody(custody), buckets)
     check_durable(settings)
     existing = VaultStore.open(settings.store_url)
@@ -88,20 +103,43 @@ def create_vault(settings: Settings, custody: str, roots: RootKeys | None = None
         msg = "the database holds a vault already"
         raise ConflictError(msg)
     roots = roots or open_roots(settings)
-    record = make_roots(os.urandom(_VAULT_ID_BYTES), custody, buckets, roots)
+    record = make_roots(vault_id or new_vault_id(), custody, buckets, roots, resumed=vault_id is not None)
     return _vault(settings, VaultStore.create(settings.store_url, record), roots)
 
 
-def make_roots(vault_id: bytes, custody: str, buckets: int, roots: RootKeys) -> VaultRecord:
+def make_roots(vault_id: bytes, custody: str, buckets: int, roots: RootKeys, *, resumed: bool) -> VaultRecord:
     """Make a new vault's root keys in the HSM, and seal its settings."""
     made = []
     for role in ROLES_OF[custody]:
         label, hsm = root_label(vault_id, role, 1), roots.home(role)
-        hsm.create_key(label, KIND_OF[role])
+        if not (resumed and hsm.keys(label)):
+            hsm.create_key(label, KIND_OF[role])
         roots.made(label, hsm)
         made.append(RootKey(label, role, 1, RootState.CURRENT))
     record = VaultRecord(vault_id, custody, buckets, tuple(made), b"")
     return replace(record, seal=seal_settings(record, roots))
+
+
+def recover_vault(settings: Settings, vault_id: bytes, buckets: int, roots: RootKeys | None = None) -> Vault:
+    """An empty hierarchical vault around the master key that the HSM still has; one of the same id is gone on with.
+
+    Raises `ConflictError` where the database holds another vault, `HsmRefusedError` where the HSM has no such master.
+    """
+    check_buckets("hierarchical", buckets)
+    check_durable(settings)
+    roots = roots or open_roots(settings)
+    label = root_label(vault_id, Role.MASTER, 1)
+    roots.find(label, KeyKind.HMAC)
+    record = VaultRecord(vault_id, "hierarchical", buckets, (RootKey(label, Role.MASTER, 1, RootState.CURRENT),), b"")
+    record = replace(record, seal=seal_settings(record, roots))
+    store = VaultStore.open(settings.store_url)
+    if store is None:
+        return _vault(settings, VaultStore.create(settings.store_url, record), roots)
+    if store.record != record or store.count():
+        store.close()
+        msg = "the database holds a vault already"
+        raise ConflictError(msg, hint="recover into an empty database")
+    return _vault(settings, store, roots)
 
 
 def open_vault(settings: Settings, roots: RootKeys | None = None, again: Callable[[], Settings] | None = None) -> Vault:

@@ -6,26 +6,38 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from icehouse import settings as vault_settings
-from icehouse.ceremonies import code, keygen, rotate
+from icehouse.ceremonies import bulk, code, destroy, keygen, rotate
 from icehouse.ceremonies.exchange import exchange
-from icehouse.errors import ConflictError, RequestError
-from icehouse.hsm import open_hsm
-from icehouse.model import DEFAULT_SUITE, SERVER, THRESHOLD, BulkResult, FrostShards, State, check_user
-from icehouse.opening import check_custody, check_durable, create_vault, open_vault
+from icehouse.errors import ConflictError, ProtocolError, RequestError, SealError
+from icehouse.model import (
+    DEFAULT_SUITE,
+    DEVICE_NUMBER,
+    MAX_MESSAGE_BYTES,
+    SERVER,
+    SERVER_NUMBER,
+    THRESHOLD,
+    BulkResult,
+    FrostShards,
+    State,
+    check_user,
+)
+from icehouse.opening import check_buckets, check_custody, check_durable, create_vault, open_roots, open_vault
 from icehouse.providers import hsm_uri
 from icehouse.settings import Settings
 from icehouse.store import VaultStore
+from icehouse.store.counts import miscounts
+from icehouse.upkeep import Upkeep
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
     from typing import Self
 
+    from icehouse.ceremonies.destroy import Removal
     from icehouse.ceremonies.vault import Vault
+    from icehouse.custody import RootKeys
     from icehouse.device import Device
     from icehouse.hsm import Hsm
     from icehouse.model import Key
-
-_MAX_MESSAGE = 1 << 20
 
 
 class FrostService:
@@ -40,7 +52,8 @@ class FrostService:
     @classmethod
     def open(cls, path: str | Path) -> Self:
         """Open the vault of a directory or a settings file."""
-        return cls(open_vault(vault_settings.load(Path(path))))
+        place = Path(path)
+        return cls(open_vault(vault_settings.load(place), again=lambda: vault_settings.load(place)))
 
     @property
     def hsm(self) -> Hsm:
@@ -50,7 +63,7 @@ class FrostService:
     def close(self) -> None:
         """Close the database and the HSM."""
         self.vault.store.close()
-        self.hsm.close()
+        self.vault.custody.roots.close()
 
     def __enter__(self) -> Self:
         return self
@@ -76,47 +89,56 @@ class FrostService:
         if user != user_id:
             msg = f"the first participant must be the user {user_id!r}, not {user!r}"
             raise RequestError(msg)
-        return self._view(keygen.create(self.vault, user, suite))
+        return self._view(self._vouched(keygen.create(self.vault, user, suite)))
 
     def create_users(self, user_ids: Iterable[str], *, suite: str = DEFAULT_SUITE) -> BulkResult:
         """Make a key for every user who has none; each page of 1,024 is durable before the next begins."""
-        return keygen.create_all(self.vault, user_ids, suite)
+        return bulk.create_all(self.vault, user_ids, suite)
 
     def create_keygen_ceremony(
         self, threshold: int, participants: Sequence[str], *, suite: str = DEFAULT_SUITE
     ) -> FrostShards:
         """Make the key of `[user, "server"]`: the name the original strategy gives to creation."""
         user = keygen.check_participants(threshold, participants)
-        return self._view(keygen.create(self.vault, user, suite))
+        return self._view(self._vouched(keygen.create(self.vault, user, suite)))
 
     def create_signing_ceremony(self, message: bytes, participants: Sequence[str]) -> SigningCeremony:
         """A signature on a message by `[user, "server"]`; `run` it with the user's device."""
         user = keygen.check_participants(THRESHOLD, participants)
-        if len(message) > _MAX_MESSAGE:
-            msg = f"a message to sign has at most {_MAX_MESSAGE} bytes, not {len(message)}"
+        if len(message) > MAX_MESSAGE_BYTES:
+            msg = f"a message to sign has at most {MAX_MESSAGE_BYTES} bytes, not {len(message)}"
             raise RequestError(msg)
         self.get_shards(user)
         return SigningCeremony(self, message, user)
 
     def rotate_user_frost_shards(self, user_id: str) -> FrostShards:
         """Mark a rotation due; the device's next contact does it."""
-        return self._view(rotate.mark_due(self.vault, check_user(user_id)))
+        return self._view(self._vouched(rotate.mark_due(self.vault, check_user(user_id))))
 
     def get_shards(self, user_id: str) -> FrostShards:
-        """The public facts of a user's key."""
+        """The public facts of a user's key. Raises `SealError` where the database was changed."""
         key = self.vault.store.key_of(check_user(user_id))
         if key is None:
             msg = f"there is no user {user_id!r}"
             raise RequestError(msg, hint="create the user first")
-        return self._view(key)
+        return self._view(self._vouched(key))
 
     def users(self) -> Iterator[FrostShards]:
-        """Every user's public facts, in the order of creation."""
+        """Every user's public facts as the database has them, in the order of creation; see `check_user`."""
         return (self._view(key) for key in self.vault.store.every_key())
 
     def enrolment_code(self, user_id: str) -> str:
         """A new enrolment token, `<key id>.<code>`, to hand to the user. Earlier ones are void."""
         return code.mint(self.vault, check_user(user_id))
+
+    def destroy_user(self, user_id: str) -> Removal:
+        """Remove a user's key at once; the answer says whether it is destroyed, or what that waits for."""
+        return destroy.destroy(self.vault, check_user(user_id))
+
+    @property
+    def upkeep(self) -> Upkeep:
+        """Rewrap, reseal, trim, convert."""
+        return Upkeep(self.vault)
 
     def exchange(self, message: str) -> str:
         """Answer one message of a device. Never raises for what the message says."""
@@ -132,12 +154,18 @@ class FrostService:
         return self._view(key)
 
     def _check(self, key: Key) -> None:
+        if key.state is State.DESTROYED:
+            return
         custody = self.vault.custody
-        custody.open_share(key).check(key.group, 2)
-        if key.state is State.DEALT:
-            custody.open_claim(key).check(key.group, 1)
-        if key.offer is not None:
-            custody.open_pending(key, key.offer).check(key.offered_group(key.offer), 2)
+        try:
+            custody.open_share(key).check(key.group, SERVER_NUMBER)
+            if key.state in {State.DEALT, State.LOST}:
+                custody.open_claim(key).check(key.group, DEVICE_NUMBER)
+            if key.offer is not None:
+                custody.open_pending(key, key.offer).check(key.offered_group(key.offer), SERVER_NUMBER)
+        except (ProtocolError, SealError) as exc:
+            msg = f"a record of {key.user!r} does not fit: {exc}"
+            raise SealError(msg) from exc
 
     def check(self) -> int:
         """Open every record of every key; the number of keys. Raises at the first that does not fit."""
@@ -145,6 +173,28 @@ class FrostService:
         for count, key in enumerate(self.vault.store.every_key(), start=1):  # noqa: B007  the last one is the answer
             self._check(key)
         return count
+
+    def examine(self) -> Iterator[FrostShards | SealError]:
+        """Open every record of every key; for each its public facts, or what does not fit."""
+        for reading in self.vault.store.readings():
+            try:
+                if isinstance(reading, SealError):
+                    raise reading
+                self._check(reading)
+                yield self._view(reading)
+            except SealError as exc:
+                yield exc
+
+    def examine_data_keys(self) -> Iterator[SealError]:
+        """What does not fit in the counts of data keys."""
+        for number, used, live, found in miscounts(self.vault.store):
+            yield SealError(f"data key {number} counts {used} records ever and {live} now; {found} are found")
+
+    def _vouched(self, key: Key) -> Key:
+        """The key, once its sealed record has shown that nobody changed its row: callers trust its public key."""
+        if key.state is not State.DESTROYED:
+            self.vault.custody.open_share(key)
+        return key
 
     def _view(self, key: Key) -> FrostShards:
         group = key.group
@@ -185,20 +235,35 @@ class HybridFrostService(FrostService):
     """A `FrostService` with hybrid custody: random shares under a few root keys."""
 
 
+class HierarchicalFrostService(FrostService):
+    """A `FrostService` with hierarchical custody: every share is derived from one master key in the HSM."""
+
+
+class DirectFrostService(FrostService):
+    """A `FrostService` with direct custody: one HSM key per user, as many as the HSM holds."""
+
+
+SERVICES = {"hybrid": HybridFrostService, "hierarchical": HierarchicalFrostService, "direct": DirectFrostService}
+
+
 def create_hsm_frost(
     hsm_provider: str,
     config: Mapping[str, Any] | None = None,
     *,
     custody: str = "hybrid",
     store: str | None = None,
+    buckets: int = 0,
     fallback_to_software: bool = False,
 ) -> FrostService:
     """Open the vault of a store, or make it where the store holds none.
 
     `hsm_provider` is "simulated" or "pkcs11"; `config` for "pkcs11" has `module_path`, `token_label`, `pin_source`
-    (a file's path), for "simulated" `path` and `pin_source`, or nothing for one in memory. `store` is a SQLAlchemy
-    URL; without one an in-memory SQLite serves. `fallback_to_software` is accepted where there is nothing to fall
-    back from. Raises `RequestError`, `HsmError`, `StoreError`, `SealError`.
+    (a file's path), for "simulated" `path` and `pin_source`, or nothing for one in memory. `custody` is "hybrid",
+    "hierarchical" or "direct"; `buckets`, for a hierarchical vault, is how many nodes its users share (0: a node and
+    an HSM operation for each). `store` is a SQLAlchemy URL; without one an in-memory SQLite serves.
+    `fallback_to_software` is accepted where there is nothing to fall back from.
+
+    Raises `RequestError`, `HsmError`, `StoreError`, `SealError`.
     """
     if fallback_to_software and hsm_provider != "simulated":
         msg = "fallback_to_software is for the simulated provider only so far"
@@ -206,16 +271,24 @@ def create_hsm_frost(
     check_custody(custody)
     settings = Settings(store_url=store or "sqlite://", hsm_uri=hsm_uri(hsm_provider, config or {}))
     check_durable(settings)
-    hsm = open_hsm(settings.hsm_uri)
-    return HybridFrostService(_open_or_create(settings, custody, (hsm, hsm)))
+    check_buckets(custody, buckets)
+    return SERVICES[custody](_open_or_create(settings, custody, open_roots(settings), buckets))
 
 
-def _open_or_create(settings: Settings, custody: str, hsms: tuple[Hsm, Hsm]) -> Vault:
+def _open_or_create(settings: Settings, custody: str, roots: RootKeys, buckets: int) -> Vault:
     existing = None if settings.store_url == "sqlite://" else VaultStore.open(settings.store_url)
     if existing is not None:
         existing.close()
-        return open_vault(settings, hsms)
+        return _of_custody(open_vault(settings, roots), custody)
     try:
-        return create_vault(settings, custody, hsms)
+        return create_vault(settings, custody, roots, buckets=buckets)
     except ConflictError:
-        return open_vault(settings, hsms)  # another process made it meanwhile
+        return _of_custody(open_vault(settings, roots), custody)  # another process made it meanwhile
+
+
+def _of_custody(vault: Vault, custody: str) -> Vault:
+    """The vault, or `ConflictError` where it was made with another custody than the caller asks for."""
+    if vault.custody.name != custody:
+        msg = f"the vault's custody is {vault.custody.name}, not {custody}"
+        raise ConflictError(msg)
+    return vault

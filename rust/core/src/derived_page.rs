@@ -2,6 +2,7 @@
 
 use rayon::prelude::*;
 
+use crate::context::{tag, user_tag};
 use crate::derive::{derive, row_mac, Path};
 use crate::error::Result;
 use crate::group::Group;
@@ -28,12 +29,12 @@ pub struct DerivedPage<'a> {
 
 /// One new key, ready to be written.
 pub struct Derived {
-    /// The key's id.
-    pub key: [u8; 16],
+    /// The tags by which the row is found: the user's and the key id's.
+    pub tags: (i64, i64),
     /// The commitments at epoch 0, one after the other.
     pub commitments: Vec<u8>,
-    /// The row's tag.
-    pub tag: [u8; 16],
+    /// What binds the row's columns.
+    pub mac: [u8; 16],
 }
 
 /// Derives a 2-of-2 key `[user, server]` for every user from the node beside it, on all cores.
@@ -76,10 +77,11 @@ fn derive_one(page: &DerivedPage<'_>, user: &str, node: &Node) -> Result<Derived
         attested: page.attested,
         salt: None,
         offer_id: None,
+        standing: None,
     };
     Ok(Derived {
-        key: row.group.key_id(),
+        tags: (user_tag(&page.vault, user), tag(&row.group.key_id())),
         commitments,
-        tag: row_mac(node, user, &row.context(Role::Current, 0, 2)),
+        mac: row_mac(node, user, &row.context(Role::Current, 0, 2)),
     })
 }

@@ -7,6 +7,7 @@ pub mod derive;
 pub mod derived_page;
 pub mod device;
 pub mod device_file;
+pub mod element;
 pub mod error;
 pub mod group;
 pub mod message;
@@ -24,3 +25,6 @@ pub mod suite;
 pub mod wire;
 
 pub use error::{Error, Result};
+
+#[cfg(test)]
+mod rfc9591_tests;

@@ -79,12 +79,14 @@ pub fn bucket(user: &str, buckets: u64) -> u64 {
 }
 
 type DerivedRow<'py> = (
+    i64,
+    i64,
     Bound<'py, PyBytes>,
     Bound<'py, PyBytes>,
     Bound<'py, PyBytes>,
 );
 
-/// Derives a 2-of-2 key for every user from the node beside it: `(key id, commitments, tag)` each.
+/// Derives a 2-of-2 key for every user from the node beside it: as `deal_page` does, with a tag for the server record and no claim record.
 #[pyfunction]
 pub fn derive_page<'py>(
     py: Python<'py>,
@@ -112,6 +114,14 @@ pub fn derive_page<'py>(
     let bytes = |value: &[u8]| PyBytes::new(py, value);
     Ok(derived
         .iter()
-        .map(|row| (bytes(&row.key), bytes(&row.commitments), bytes(&row.tag)))
+        .map(|row| {
+            (
+                row.tags.0,
+                row.tags.1,
+                bytes(&row.commitments),
+                bytes(&row.mac),
+                bytes(&[]),
+            )
+        })
         .collect())
 }

@@ -34,6 +34,7 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(derive::derive_page, module)?)?;
     module.add_function(wrap_pyfunction!(derive::derive_share, module)?)?;
     module.add_function(wrap_pyfunction!(derive::node_message, module)?)?;
+    module.add_function(wrap_pyfunction!(batch::user_tags, module)?)?;
     module.add_function(wrap_pyfunction!(group::context_digest, module)?)?;
     module.add_function(wrap_pyfunction!(group::key_id, module)?)?;
     module.add_function(wrap_pyfunction!(group::rotate, module)?)?;

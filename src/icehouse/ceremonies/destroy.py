@@ -14,7 +14,7 @@ from icehouse.store import data_keys, root_keys
 
 if TYPE_CHECKING:
     from icehouse.ceremonies.vault import Vault
-    from icehouse.model import Key
+    from icehouse.model import Key, RootKey
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +110,7 @@ def status(vault: Vault, key: Key) -> Removal:
     return Removal(key.user, destroyed=True, until=when)
 
 
-def _roots_of(vault: Vault, labels: set[str]) -> list[root_keys.RootKey]:
+def _roots_of(vault: Vault, labels: set[str]) -> list[RootKey]:
     """Every root key version that may ever have wrapped data keys that ended under these."""
     record, found = vault.store.reload(), []
     for label in labels:

@@ -21,11 +21,15 @@ if TYPE_CHECKING:
 _OFFER_ID_BYTES = 16
 
 
-def standing(key: Key, request: Request, now: float | None) -> StandingOffer | None:
-    """The standing offer, if this request gets it again; refuses another device's. `now`: an expired one gives way."""
+def standing(vault: Vault, key: Key, request: Request, now: float | None) -> StandingOffer | None:
+    """The standing offer, if this request gets it again; refuses another device's. `now`: an expired one gives way.
+
+    Raises `SealError` where the offer's row was changed: not even its expiry is believed before its record opens.
+    """
     offer = key.offer
     if offer is None:
         return None
+    vault.custody.open_pending(key, offer)
     if offer.device_key == request.device_key:
         return offer
     if now is None or now <= offer.expires:
@@ -54,7 +58,7 @@ def make(vault: Vault, key: Key, authority: Authority, envelope: Envelope, reque
     )
     offer = StandingOffer(epoch, drawn.commitments, offer_id, device_key, expires, payload, Sealed(0, b""))
     # The number is burnt by the same write that makes the offer stand: it is never offered again.
-    burnt = replace(key, next_epoch=epoch + 1, offer=None)
+    burnt = replace(key, next_epoch=epoch + 1, offer=offer)
     after = stand(vault, reseal(vault, key, burnt, vault.custody.open_share(key)), offer, drawn.server)
     vault.store.replace(key, after.key, after.fresh)
     return envelope.offer(authority.mac_key, payload)

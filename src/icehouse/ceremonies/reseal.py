@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from icehouse.ceremonies.vault import Vault
 
 _ALL = 1 << 31
+_CHUNK = 500
+"""Data keys named in one look-up: databases bound how many values a statement takes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +51,7 @@ def reseal_under(
     `trim` destroys the old ones afterwards. Enrolment codes of claim records that moved are void.
     """
     counts = {row.number: row for row in data_keys.counts(vault.store.database)}
+    everything = numbers is None
     if numbers is None:
         numbers = [row.number for row in counts.values() if row.state != "gone"]
     unknown = sorted(set(numbers) - counts.keys())
@@ -58,6 +61,7 @@ def reseal_under(
     if vault.store.record.custody == "hierarchical":
         msg = "a hierarchical vault seals nothing, so there is nothing to reseal"
         raise RequestError(msg)
-    rotate, replace = exposed(vault, numbers)
+    rotate, replace = ((), ()) if everything else exposed(vault, numbers)
     retire(vault, numbers)
-    return Resealing(sweep(vault, numbers, advance), rotate, replace)
+    moved = sum(sweep(vault, numbers[at : at + _CHUNK], advance) for at in range(0, len(numbers), _CHUNK))
+    return Resealing(moved, rotate, replace)

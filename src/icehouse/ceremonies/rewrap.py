@@ -158,14 +158,15 @@ def moved_key(vault: Vault, wrapped: WrappedKey, root_key: str) -> WrappedKey:
 
 def plan(vault: Vault) -> RewrapPlan:
     """What a rewrap would cost now."""
-    record = vault.store.reload()
-    left = unfinished(vault)
-    with vault.store.database.read() as connection:
-        labels = [root.label for root in left] or [
-            root.label for role in SHARED_ROLES if (root := record.current(role)) is not None
-        ]
-        count = sum(root_keys.count_under(connection, label) for label in labels)
-    new_keys = 0 if left else len(labels)
+    record, database = vault.store.reload(), vault.store.database
+    left = [root.label for root in unfinished(vault)]
+    current = [root.label for role in SHARED_ROLES if (root := record.current(role)) is not None]
+    users = root_keys.draining_with_keys(database, Role.USER)
+    whose = users or root_keys.user_roots(database, RootState.CURRENT)
+    with database.read() as connection:
+        count = sum(root_keys.count_under(connection, label) for label in left or current)
+        count += root_keys.count_under_role(connection, Role.USER, RootState.DRAINING if users else RootState.CURRENT)
+    new_keys = (0 if left else len(current)) + len(whose)
     operations = OPERATIONS_PER_DATA_KEY * count + new_keys
     rate = vault.custody.hsm.info.rate_limit
     return RewrapPlan(count, new_keys, operations, operations / rate if rate else None)

@@ -60,11 +60,11 @@ def drained(vault: Vault) -> list[RootKey]:
     """The superseded root keys that nothing is under any more."""
     record = vault.store.reload()
     roots = [*record.roots, *root_keys.user_roots(vault.store.database, RootState.DRAINING, RootState.RETIRING)]
-    found = []
-    for root in roots:
-        if root.state is RootState.RETIRING or (root.state is RootState.DRAINING and _is_empty(vault, root)):
-            found.append(root)
-    return found
+    return [
+        root
+        for root in roots
+        if root.state is RootState.RETIRING or (root.state is RootState.DRAINING and _is_empty(vault, root))
+    ]
 
 
 def _is_empty(vault: Vault, root: RootKey) -> bool:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from icehouse._core import DataKey, context_digest, rotate
 from icehouse.custody._custody import Drawn, OpenKey
-from icehouse.errors import HsmRefusedError, SealError
+from icehouse.errors import IcehouseError, SealError
 from icehouse.hsm import KeyKind
 from icehouse.model import (
     DEVICE_NUMBER,
@@ -20,7 +20,9 @@ from icehouse.model import (
 )
 
 if TYPE_CHECKING:
-    from icehouse._core import MacKey, Share
+    from typing import Literal, TypeAlias
+
+    from icehouse._core import MacKey, PendingColumns, Share
     from icehouse.custody._custody import WrappedKeys
     from icehouse.custody._hierarchical import HierarchicalCustody
     from icehouse.custody._opened import Opened
@@ -28,7 +30,8 @@ if TYPE_CHECKING:
     from icehouse.hsm import Hsm
     from icehouse.model import Key, StandingOffer, VaultRecord
 
-    OpenedKeys = Opened[int, tuple[WrappedKey, DataKey]]
+    OpenedKeys: TypeAlias = Opened[int, tuple[WrappedKey, DataKey]]
+    _Role: TypeAlias = Literal["current", "claim", "pending"]
 
 _ROLES = {Purpose.SERVER: Role.KEK, Purpose.CLAIM: Role.CLAIM}
 
@@ -76,31 +79,20 @@ class HybridCustody:
 
     def wrap(self, number: int, purpose: Purpose, root_key: str, key: DataKey) -> WrappedKey:
         """A data key wrapped by a root key. One HSM operation."""
-        hsm, root = self.roots.candidates(root_key, KeyKind.AES)[0]
-        if purpose is Purpose.CLAIM or not root_key.startswith("icehouse-u-"):
-            hsm, root = self.roots.find(root_key, KeyKind.AES)
-        return WrappedKey(number, purpose, root_key, hsm.wrap(root, key, self._context(number, purpose, root_key)))
+        context = self._context(number, purpose, root_key)
+        wrapped = self.roots.use(root_key, KeyKind.AES, lambda hsm, root: hsm.wrap(root, key, context))
+        return WrappedKey(number, purpose, root_key, wrapped)
 
     def unwrap(self, wrapped: WrappedKey) -> DataKey:
         """A data key opened by the HSM, whatever was opened lately. One HSM operation."""
         context = self._context(wrapped.number, wrapped.purpose, wrapped.root_key)
-        if wrapped.root_key.startswith("icehouse-u-"):
-            places = self.roots.candidates(wrapped.root_key, KeyKind.AES)
-        else:
-            places = [self.roots.find(wrapped.root_key, KeyKind.AES)]
-        refusal: HsmRefusedError | None = None
-        for hsm, root in places:
-            try:
-                key = hsm.unwrap(root, wrapped.wrapped, context)
-            except SealError as exc:
-                msg = f"data key {wrapped.number} does not open: it was changed, moved, or is another vault's"
-                raise SealError(msg) from exc
-            except HsmRefusedError as exc:
-                refusal = refusal or exc
-            else:
-                self.roots.made(wrapped.root_key, hsm)
-                return key
-        raise refusal or HsmRefusedError
+        try:
+            return self.roots.use(
+                wrapped.root_key, KeyKind.AES, lambda hsm, root: hsm.unwrap(root, wrapped.wrapped, context)
+            )
+        except SealError as exc:
+            msg = f"data key {wrapped.number} does not open: it was changed, moved, or is another vault's"
+            raise SealError(msg) from exc
 
     def new_data_key(self, number: int, purpose: Purpose, root_key: str) -> OpenKey:
         """A fresh data key, wrapped. One HSM operation."""
@@ -147,12 +139,9 @@ class HybridCustody:
 
     def open_share(self, key: Key) -> Share:
         """The server's share of the current epoch."""
-        number = key.sealed.data_key
-        if number == NO_DATA_KEY:
+        if key.sealed.data_key == NO_DATA_KEY:
             return self._before(key).open_share(key)
-        return key.row.open(
-            "current", self._opened_key(number, Purpose.SERVER), number, SERVER_NUMBER, key.sealed.record
-        )
+        return self._open(key, "current", key.sealed, Purpose.SERVER)
 
     def open_claim(self, key: Key) -> Share:
         """The device's share of a key that no device has claimed."""
@@ -161,16 +150,24 @@ class HybridCustody:
         if key.claim is None:
             msg = f"the claim record of {key.user!r} is missing"
             raise SealError(msg)
-        number = key.claim.data_key
-        return key.row.open("claim", self._opened_key(number, Purpose.CLAIM), number, DEVICE_NUMBER, key.claim.record)
+        return self._open(key, "claim", key.claim, Purpose.CLAIM)
 
     def open_pending(self, key: Key, offer: StandingOffer) -> Share:
         """The server's share of an offered epoch."""
-        number = offer.sealed.data_key
-        if number == NO_DATA_KEY:
+        if offer.sealed.data_key == NO_DATA_KEY:
             return self._before(key).open_pending(key, offer)
-        data_key = self._opened_key(number, Purpose.SERVER)
-        return key.row.open("pending", data_key, number, SERVER_NUMBER, offer.sealed.record, offer.columns)
+        return self._open(key, "pending", offer.sealed, Purpose.SERVER, offer.columns)
+
+    def _open(
+        self, key: Key, role: _Role, sealed: Sealed, purpose: Purpose, columns: PendingColumns | None = None
+    ) -> Share:
+        data_key = _needed(self.open_number(sealed.data_key, purpose))
+        participant = DEVICE_NUMBER if purpose is Purpose.CLAIM else SERVER_NUMBER
+        try:
+            return key.row.open(role, data_key, sealed.data_key, participant, sealed.record, columns)
+        except (IcehouseError, OverflowError, TypeError) as exc:
+            msg = f"the {role} record of {key.user!r} does not open: {exc}"
+            raise SealError(msg) from exc
 
     def enrolment_code(self, key: Key) -> MacKey:
         """The enrolment code of the salt in force."""

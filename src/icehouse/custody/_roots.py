@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from icehouse.errors import HsmRefusedError, HsmUnavailableError
 from icehouse.hsm import HsmKey, KeyKind
@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from icehouse.hsm import Hsm
+
+T = TypeVar("T")
+_USERS_OWN = "icehouse-u-"
 
 
 class RootKeys:
@@ -54,9 +57,7 @@ class RootKeys:
     def find(self, label: str, kind: KeyKind) -> tuple[Hsm, HsmKey]:
         """The HSM that holds a root key. Raises `HsmRefusedError` where none of those known does."""
         hsm = self._found.get(label) or self._search(label)
-        if hsm is None and self._again is not None:
-            fresh = self._again()
-            self.main, self.claim, self.former = fresh.main, fresh.claim, fresh.former
+        if hsm is None and self._told_anew():
             hsm = self._search(label)
         if hsm is None:
             msg = f"no HSM that this process was told of has the key {label!r}"
@@ -64,10 +65,36 @@ class RootKeys:
         self._found[label] = hsm
         return hsm, HsmKey(label, kind)
 
-    def candidates(self, label: str, kind: KeyKind) -> list[tuple[Hsm, HsmKey]]:
-        """Where a user's own key may be, likeliest first: looking each up by name would cost more than trying."""
-        found = self._found.get(label)
-        return [(hsm, HsmKey(label, kind)) for hsm in ([found] if found else self.hsms)]
+    def use(self, label: str, kind: KeyKind, work: Callable[[Hsm, HsmKey], T]) -> T:
+        """Use a root key where it is. Users' own keys are tried, not looked up: listing thousands would cost more."""
+        if not label.startswith(_USERS_OWN) or label in self._found:
+            return work(*self.find(label, kind))
+        try:
+            return self._tried(label, kind, work)
+        except HsmRefusedError:
+            if not self._told_anew():
+                raise
+            return self._tried(label, kind, work)
+
+    def _tried(self, label: str, kind: KeyKind, work: Callable[[Hsm, HsmKey], T]) -> T:
+        refusal: HsmRefusedError | None = None
+        for hsm in self.hsms:
+            try:
+                done = work(hsm, HsmKey(label, kind))
+            except HsmRefusedError as exc:
+                refusal = refusal or exc
+            else:
+                self._found[label] = hsm
+                return done
+        raise refusal or HsmRefusedError
+
+    def _told_anew(self) -> bool:
+        """Read the configuration anew; whether it names another HSM than before."""
+        if self._again is None:
+            return False
+        fresh, known = self._again(), self.hsms
+        self.main, self.claim, self.former = fresh.main, fresh.claim, fresh.former
+        return any(hsm not in known for hsm in self.hsms)
 
     def _search(self, label: str) -> Hsm | None:
         away: HsmUnavailableError | None = None

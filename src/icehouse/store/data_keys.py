@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from sqlalchemy import case, insert, select, update
 
 from icehouse.errors import ConflictError, IcehouseError, SealError
-from icehouse.model import RECORDS_PER_DATA_KEY, Purpose, WrappedKey
-from icehouse.store.root_keys import must_be_current
+from icehouse.model import RECORDS_PER_DATA_KEY, Purpose, RootState, WrappedKey
+from icehouse.store.root_keys import must_be_current, set_state
 from icehouse.store.schema import data_keys
 
 if TYPE_CHECKING:
@@ -88,11 +88,10 @@ def keys_under(database: Database, root_key: str) -> Iterator[WrappedKey]:
 
 
 def _wrapped_of(row: Row[tuple[object, ...]]) -> WrappedKey:
-    try:
-        return WrappedKey(row.number, Purpose(row.purpose), row.root_key, row.wrapped)
-    except ValueError as exc:
-        msg = f"data key {row.number} has a purpose that icehouse never writes"
-        raise SealError(msg) from exc
+    if row.purpose not in set(Purpose) or not isinstance(row.wrapped, bytes) or not isinstance(row.root_key, str):
+        msg = f"data key {row.number} holds a value that icehouse never writes"
+        raise SealError(msg)
+    return WrappedKey(row.number, Purpose(row.purpose), row.root_key, row.wrapped)
 
 
 def insert_data_key(connection: Connection, key: WrappedKey) -> None:
@@ -114,19 +113,31 @@ def insert_data_key(connection: Connection, key: WrappedKey) -> None:
 def rewrapped(database: Database, before: WrappedKey, after: WrappedKey) -> None:
     """Put a data key under another root key, if nobody did so first. Raises `ConflictError`, `StaleRootsError`."""
     with database.write() as connection:
-        must_be_current(connection, after.root_key)
-        moved = connection.execute(
-            update(data_keys)
-            .where(
-                data_keys.c.number == before.number,
-                data_keys.c.root_key == before.root_key,
-                data_keys.c.wrapped == before.wrapped,
-            )
-            .values(root_key=after.root_key, wrapped=after.wrapped)
+        _rewrap_in(connection, before, after)
+
+
+def _rewrap_in(connection: Connection, before: WrappedKey, after: WrappedKey) -> None:
+    must_be_current(connection, after.root_key)
+    moved = connection.execute(
+        update(data_keys)
+        .where(
+            data_keys.c.number == before.number,
+            data_keys.c.root_key == before.root_key,
+            data_keys.c.wrapped == before.wrapped,
         )
-        if moved.rowcount != 1:
-            msg = f"data key {before.number} was rewrapped by someone else"
-            raise ConflictError(msg)
+        .values(root_key=after.root_key, wrapped=after.wrapped)
+    )
+    if moved.rowcount != 1:
+        msg = f"data key {before.number} was rewrapped by someone else"
+        raise ConflictError(msg)
+
+
+def move_to(database: Database, label: str, pairs: list[tuple[WrappedKey, WrappedKey]]) -> None:
+    """Let a user's new root key be the current one and put the user's data keys under it, all at once."""
+    with database.write() as connection:
+        set_state(connection, label, RootState.MAKING, RootState.CURRENT)
+        for before, after in pairs:
+            _rewrap_in(connection, before, after)
 
 
 def begin_retiring(database: Database, numbers: list[int]) -> None:

@@ -121,6 +121,28 @@ def user_roots(database: Database, *states: RootState) -> list[RootKey]:
     return [_root_of(row) for row in found]
 
 
+def drain_role(database: Database, role: Role) -> None:
+    """Let every current key of a role drain."""
+    with database.write() as connection:
+        connection.execute(
+            update(root_keys)
+            .where(root_keys.c.role == role, root_keys.c.state == RootState.CURRENT)
+            .values(state=RootState.DRAINING, superseded=int(time()))
+        )
+
+
+def draining_with_keys(database: Database, role: Role) -> list[RootKey]:
+    """The superseded root keys of a role that data keys are still under."""
+    under = exists().where(data_keys.c.root_key == root_keys.c.label, data_keys.c.state != "gone")
+    with database.read() as connection:
+        found = connection.execute(
+            select(root_keys)
+            .where(root_keys.c.role == role, root_keys.c.state == RootState.DRAINING, under)
+            .order_by(root_keys.c.label)
+        ).all()
+    return [_root_of(row) for row in found]
+
+
 def root_of(database: Database, label: str) -> RootKey | None:
     """The root key of a label."""
     with database.read() as connection:
@@ -140,6 +162,16 @@ def count_under(connection: Connection, label: str) -> int:
     """How many data keys that may still be opened are wrapped under a root key."""
     return connection.execute(
         select(func.count()).select_from(data_keys).where(data_keys.c.root_key == label, data_keys.c.state != "gone")
+    ).scalar_one()
+
+
+def count_under_role(connection: Connection, role: Role, state: RootState) -> int:
+    """How many data keys that may still be opened are wrapped under root keys of a role and state."""
+    joined = data_keys.join(root_keys, root_keys.c.label == data_keys.c.root_key)
+    return connection.execute(
+        select(func.count())
+        .select_from(joined)
+        .where(root_keys.c.role == role, root_keys.c.state == state, data_keys.c.state != "gone")
     ).scalar_one()
 
 

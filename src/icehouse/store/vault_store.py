@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from sqlalchemy import delete, func, insert, inspect, select, update
+from sqlalchemy.exc import IntegrityError
 
 from icehouse.errors import ConflictError, SealError, StoreError
 from icehouse.model import NO_DATA_KEY, SUITES, Role, State
@@ -15,11 +16,12 @@ from icehouse.store.engine import Database
 from icehouse.store.root_keys import add_roots, must_be_current, read_record
 from icehouse.store.rows import key_of, key_row, tag, user_tag
 from icehouse.store.schema import claims, keys, offers, removals, vault
+from icehouse.store.schema import data_keys as data_key_table
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from sqlalchemy import Connection
+    from sqlalchemy import Column, Connection, Row
 
     from icehouse.model import Key, VaultRecord, WrappedKey
 
@@ -68,6 +70,9 @@ class VaultStore:
     def open(cls, url: str) -> VaultStore | None:
         """Open the vault of a database; None where the database holds none."""
         database = Database(url)
+        if database.missing:
+            database.close()
+            return None
         with database.read() as connection:
             names = inspect(connection).get_table_names()
             if not names:
@@ -125,15 +130,28 @@ class VaultStore:
         return None if row is None else key_of(row, self.vault_id)
 
     def every_key(self) -> Iterator[Key]:
-        """Every key, in the order they were made."""
+        """Every key, in the order they were made. Raises `SealError` at the first row that contradicts itself."""
+        for reading in self.readings():
+            if isinstance(reading, SealError):
+                raise reading
+            yield reading
+
+    def readings(self) -> Iterator[Key | SealError]:
+        """Every key, or for a row that contradicts itself what is wrong with it, in the order they were made."""
         last = 0
         while True:
             with self.database.read() as connection:
                 page = connection.execute(JOINED.where(keys.c.id > last).order_by(keys.c.id).limit(_LISTED)).all()
             if not page:
                 return
-            yield from (key_of(row, self.vault_id) for row in page)
+            yield from (self._reading(row) for row in page)
             last = page[-1][0]
+
+    def _reading(self, row: Row[tuple[object, ...]]) -> Key | SealError:
+        try:
+            return key_of(row, self.vault_id)
+        except SealError as exc:
+            return exc
 
     def count(self) -> int:
         """How many keys there are."""
@@ -145,8 +163,12 @@ class VaultStore:
 
         `fresh` are new data keys that the change seals under. Raises `ConflictError` and `DataKeyFullError`.
         """
-        with self.database.write() as connection:
-            self.replace_in(connection, before, after, fresh)
+        try:
+            with self.database.write() as connection:
+                self.replace_in(connection, before, after, fresh)
+        except IntegrityError as exc:
+            msg = f"the key of {before.user!r} was changed by someone else; load it again"
+            raise ConflictError(msg) from exc
         return replace(after, rev=before.rev + 1)
 
     def replace_in(self, connection: Connection, before: Key, after: Key, fresh: Sequence[WrappedKey] = ()) -> None:
@@ -162,13 +184,15 @@ class VaultStore:
             raise ConflictError(msg)
         for key in fresh:
             insert_data_key(connection, key)
-        self._check_master(connection, after)
+        self.check_master(
+            connection, derived=after.sealed.data_key == NO_DATA_KEY and after.state is not State.DESTROYED
+        )
         move_slots(connection, before.slots(), after.slots())
         self._write_beside(connection, before, after)
 
-    def _check_master(self, connection: Connection, after: Key) -> None:
+    def check_master(self, connection: Connection, *, derived: bool) -> None:
         """Refuse to write a tag under a master that was superseded meanwhile."""
-        if after.sealed.data_key == NO_DATA_KEY and after.state is not State.DESTROYED:
+        if derived:
             master = self.record.current(Role.MASTER)
             must_be_current(connection, master.label if master else "")
 
@@ -214,18 +238,22 @@ class VaultStore:
     def allocate_data_key(self) -> int:
         """A number for a new data key, never given twice."""
         with self.database.write() as connection:
-            return take_numbers(connection, "next_data_key", 1)
+            return take_numbers(connection, "next_data_key", 1, data_key_table.c.number)
 
     def wrapped_key(self, number: int) -> WrappedKey:
         """A data key as it is stored; raises `SealError` where there is none that opens."""
         return data_keys.wrapped_key(self.database, number)
 
 
-def take_numbers(connection: Connection, counter: str, count: int) -> int:
-    """The first of `count` numbers that no one else gets."""
+def take_numbers(connection: Connection, counter: str, count: int, given: Column[int]) -> int:
+    """The first of `count` numbers that no one else gets; raises `SealError` where the counter was put back."""
     column = vault.c[counter]
     after = connection.execute(update(vault).values({counter: column + count}).returning(column)).scalar_one()
-    return int(after) - count
+    highest = connection.execute(select(func.max(given))).scalar()
+    if not isinstance(after, int) or (highest is not None and highest >= after - count):
+        msg = f"the vault's counter {counter} was put back: it would give {given.table.name} {highest} out again"
+        raise SealError(msg)
+    return after - count
 
 
 __all__ = ["VaultStore"]
