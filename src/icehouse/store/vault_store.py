@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import case, delete, func, insert, inspect, select, update
+from sqlalchemy import bindparam, case, delete, func, insert, inspect, select, update
 
 from icehouse.errors import ConflictError, IcehouseError, SealError, StoreError
 from icehouse.model import RECORDS_PER_DATA_KEY, Key, Purpose, WrappedKey
@@ -17,12 +17,16 @@ from icehouse.store.schema import claims, data_keys, keys, offers, vault
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from sqlalchemy import Connection, Row
+    from sqlalchemy import Connection, Row, Select
 
 JOINED = select(keys, claims, offers).select_from(
     keys.outerjoin(claims, claims.c.id == keys.c.id).outerjoin(offers, offers.c.id == keys.c.id)
 )
-_LISTED = 1000
+# Statements of every request are built once: to build one costs more than to run it.
+_BY_KEY_TAG = JOINED.where(keys.c.key_tag == bindparam("tag"))
+_BY_USER_TAG = JOINED.where(keys.c.user_tag == bindparam("tag"))
+_PAGE_AFTER = JOINED.where(keys.c.id > bindparam("last")).order_by(keys.c.id).limit(1000)
+_WRAPPED = select(data_keys).where(data_keys.c.number == bindparam("number"))
 
 
 class DataKeyFullError(IcehouseError):
@@ -97,22 +101,22 @@ class VaultStore:
 
     def key(self, key_id: bytes) -> Key | None:
         """The key of an id."""
-        key = self._one(keys.c.key_tag == tag(key_id))
+        key = self._one(_BY_KEY_TAG, tag(key_id))
         if key is not None and key.key_id != key_id:
             return None  # another id with the same first 64 bits
         return key
 
     def key_of(self, user: str) -> Key | None:
         """The key of a user."""
-        key = self._one(keys.c.user_tag == user_tag(self.vault_id, user))
+        key = self._one(_BY_USER_TAG, user_tag(self.vault_id, user))
         if key is not None and key.user != user:
             msg = f"the row found for {user!r} names another user"
             raise SealError(msg)
         return key
 
-    def _one(self, condition: object) -> Key | None:
+    def _one(self, statement: Select[Any], identity: int) -> Key | None:
         with self.database.read() as connection:
-            row = connection.execute(JOINED.where(condition)).first()  # type: ignore[arg-type]
+            row = connection.execute(statement, {"tag": identity}).first()
         return None if row is None else key_of(row, self.vault_id)
 
     def every_key(self) -> Iterator[Key]:
@@ -120,7 +124,7 @@ class VaultStore:
         last = 0
         while True:
             with self.database.read() as connection:
-                page = connection.execute(JOINED.where(keys.c.id > last).order_by(keys.c.id).limit(_LISTED)).all()
+                page = connection.execute(_PAGE_AFTER, {"last": last}).all()
             if not page:
                 return
             yield from (key_of(row, self.vault_id) for row in page)
@@ -186,7 +190,7 @@ class VaultStore:
     def wrapped_key(self, number: int) -> WrappedKey:
         """A data key as it is stored; raises `SealError` where there is none that opens."""
         with self.database.read() as connection:
-            row = connection.execute(select(data_keys).where(data_keys.c.number == number)).first()
+            row = connection.execute(_WRAPPED, {"number": number}).first()
         if row is None or row.state == "gone":
             msg = f"there is no data key {number} any more, but a record names it"
             raise SealError(msg)
