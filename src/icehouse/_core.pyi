@@ -91,6 +91,7 @@ class Row:
         attested: bool,
         salt: bytes | None,
         offer_id: bytes | None,
+        standing: bytes | None = None,
     ) -> None: ...
     def seal(
         self,

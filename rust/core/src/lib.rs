@@ -23,3 +23,6 @@ pub mod suite;
 pub mod wire;
 
 pub use error::{Error, Result};
+
+#[cfg(test)]
+mod rfc9591_tests;

@@ -3,7 +3,7 @@
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use base64::Engine;
 use hmac::{Hmac, Mac};
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use sha2::Sha256;
 
 use crate::element::Signer;
@@ -12,7 +12,7 @@ use crate::group::Group;
 use crate::secret::MacKey;
 use crate::sign::Commitment;
 use crate::suite::{SuiteId, Taproot};
-use crate::wire::{required, unhex, unhex_any, MAX_INTEGER};
+use crate::wire::{read_object, required, unhex, unhex_any, Object, MAX_INTEGER};
 
 /// A message to sign has at most 1 MiB; twice base64url and its JSON stay below this.
 const MAX_COMPACT: usize = 4 << 20;
@@ -77,11 +77,12 @@ pub struct Envelope {
     pub kid: Kid,
     compact: String,
     signed_len: usize,
+    payload: Vec<u8>,
     mac: Vec<u8>,
 }
 
 impl Envelope {
-    /// Parses the three parts and compares the header as bytes.
+    /// Parses the three parts, decodes them strictly, and compares the header as bytes.
     pub fn parse(compact: &str) -> Result<Self> {
         if compact.len() > MAX_COMPACT {
             return Err(Error::malformed("the message is too long"));
@@ -97,6 +98,7 @@ impl Envelope {
             kid,
             compact: compact.to_owned(),
             signed_len: header.len() + 1 + payload.len(),
+            payload: from_base64(payload)?,
             mac: from_base64(mac)?,
         })
     }
@@ -113,7 +115,7 @@ impl Envelope {
         hmac(key, signed)
             .verify_slice(&self.mac)
             .map_err(|_| Error::BadMac)?;
-        from_base64(&signed[signed.find('.').map_or(0, |dot| dot + 1)..])
+        Ok(self.payload.clone())
     }
 }
 
@@ -223,7 +225,7 @@ enum RequestJson {
     },
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct CosignJson {
     v: u64,
@@ -233,10 +235,10 @@ struct CosignJson {
     message: String,
     #[serde(deserialize_with = "required")]
     taproot_root: Option<String>,
-    commitments: Vec<CommitmentJson>,
+    commitments: Vec<Object<CommitmentJson>>,
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct CommitmentJson {
     participant: u64,
@@ -246,7 +248,7 @@ struct CommitmentJson {
 
 /// Reads an authenticated payload for the key and epoch of its `kid`.
 pub fn read_request(payload: &[u8], kid: &Kid, group: &Group) -> Result<Request> {
-    let json = serde_json::from_slice(payload)
+    let json = read_object(payload)
         .map_err(|error| Error::malformed(format!("not a message: {error}")))?;
     match json {
         RequestJson::Claim {
@@ -347,7 +349,7 @@ fn read_cosign(json: &CosignJson, group: &Group) -> Result<Cosign> {
     let signers = json
         .commitments
         .iter()
-        .map(|c| read_commitment(c, group))
+        .map(|Object(c)| read_commitment(c, group))
         .collect::<Result<Vec<_>>>()?;
     let numbers: Vec<u16> = signers
         .iter()

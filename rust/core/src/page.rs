@@ -91,6 +91,7 @@ fn deal_one(
         attested: page.attested,
         salt: None,
         offer_id: None,
+        standing: None,
     };
     let [device_share, server_share] = &dealt.shares[..] else {
         return Err(Error::protocol(

@@ -24,8 +24,8 @@ use crate::group::Group;
 use crate::message::Cosign;
 use crate::polynomial::{number, verifying_element, Share};
 use crate::suite::{
-    decode, decode_scalar, encode, encode_scalar, identifier, with_suite, zero, Elem, Scal, Suite,
-    SuiteId, Taproot,
+    decode, decode_scalar, encode, encode_scalar, identifier, is_compressed, with_suite, zero,
+    Elem, Scal, Suite, SuiteId, Taproot,
 };
 
 /// A participant's public nonce commitments for one signature.
@@ -361,6 +361,10 @@ fn verify_with<C: Suite>(
     let public = PublicKeyPackage::<C>::new(BTreeMap::new(), VerifyingKey::new(key), None);
     let public = C::public_form(public, taproot)?;
     let refusal = || Error::protocol("the signature does not verify under the public key");
+    // BIP-340's R is x alone; every other signature starts with an encoded element.
+    if C::SUITE != SuiteId::Secp256k1Tr && !is_compressed(C::SUITE, signature) {
+        return Err(refusal());
+    }
     let parsed = Signature::<C>::deserialize(signature).map_err(|_| refusal())?;
     public
         .verifying_key()

@@ -255,10 +255,15 @@ pub(crate) fn encode<C: Suite>(element: &Elem<C>) -> Result<Vec<u8>> {
 /// Strict: right length, canonical, in the prime-order group, not the identity.
 pub(crate) fn decode<C: Suite>(bytes: &[u8]) -> Result<Elem<C>> {
     let refusal = || Error::malformed(format!("not an element of {}", C::SUITE.name()));
-    if bytes.len() != C::SUITE.element_len() {
+    if bytes.len() != C::SUITE.element_len() || !is_compressed(C::SUITE, bytes) {
         return Err(refusal());
     }
     C::element_from(bytes).ok_or_else(refusal)
+}
+
+/// SEC1 has a second encoding of 33 bytes, `05 ‖ x`, which the curve crates read and RFC 9591 lacks.
+pub(crate) fn is_compressed(suite: SuiteId, element: &[u8]) -> bool {
+    suite.element_len() != 33 || matches!(element.first(), Some(2 | 3))
 }
 
 /// A scalar in the suite's encoding, wiped when dropped.

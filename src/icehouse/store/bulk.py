@@ -49,7 +49,7 @@ def insert_page(store: VaultStore, users: Sequence[str], dealt: Sequence[DealtRo
             for key in making.fresh:
                 insert_data_key(connection, key)
             move_slots(connection, {}, {server: len(users), claim: len(users)})
-            first = take_numbers(connection, "next_key", len(users))
+            first = take_numbers(connection, "next_key", len(users), keys.c.id)
             rows = [
                 (number, FIRST_REV, user_tag, key_tag, user, suite, 0, 0, 1, DEALT_NUMBER,
                  origin, attested, 0, commitments, NO_SALT, None, server, record)
