@@ -135,7 +135,7 @@ fn meaning(profile: &Profile, code: RvError, said: String) -> Failure {
         RvError::PinIncorrect | RvError::PinInvalid | RvError::PinLenRange => {
             Failure::Is(Error::refused_with(
                 format!("wrong PIN ({said})"),
-                "check the PIN file named by pin-source; repeated tries may lock the token",
+                "check the PIN file named by pin-source; it is tried again once it is written anew, since tries may lock the token",
             ))
         }
         RvError::PinLocked => Failure::Is(Error::refused_with(

@@ -163,6 +163,8 @@ fn described(
     ];
     let attributes = match session.get_attributes(object, &wanted) {
         Ok(attributes) => attributes,
+        // Somebody destroyed it since it was found.
+        Err(Cryptoki::Pkcs11(RvError::ObjectHandleInvalid, _)) => return Ok(None),
         Err(why @ Cryptoki::Pkcs11(..)) => return Err(translate(profile, why)),
         // An object of a vendor's own type, that the library has no name for, is none of ours.
         Err(_) => return Ok(None),

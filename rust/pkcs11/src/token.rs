@@ -5,7 +5,6 @@ use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use cryptoki::mechanism::Mechanism;
-use cryptoki::session::Session;
 use icehouse_core::secret::{DataKey, Node};
 use zeroize::Zeroizing;
 
@@ -28,6 +27,8 @@ pub struct Token {
     facts: Facts,
     // Labels that this process has met on the token: where they all vanish at once, the token is away.
     met: Mutex<BTreeSet<String>>,
+    // The login in which something was first not found.
+    doubted: Mutex<Option<u64>>,
 }
 
 impl Token {
@@ -39,6 +40,7 @@ impl Token {
             pool,
             facts,
             met: Mutex::default(),
+            doubted: Mutex::default(),
         })
     }
 
@@ -102,10 +104,15 @@ impl Token {
 
     /// Destroys a key, and the public half of a pair, at once.
     pub fn destroy_key(&self, label: &str, kind: Kind) -> Result<()> {
-        let outcome = self.run(Retry::Never, |lent| {
-            // Not `find`: a key that must not be trusted may still be destroyed.
+        // Not `find`: a key that must not be trusted may still be destroyed.
+        let found = |lent: &Lent| {
             let handle = self.one(lent, label)?;
             of_kind(label, handle, kind)?;
+            Ok(handle)
+        };
+        self.run(Retry::Once, found)?;
+        let outcome = self.run(Retry::Never, |lent| {
+            let handle = found(lent)?;
             // The public half goes first. Where the session is lost in between, the private one is still there to be
             // found, and the next call ends it.
             for public in key::public_objects(&lent.session, self.profile(), label)? {
@@ -123,7 +130,7 @@ impl Token {
     pub fn keys(&self, prefix: &str) -> Result<Vec<(String, Kind)>> {
         let all = self.run(Retry::Once, |lent| {
             let all = key::all(&lent.session, self.profile())?;
-            if all.is_empty() && !self.met().is_empty() {
+            if all.is_empty() && !(self.met().is_empty() && self.believes(lent)) {
                 return Err(away());
             }
             Ok(all)
@@ -271,7 +278,7 @@ impl Token {
     fn one(&self, lent: &Lent, label: &str) -> Attempt<Handle> {
         match self.labelled(lent, label)?[..] {
             [handle] => Ok(handle),
-            [] => Err(self.missing(&lent.session, label)?),
+            [] => Err(self.missing(lent, label)?),
             ref many => Err(Error::refused_with(
                 format!(
                     "{} keys are labelled '{label}'; exactly one must be",
@@ -284,16 +291,24 @@ impl Token {
     }
 
     /// A label that is not found says nothing of destruction. Where nothing met before is there, the token is away.
-    fn missing(&self, session: &Session, label: &str) -> Attempt<Failure> {
+    fn missing(&self, lent: &Lent, label: &str) -> Attempt<Failure> {
         let met = self.met().clone();
-        if met.is_empty() {
-            return Ok(absent(label));
-        }
-        let all = key::all(session, self.profile())?;
-        let present = all
-            .iter()
-            .any(|(other, _)| other != label && met.contains(other));
-        Ok(if present { absent(label) } else { away() })
+        let there = if met.is_empty() {
+            self.believes(lent)
+        } else {
+            key::all(&lent.session, self.profile())?
+                .iter()
+                .any(|(other, _)| other != label && met.contains(other))
+        };
+        Ok(if there { absent(label) } else { away() })
+    }
+
+    /// Whether to believe that a token which shows nothing is there: only after a login made since the first doubt.
+    fn believes(&self, lent: &Lent) -> bool {
+        let mut doubted = self.doubted.lock().unwrap_or_else(PoisonError::into_inner);
+        let believed = doubted.is_some_and(|login| login < lent.login);
+        *doubted = (!believed).then_some(lent.login);
+        believed
     }
 }
 

@@ -74,7 +74,7 @@ class SimulatedInMemory(Adapter):
     name = "simulated-in-memory"
     can = frozenset({Can.FILL_UP, Can.THROTTLE})
 
-    def make(self, softhsm):
+    def make(self, _softhsm):
         return "simulated:"
 
     def lose_session(self, hsm):
@@ -92,7 +92,7 @@ class SimulatedInFile(Adapter):
     name = "simulated-in-file"
     can = frozenset({Can.REOPEN, Can.PIN, Can.GO_AWAY, Can.FILL_UP, Can.THROTTLE})
 
-    def make(self, softhsm):
+    def make(self, _softhsm):
         self.pin_file = self.directory / "pin"
         self.pin_file.write_text(f"{PIN}\n")
         self._file = self.directory / "token"
@@ -127,7 +127,7 @@ class Pkcs11OnSoftHsm(Adapter):
         self.pin_file = self.token.pin_file
         return self.token.uri
 
-    def lose_session(self, hsm):
+    def lose_session(self, _hsm):
         close_all_sessions()
 
     def take_away(self) -> None:
