@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from icehouse._core import DataKey, same_secret
+from icehouse._core import DataKey, data_key_to_bytes, same_secret
 from icehouse.errors import HsmRefusedError, RequestError, SealError
 from icehouse.hsm import KeyKind
 
@@ -79,8 +79,6 @@ def test_another_key_of_the_module_does_not_open_it(hsm, key):
 
 
 def test_wrapped_bytes_do_not_hold_the_data_key(hsm, key):
-    from icehouse._core import data_key_to_bytes
-
     secret = DataKey.random()
     wrapped = hsm.wrap(key, secret, CONTEXT)
 

@@ -22,7 +22,7 @@ def test_every_attribute_is_understood():
     assert Pkcs11Uri.parse(uri) == Pkcs11Uri(
         module_path=Path("/usr/lib/p11;.so"),
         pin_file=Path("/run/a&b"),
-        token="My token",
+        token="My token",  # noqa: S106  a label
         serial="0af",
         manufacturer="SoftHSM project",
         model="SoftHSM v2",
