@@ -264,6 +264,8 @@ class Pkcs11Token:
         *,
         token: str | None = None,
         serial: str | None = None,
+        manufacturer: str | None = None,
+        model: str | None = None,
         slot_id: int | None = None,
     ) -> None: ...
     @property
