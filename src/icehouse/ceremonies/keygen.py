@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from icehouse._core import deal_page
-from icehouse.ceremonies.vault import retry
+from icehouse.ceremonies.vault import DifferentKeyError, retry
 from icehouse.errors import ConflictError, RequestError
 from icehouse.model import (
     DEFAULT_SUITE,
@@ -55,22 +55,26 @@ def create_all(vault: Vault, users: Iterable[str], suite: str = DEFAULT_SUITE) -
     """Make a key for every user who has none, a page at a time. Every page is durable before the next begins."""
     check_suite(suite)
     created = existing = 0
-    for page in _pages(users):
+    for asked, page in _pages(users):
         made = retry(lambda page=page: _create_page(vault, page, suite))  # type: ignore[misc]
         created += made
-        existing += len(page) - made
+        existing += asked - made
     return BulkResult(created, existing)
 
 
-def _pages(users: Iterable[str]) -> Iterator[list[str]]:
+def _pages(users: Iterable[str]) -> Iterator[tuple[int, list[str]]]:
+    """Pages of different users, and how many each was asked for: one who is named twice is made once."""
     page: dict[str, None] = {}
+    asked = 0
     for user in users:
         page[check_user(user)] = None
+        asked += 1
         if len(page) == RECORDS_PER_DATA_KEY:
-            yield list(page)
+            yield asked, list(page)
             page.clear()
+            asked = 0
     if page:
-        yield list(page)
+        yield asked, list(page)
 
 
 def _create_page(vault: Vault, users: list[str], suite: str) -> int:
@@ -78,7 +82,7 @@ def _create_page(vault: Vault, users: list[str], suite: str) -> int:
     for key in found.values():
         if (key.suite, key.generation) != (suite, 0):
             msg = f"{key.user!r} has a key of another suite already: {key.suite}, not {suite}"
-            raise ConflictError(msg)
+            raise DifferentKeyError(msg)
     missing = [user for user in users if user not in found]
     if missing:
         _deal(vault, missing, suite)
