@@ -11,7 +11,7 @@ use crate::group::Group;
 use crate::secret::MacKey;
 use crate::sign::Commitment;
 use crate::suite::{decode, with_suite, SuiteId, Taproot};
-use crate::wire::{required, unhex, unhex_any, MAX_INTEGER};
+use crate::wire::{from_object, objects, required, unhex, unhex_any, MAX_INTEGER};
 
 /// A message to sign has at most 1 MiB; twice base64url and its JSON stay below this.
 const MAX_COMPACT: usize = 4 << 20;
@@ -76,6 +76,7 @@ pub struct Envelope {
     pub kid: Kid,
     compact: String,
     signed_len: usize,
+    payload: Vec<u8>,
     mac: Vec<u8>,
 }
 
@@ -96,6 +97,7 @@ impl Envelope {
             kid,
             compact: compact.to_owned(),
             signed_len: header.len() + 1 + payload.len(),
+            payload: from_base64(payload)?,
             mac: from_base64(mac)?,
         })
     }
@@ -112,7 +114,7 @@ impl Envelope {
         hmac(key, signed)
             .verify_slice(&self.mac)
             .map_err(|_| Error::BadMac)?;
-        from_base64(&signed[signed.find('.').map_or(0, |dot| dot + 1)..])
+        Ok(self.payload.clone())
     }
 }
 
@@ -232,6 +234,7 @@ struct CosignJson {
     message: String,
     #[serde(deserialize_with = "required")]
     taproot_root: Option<String>,
+    #[serde(deserialize_with = "objects")]
     commitments: Vec<CommitmentJson>,
 }
 
@@ -245,7 +248,7 @@ struct CommitmentJson {
 
 /// Reads an authenticated payload for the key and epoch of its `kid`.
 pub fn read_request(payload: &[u8], kid: &Kid, group: &Group) -> Result<Request> {
-    let json = serde_json::from_slice(payload)
+    let json = from_object(payload)
         .map_err(|error| Error::malformed(format!("not a message: {error}")))?;
     match json {
         RequestJson::Claim {

@@ -15,7 +15,7 @@ use crate::group::{Group, GroupJson};
 use crate::message::Kid;
 use crate::polynomial::Share;
 use crate::secret::{DeviceSecret, MacKey};
-use crate::wire::{unhex, unhex_any};
+use crate::wire::{from_object, object, unhex, unhex_any};
 
 const MAX_ESCROW: usize = 1024;
 
@@ -74,6 +74,7 @@ impl Terms<'_> {
 pub(crate) struct OfferJson {
     v: u64,
     r#type: String,
+    #[serde(deserialize_with = "object")]
     group: GroupJson,
     kind: Kind,
     offer_id: String,
@@ -166,7 +167,7 @@ pub struct Offer {
 impl Offer {
     /// Reads an authenticated payload strictly.
     pub fn read(payload: &[u8]) -> Result<Self> {
-        let json: OfferJson = serde_json::from_slice(payload)
+        let json: OfferJson = from_object(payload)
             .map_err(|error| Error::malformed(format!("not an offer: {error}")))?;
         if json.v != 1 || json.r#type != "offer" {
             return Err(Error::malformed("not an offer of version 1"));
