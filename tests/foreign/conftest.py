@@ -55,7 +55,7 @@ class ForeignDevice:
 
     def run(self, *steps, stop_after=None):
         """Do these steps in one process; `stop_after` names the durable step after which it ends."""
-        cosigner = [sys.executable, str(HERE / "exchange.py"), str(self.vault)]
+        cosigner = [str(Path(sys.executable).with_name("icehouse")), "exchange", "--vault", str(self.vault)]
         environment = os.environ | ({"STOP_AFTER": stop_after} if stop_after else {})
         done = subprocess.run(
             [self.node, str(HERE / "main.js"), str(self.state), *steps, "--", *cosigner],

@@ -103,9 +103,10 @@ class Story:
 
     def row_context(self, role, data_key, participant, *more):
         """What a record of the user's row is bound to."""
-        (row,) = self.rows("keys")
+        (row,), offers = self.rows("keys"), self.rows("offers")
         facts = self.facts()
         salt = b"" if row["salt"] in {None, bytes(16)} else row["salt"]
+        standing = offers[0]["offer_id"] if offers else b""
         return ctx(
             "row",
             role,
@@ -113,7 +114,7 @@ class Story:
             *(2, 2, USER, "server", row["epoch"], row["next_epoch"]),
             *(STATES[row["state"]], ORIGINS[row["origin"]], row["attested"]),
             *facts.each_commitment,
-            *(salt, row["offer_id"] or b"", data_key, participant),
+            *(salt, row["offer_id"] or b"", standing, data_key, participant),
             *more,
         )
 

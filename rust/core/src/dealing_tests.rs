@@ -45,12 +45,20 @@ fn every_suite_deals_shares_that_fit_and_sign() {
 }
 
 #[test]
-fn the_largest_groups_sign() {
-    for threshold in [2, 255] {
-        let sample = Sample::deal(SuiteId::Ed25519, threshold, 255);
-        let last: Vec<u16> = (255 - threshold + 1..=255).collect();
+fn the_largest_group_is_dealt_and_its_shares_fit() {
+    let sample = Sample::deal(SuiteId::Ed25519, 255, 255);
 
-        sample.share(255).check(&sample.group, 255).unwrap();
+    for number in [1, 128, 255] {
+        sample.share(number).check(&sample.group, number).unwrap();
+    }
+}
+
+#[test]
+fn participants_of_a_large_group_sign() {
+    for threshold in [2, 40] {
+        let sample = Sample::deal(SuiteId::Ed25519, threshold, 255);
+        let last: Vec<u16> = (256 - threshold..=255).collect();
+
         verifies(&sample, &sample.sign(&last, |_| ()).unwrap());
     }
 }

@@ -9,7 +9,7 @@ use crate::group::{Group, GroupJson};
 use crate::passphrase;
 use crate::polynomial::Share;
 use crate::secret::{DeviceSecret, MacKey, Passphrase};
-use crate::wire::{from_object, object, place, required, required_object, unhex, unhex_any};
+use crate::wire::{object, place, read_object, required, required_object, unhex, unhex_any};
 
 /// Room for the largest device: the buffer must not grow and leave copies behind.
 const ROOM: usize = 64 << 10;
@@ -147,7 +147,7 @@ impl Device {
         let damaged = |error: &dyn std::fmt::Display| {
             Error::seal(format!("the file holds no icehouse device: {error}"))
         };
-        let json: DeviceJson = from_object(&plain).map_err(|error| damaged(&place(&error)))?;
+        let json: DeviceJson = read_object(&plain).map_err(|error| damaged(&place(&error)))?;
         if json.v != 1 {
             return Err(damaged(&format!("version must be 1, not {}", json.v)));
         }

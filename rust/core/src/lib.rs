@@ -24,6 +24,7 @@ pub mod answer;
 pub mod context;
 pub mod device;
 pub mod device_file;
+pub mod element;
 pub mod error;
 pub mod group;
 pub mod message;

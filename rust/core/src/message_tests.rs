@@ -12,7 +12,6 @@ use crate::message::{
     compact, is_reserved, read_request, taproot_from, write_request, Cosign, Envelope, Kid, Request,
 };
 use crate::sample::{mac_key, Sample};
-use crate::sign::Commitment;
 use crate::suite::{SuiteId, Taproot};
 
 const KEY: [u8; 16] = [0xab; 16];
@@ -559,7 +558,7 @@ fn a_device_s_own_message_is_no_answer_to_it() {
 
 fn any_request(sample: &Sample) -> impl Strategy<Value = Request> {
     let nonces = crate::sign::commit(sample.share(1), 1, &mut rand_core::OsRng).unwrap();
-    let own: Commitment = nonces.commitment().clone();
+    let own = nonces.signer().clone();
     let id = any::<[u8; 16]>();
     prop_oneof![
         Just(Request::Status),
@@ -579,7 +578,7 @@ fn any_request(sample: &Sample) -> impl Strategy<Value = Request> {
                     proof,
                     message,
                     taproot: Taproot::Untweaked,
-                    commitments: vec![own.clone()],
+                    signers: vec![own.clone()],
                 })
             }
         ),

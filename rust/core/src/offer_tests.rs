@@ -241,6 +241,7 @@ fn row(group: &Group) -> Row {
         attested: false,
         salt: None,
         offer_id: Some([9; 16]),
+        standing: None,
     }
 }
 
@@ -271,7 +272,8 @@ fn a_record_opens_in_its_own_row_role_number_and_participant_only() {
 fn every_column_of_a_row_changes_its_context() {
     let sample = Sample::deal(SuiteId::Ed25519, 2, 2);
     let first = row(&sample.group);
-    let changes: [fn(&mut Row); 9] = [
+    let changes: [fn(&mut Row); 10] = [
+        |row| row.standing = Some([8; 16]),
         |row| row.next_epoch += 1,
         |row| row.state = "dealt".into(),
         |row| row.origin = "software".into(),

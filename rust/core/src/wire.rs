@@ -21,31 +21,32 @@ where
     Option::deserialize(deserializer)
 }
 
-/// A JSON object: serde's own structs can be read from an array too, which the formats do not have.
-struct Object<T>(T);
-
-struct ObjectVisitor<T>(PhantomData<T>);
-
-impl<'de, T: Deserialize<'de>> Visitor<'de> for ObjectVisitor<T> {
-    type Value = Object<T>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an object")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, map: A) -> std::result::Result<Self::Value, A::Error> {
-        T::deserialize(MapAccessDeserializer::new(map)).map(Object)
-    }
-}
+/// A value that is written as a JSON object. Serde would read a struct from an array of its fields, too.
+pub(crate) struct Object<T>(pub T);
 
 impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
-        deserializer.deserialize_map(ObjectVisitor(PhantomData))
+        struct OnlyMaps<T>(PhantomData<T>);
+
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for OnlyMaps<T> {
+            type Value = T;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> std::result::Result<T, A::Error> {
+                T::deserialize(MapAccessDeserializer::new(map))
+            }
+        }
+        deserializer
+            .deserialize_map(OnlyMaps(PhantomData))
+            .map(Self)
     }
 }
 
-/// A whole text that is one JSON object.
-pub(crate) fn from_object<'de, T: Deserialize<'de>>(json: &'de [u8]) -> serde_json::Result<T> {
+/// Reads one JSON object, and nothing after it.
+pub(crate) fn read_object<'de, T: Deserialize<'de>>(json: &'de [u8]) -> serde_json::Result<T> {
     serde_json::from_slice(json).map(|Object(value)| value)
 }
 
@@ -56,16 +57,6 @@ where
     T: Deserialize<'de>,
 {
     Object::deserialize(deserializer).map(|Object(value)| value)
-}
-
-/// A field that is a list of objects.
-pub(crate) fn objects<'de, D, T>(deserializer: D) -> std::result::Result<Vec<T>, D::Error>
-where
-    D: Deserializer<'de>,
-    T: Deserialize<'de>,
-{
-    let found: Vec<Object<T>> = Vec::deserialize(deserializer)?;
-    Ok(found.into_iter().map(|Object(value)| value).collect())
 }
 
 /// A field that is an object or null, and must be there.
