@@ -7,6 +7,7 @@ from base64 import b64decode
 from hashlib import scrypt
 
 from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
+
 from frozen.formats import hkdf_expand, hkdf_extract
 
 _CHUNK = (64 << 10) + 16

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM, AESGCMSIV
+
 from vectors.edwards import ED448, ED25519, Edwards, encode_ristretto
 from vectors.weierstrass import P256, SECP256K1, Weierstrass
 
@@ -120,9 +121,7 @@ class Facts:
         """G."""
         counts = (self.generation, self.threshold, len(self.participants))
         who = (self.vault, self.key_id, self.user, self.context_string)
-        return ctx(
-            "group", *who, *counts, *self.participants, self.epoch, self.public_key, *self.each_commitment
-        )
+        return ctx("group", *who, *counts, *self.participants, self.epoch, self.public_key, *self.each_commitment)
 
     @property
     def as_json(self) -> dict[str, Any]:

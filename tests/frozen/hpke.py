@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
 from frozen.formats import hkdf_expand, hkdf_extract
 
 _KEM = b"KEM" + (0x0020).to_bytes(2, "big")
@@ -24,9 +25,7 @@ def public_key(secret: bytes) -> bytes:
     return X25519PrivateKey.from_private_bytes(secret).public_key().public_bytes_raw()
 
 
-def open_psk(
-    secret: bytes, enc: bytes, sealed: bytes, *, psk: bytes, psk_id: bytes, info: bytes, aad: bytes
-) -> bytes:
+def open_psk(secret: bytes, enc: bytes, sealed: bytes, *, psk: bytes, psk_id: bytes, info: bytes, aad: bytes) -> bytes:
     """Single-shot `OpenPSK` of RFC 9180 §6.1; raises where it does not open."""
     shared = X25519PrivateKey.from_private_bytes(secret).exchange(X25519PublicKey.from_public_bytes(enc))
     eae = _extract(_KEM, b"", b"eae_prk", shared)

@@ -10,6 +10,7 @@ from hashlib import sha256
 from typing import Any
 
 import pytest
+
 from frozen.age_file import open_age
 from frozen.formats import (
     ELEMENT_BYTES,
@@ -26,7 +27,6 @@ from frozen.formats import (
     unwrap,
 )
 from frozen.hpke import open_psk, public_key
-
 from icehouse import Device, FrostService, create_hsm_frost
 from icehouse.hsm import open_hsm
 from icehouse.model import SUITES
@@ -70,7 +70,7 @@ class Story:
         """The rows of a table as the database file holds them."""
         with sqlite3.connect(self.directory / "vault.db") as database:
             database.row_factory = sqlite3.Row
-            return [dict(row) for row in database.execute(f"SELECT * FROM {table}")]  # noqa: S608  our own names
+            return [dict(row) for row in database.execute(f"SELECT * FROM {table}")]
 
     def root_key(self, label):
         """A key out of the token's file."""
