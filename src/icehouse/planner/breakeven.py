@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -70,6 +71,14 @@ class Sensitivity:
     """Dollars a month that a tenth more adds to the dearer of the two bills, at the scenario's users."""
 
 
+@dataclass(frozen=True, slots=True)
+class Alternative:
+    """Where the first break-even point is if another claim for a price is the true one."""
+
+    claim: Claim
+    first: Tie | None
+
+
 def _load(scenario: Scenario, unit: str, most: int) -> Load:
     if unit == "users":
         return Load.by_users(scenario, Curve.line(1, most))
@@ -80,7 +89,12 @@ def _load(scenario: Scenario, unit: str, most: int) -> Load:
 
 
 def break_even(
-    catalogue: Catalogue, pair: tuple[Choice, Choice], scenario: Scenario, *, unit: str = "users", most: int | None = None
+    catalogue: Catalogue,
+    pair: tuple[Choice, Choice],
+    scenario: Scenario,
+    *,
+    unit: str = "users",
+    most: int | None = None,
 ) -> BreakEven:
     """Every number up to `most` at which two choices change places. `unit`: `users`, or `signatures` a month."""
     last = most or (MOST if unit == "users" else MOST_SIGNATURES)
@@ -91,7 +105,7 @@ def break_even(
     runs = gap.runs()
     ties = tuple(
         Tie(after.first, gap.zero_between(after.first), cheaper[after.sign], cheaper[before.sign])
-        for before, after in zip(runs, runs[1:], strict=False)
+        for before, after in itertools.pairwise(runs)
     )
     return BreakEven(one, other, unit, cheaper[runs[0].sign], ties, last)
 
@@ -116,7 +130,7 @@ def sensitivity(
     found = []
     for (provider, item), curve in paid.items():
         for claim in catalogue.tiers(provider, item, scenario.region):
-            if not claim.value:
+            if not claim.value or not curve.value:
                 continue
             lower, higher = (
                 break_even(
@@ -126,3 +140,18 @@ def sensitivity(
             )
             found.append(Sensitivity(claim, lower, higher, curve.value / _TENTH))
     return found
+
+
+def alternatives(
+    catalogue: Catalogue, pair: tuple[Choice, Choice], scenario: Scenario, *, most: int = MOST
+) -> list[Alternative]:
+    """The first break-even point in users under every claim that is not the default, for a price either choice pays."""
+    month = Load.by_users(scenario, Curve.point(scenario.users))
+    paid = {
+        key for choice in pair for key, curve in bill(catalogue, choice, scenario, month).items.items() if curve.value
+    }
+    return [
+        Alternative(claim, break_even(catalogue.with_default(claim), pair, scenario, most=most).first)
+        for claim in catalogue.prices
+        if not claim.default and (claim.provider, claim.item) in paid
+    ]

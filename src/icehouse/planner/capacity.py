@@ -44,11 +44,10 @@ class Need:
         return self.wanted.value / self.limit.value if self.limit.value else Fraction(0)
 
     def __str__(self) -> str:
-        unit = self.limit.unit
-        rule = "at least" if self.limit.item == "minimum_hsms" else "at most"
-        needed = "there are" if self.limit.item == "minimum_hsms" else "needed:"
+        unit, least = self.limit.unit, self.limit.item == "minimum_hsms"
         return (
-            f"{self.provider}: {rule} {shown(self.limit.value)} {unit}, {needed} {shown(self.wanted.value)} "
+            f"{self.provider} has at {'least' if least else 'most'} {shown(self.limit.value)} {unit}, and "
+            f"{shown(self.wanted.value)} {'are there' if least else 'are needed'} "
             f"(limit {self.limit.item}; source: {self.limit.source}, {self.limit.as_of})"
         )
 
@@ -63,7 +62,7 @@ class Obstacle:
     source: str
 
     def __str__(self) -> str:
-        return f"{self.provider}: {self.words} (limit {self.name}; source: {self.source})"
+        return f"{self.provider} {self.words} (limit {self.name}; source: {self.source})"
 
 
 def needs(catalogue: Catalogue, choice: Choice, scenario: Scenario, load: Load) -> list[Need]:
@@ -120,20 +119,21 @@ def obstacles(catalogue: Catalogue, choice: Choice, scenario: Scenario, constrai
     """Everything that rules a choice out whatever the numbers: requirements, key kinds, regions, drivers."""
     found: list[Obstacle] = []
     if constraints.two_providers and not choice.claim_provider:
-        words = f"{choice.custody} needs a claim root key of its own at another provider"
+        words = f"with {choice.custody} needs a claim root key of its own at another provider"
         found.append(Obstacle(choice.provider, "two providers", words, "the requirement"))
     asked = demands(choice, scenario, Load.by_users(scenario, Curve.point(1)))
     for name, demand in asked.items():
         provider = catalogue.provider(name)
-        found += [Obstacle(name, unmet, f"not {unmet}", provider.source) for unmet in constraints.unmet(provider)]
+        found += [Obstacle(name, unmet, f"is not {unmet}", provider.source) for unmet in constraints.unmet(provider)]
         lacking = sorted((demand.keys.keys() | demand.fixed.keys()) - provider.kinds)
         if lacking:
-            words = f"it has no {' or '.join(lacking).upper()} keys"
+            words = f"has no {' or '.join(lacking).upper()} keys"
             found.append(Obstacle(name, "key kinds", words, provider.source))
         if not catalogue.has_region(name, scenario.region):
-            words = f"no price is known for {scenario.region}"
+            words = f"has no known price in {scenario.region}"
             found.append(Obstacle(name, "region", words, f"the catalogue {catalogue.name!r}"))
+        if provider.incomplete:
+            found.append(Obstacle(name, "prices", f"has no complete price: {provider.incomplete}", provider.source))
         if not provider.driver and not constraints.any_driver:
-            found.append(Obstacle(name, "driver", "icehouse has no driver for it", "icehouse"))
+            found.append(Obstacle(name, "driver", "has no driver in icehouse", "icehouse"))
     return found
-

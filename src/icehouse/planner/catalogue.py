@@ -6,11 +6,12 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from icehouse.errors import RequestError
-from icehouse.planner.coefficients import KeyKind
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from fractions import Fraction
+
+    from icehouse.planner.coefficients import KeyKind
 
 ANYWHERE = "any"
 
@@ -98,6 +99,8 @@ class Provider:
     as_of: str
     confidence: str
     note: str = ""
+    incomplete: str = ""
+    """What of its price is not known; such a provider is shown and never recommended."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +149,7 @@ class Catalogue:
         return region is None or not own or ANYWHERE in own or region in own
 
     def with_price(self, claim: Claim, value: Fraction) -> Catalogue:
-        """The same catalogue with another value for one claim: what if it cost that?"""
+        """The same catalogue with another value for one claim, to ask what then."""
         changed = replace(claim, value=value)
         return replace(self, prices=tuple(changed if each == claim else each for each in self.prices))
 

@@ -40,6 +40,9 @@ class Opened(NamedTuple):
     claim: int = 0
 
 
+_NOTHING = Opened()
+
+
 @dataclass(frozen=True, slots=True)
 class Coefficients:
     """One custody. A page is up to a data key's worth of users, created together."""
@@ -49,11 +52,11 @@ class Coefficients:
     opening: str
     """The operation that opens: `unwrap`, or `mac` where shares are derived."""
     keys_per_user: int = 0
-    wraps_per_page: Opened = Opened()
+    wraps_per_page: Opened = _NOTHING
     macs_per_bucket: int = 0
     """For every bucket that a month's creations touch; without buckets, for every user."""
-    enrol_touches: Opened = Opened()
-    enrol_opens: Opened = Opened()
+    enrol_touches: Opened = _NOTHING
+    enrol_opens: Opened = _NOTHING
     sign_touches: int = 0
     sign_opens: int = 0
     rotate_touches: int = 0
@@ -118,4 +121,4 @@ TABLE: dict[Custody, Coefficients] = {
 }
 
 MAC_BYTES = {True: 71, False: 304}
-"""The longest message of a node by whether there are buckets: FORMATS "Hierarchical derivation", a name of 255 bytes."""
+"""The longest message of a node, with buckets and without (a name of 255 bytes): FORMATS "Hierarchical derivation"."""

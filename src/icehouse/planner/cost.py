@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
-from icehouse.planner.coefficients import KeyKind
 from icehouse.planner.demand import ASYMMETRIC, SYMMETRIC, Load, demands, sum_of
 from icehouse.planner.scenario import HOURS_PER_MONTH
 
 if TYPE_CHECKING:
     from icehouse.planner.catalogue import Catalogue, Claim
     from icehouse.planner.choice import Choice
+    from icehouse.planner.coefficients import KeyKind
     from icehouse.planner.curve import Curve
     from icehouse.planner.demand import Demand
     from icehouse.planner.scenario import Scenario
@@ -61,9 +62,7 @@ def billed_keys(catalogue: Catalogue, provider: str, scenario: Scenario, demand:
     return billed
 
 
-def _counts(
-    catalogue: Catalogue, provider: str, scenario: Scenario, demand: Demand, load: Load
-) -> dict[str, Curve]:
+def _counts(catalogue: Catalogue, provider: str, scenario: Scenario, demand: Demand, load: Load) -> dict[str, Curve]:
     one = load.users.constant(1)
     hsms = hsm_count(catalogue, provider, scenario)
     counts = {
@@ -92,6 +91,6 @@ def _paid(catalogue: Catalogue, provider: str, operations: Curve) -> Curve:
 def priced(count: Curve, tiers: list[Claim]) -> Curve:
     """A count under its tiers: each price holds for what exceeds its tier's beginning, up to the next."""
     total = count * tiers[0].value
-    for lower, upper in zip(tiers, tiers[1:], strict=False):
+    for lower, upper in itertools.pairwise(tiers):
         total += count.above(upper.above) * (upper.value - lower.value)
     return total

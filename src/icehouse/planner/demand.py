@@ -7,12 +7,12 @@ from fractions import Fraction
 from typing import TYPE_CHECKING
 
 from icehouse.planner.coefficients import AUDIT, MAC_BYTES, TABLE, USER_KEY_WRAPS, WRAP_BYTES, KeyKind
-from icehouse.planner.curve import Curve
 from icehouse.planner.scenario import MONTHS_PER_YEAR, USERS_PER_BUCKET
 
 if TYPE_CHECKING:
     from icehouse.planner.choice import Choice
     from icehouse.planner.coefficients import Coefficients
+    from icehouse.planner.curve import Curve
     from icehouse.planner.scenario import Scenario
 
 OPERATIONS = ("create_key", "wrap", "unwrap", "mac", "sign")

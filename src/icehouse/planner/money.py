@@ -16,6 +16,11 @@ def dollars(value: Fraction) -> str:
     return f"${float(round(value * _CENTS)) / _CENTS:,.2f}"
 
 
+def cents(value: Fraction) -> str:
+    """An amount to the cent, for columns."""
+    return f"${float(round(value * _CENTS)) / _CENTS:,.2f}"
+
+
 def whole(value: Fraction | int) -> str:
     """A count, rounded to whole ones."""
     return f"{round(value):,}"

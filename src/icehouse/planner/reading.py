@@ -34,6 +34,7 @@ _PROVIDER = {
     "fips": _Field(str),
     "kinds": _Field(list),
     "note": _Field(str, required=False),
+    "incomplete": _Field(str, required=False),
     **_EVIDENCE,
 }
 _CLAIM = {

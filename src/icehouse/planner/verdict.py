@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import TYPE_CHECKING
 
 from icehouse.planner.capacity import Need, Obstacle, needs, obstacles
@@ -18,7 +19,6 @@ from icehouse.planner.scenario import SECONDS_PER_MONTH, Scenario
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from fractions import Fraction
 
     from icehouse.planner.catalogue import Catalogue
 
@@ -37,7 +37,7 @@ class Verdict:
     obstacles: tuple[Obstacle, ...]
     exceeded: tuple[Need, ...]
     nearest: Need | None
-    """Of the limits that hold, the one that is used most."""
+    """Of the limits on keys and rates that hold, the one that is used most."""
     exposed: int
     """How many users' server shares (hierarchical: whole keys) one leaked data key or node exposes."""
     rewrap: Rewrap
@@ -51,7 +51,8 @@ class Verdict:
     @property
     def binding(self) -> Need | Obstacle | None:
         """What stands in the way first; None where nothing does."""
-        return next(iter((*self.exceeded, *self.obstacles)), None)
+        reasons: list[Need | Obstacle] = [*self.exceeded, *self.obstacles]
+        return reasons[0] if reasons else None
 
     @property
     def cost_per_user(self) -> Fraction:
@@ -102,14 +103,16 @@ def verdict(
     month = Load.by_users(scenario, Curve.point(scenario.users))
     cost = bill(catalogue, choice, scenario, month)
     asked = demands(choice, scenario, month)
-    operations = {name: sum(demand.operations[name].value for demand in asked.values()) for name in OPERATIONS}
+    operations = {
+        name: sum((demand.operations[name].value for demand in asked.values()), Fraction(0)) for name in OPERATIONS
+    }
     keys = sum(
         sum(count.value for count in demand.keys.values()) * scenario.key_versions
         + sum(count.value for count in demand.fixed.values())
         for demand in asked.values()
     )
     limits = needs(catalogue, choice, scenario, month)
-    holding = [need for need in limits if not need.binds and need.limit.item not in {"minimum_hsms", "max_users"}]
+    holding = [need for need in limits if not need.binds and need.limit.item.startswith(("keys", "operations"))]
     served = sum(operations.values()) - operations["create_key"]
     return Verdict(
         choice=choice,
@@ -117,7 +120,7 @@ def verdict(
         cost=cost.total.value,
         items={f"{provider} {item}": curve.value for (provider, item), curve in cost.items.items() if curve.value},
         hsm_keys=int(keys),
-        operations={name: count + 0 for name, count in operations.items()},
+        operations=operations,
         peak_rate=served * scenario.peak_factor / SECONDS_PER_MONTH,
         obstacles=tuple(obstacles(catalogue, choice, scenario, constraints or Constraints())),
         exceeded=tuple(need for need in limits if need.binds),
