@@ -104,7 +104,22 @@ class Device:
         group = self._state.group()
         return None if group is None else group.public_key
 
+    @property
+    def has_token(self) -> bool:
+        """Whether it keeps an enrolment token, as it does until its first commit."""
+        return self._state.facts()["token"]
+
     # Ceremonies
+
+    @classmethod
+    def check_token(cls, cosigner: Cosigner, user: str, token: str) -> None:
+        """Ask whether an enrolment token is in force, before anything is made for it.
+
+        Raises `RequestError` where its code is wrong, used or void. Changes nothing on either side.
+        """
+        state = DeviceState(user)
+        state.take_token(token.strip())
+        cls(state, MemoryFile()).status(cosigner)
 
     def enrol(self, cosigner: Cosigner, token: str | None = None) -> None:
         """Claim this user's key with an enrolment token, prove the share, and commit.

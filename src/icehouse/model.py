@@ -8,7 +8,7 @@ from enum import StrEnum
 from functools import cached_property
 
 from icehouse._core import Group, Row
-from icehouse.errors import RequestError, SealError
+from icehouse.errors import IcehouseError, RequestError, SealError
 
 SERVER = "server"
 """The participant that the vault holds."""
@@ -19,6 +19,8 @@ RECORDS_PER_DATA_KEY = 1024
 SUITES = ("ed25519", "secp256k1-tr", "secp256k1", "p256", "ristretto255", "ed448")
 DEFAULT_SUITE = SUITES[0]
 MAX_NAME_BYTES = 255
+MAX_MESSAGE_BYTES = 1 << 20
+"""The longest message that is signed."""
 
 
 class State(StrEnum):
@@ -118,7 +120,21 @@ class Key:
     @cached_property
     def row(self) -> Row:
         """What every sealed record of this key is bound to."""
-        return Row(self.group, self.next_epoch, self.state, self.origin, self.attested, self.salt, self.offer_id)
+        standing = self.offer.offer_id if self.offer else None
+        try:
+            return Row(
+                self.group,
+                self.next_epoch,
+                self.state,
+                self.origin,
+                self.attested,
+                self.salt,
+                self.offer_id,
+                standing,
+            )
+        except (IcehouseError, OverflowError, TypeError) as exc:
+            msg = f"the row of {self.user!r} holds a value that icehouse never writes: {exc}"
+            raise SealError(msg) from exc
 
     @property
     def key_id(self) -> bytes:

@@ -6,15 +6,27 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from icehouse import settings as vault_settings
-from icehouse.ceremonies import code, keygen, rotate
+from icehouse.ceremonies import bulk, code, keygen, rotate
 from icehouse.ceremonies.exchange import exchange
-from icehouse.errors import ConflictError, RequestError
+from icehouse.errors import ConflictError, ProtocolError, RequestError, SealError
 from icehouse.hsm import open_hsm
-from icehouse.model import DEFAULT_SUITE, SERVER, THRESHOLD, BulkResult, FrostShards, State, check_user
+from icehouse.model import (
+    DEFAULT_SUITE,
+    DEVICE_NUMBER,
+    MAX_MESSAGE_BYTES,
+    SERVER,
+    SERVER_NUMBER,
+    THRESHOLD,
+    BulkResult,
+    FrostShards,
+    State,
+    check_user,
+)
 from icehouse.opening import check_custody, check_durable, create_vault, open_vault
 from icehouse.providers import hsm_uri
 from icehouse.settings import Settings
 from icehouse.store import VaultStore
+from icehouse.store.counts import miscounts
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -24,8 +36,6 @@ if TYPE_CHECKING:
     from icehouse.device import Device
     from icehouse.hsm import Hsm
     from icehouse.model import Key
-
-_MAX_MESSAGE = 1 << 20
 
 
 class FrostService:
@@ -76,42 +86,42 @@ class FrostService:
         if user != user_id:
             msg = f"the first participant must be the user {user_id!r}, not {user!r}"
             raise RequestError(msg)
-        return self._view(keygen.create(self.vault, user, suite))
+        return self._view(self._vouched(keygen.create(self.vault, user, suite)))
 
     def create_users(self, user_ids: Iterable[str], *, suite: str = DEFAULT_SUITE) -> BulkResult:
         """Make a key for every user who has none; each page of 1,024 is durable before the next begins."""
-        return keygen.create_all(self.vault, user_ids, suite)
+        return bulk.create_all(self.vault, user_ids, suite)
 
     def create_keygen_ceremony(
         self, threshold: int, participants: Sequence[str], *, suite: str = DEFAULT_SUITE
     ) -> FrostShards:
         """Make the key of `[user, "server"]`: the name the original strategy gives to creation."""
         user = keygen.check_participants(threshold, participants)
-        return self._view(keygen.create(self.vault, user, suite))
+        return self._view(self._vouched(keygen.create(self.vault, user, suite)))
 
     def create_signing_ceremony(self, message: bytes, participants: Sequence[str]) -> SigningCeremony:
         """A signature on a message by `[user, "server"]`; `run` it with the user's device."""
         user = keygen.check_participants(THRESHOLD, participants)
-        if len(message) > _MAX_MESSAGE:
-            msg = f"a message to sign has at most {_MAX_MESSAGE} bytes, not {len(message)}"
+        if len(message) > MAX_MESSAGE_BYTES:
+            msg = f"a message to sign has at most {MAX_MESSAGE_BYTES} bytes, not {len(message)}"
             raise RequestError(msg)
         self.get_shards(user)
         return SigningCeremony(self, message, user)
 
     def rotate_user_frost_shards(self, user_id: str) -> FrostShards:
         """Mark a rotation due; the device's next contact does it."""
-        return self._view(rotate.mark_due(self.vault, check_user(user_id)))
+        return self._view(self._vouched(rotate.mark_due(self.vault, check_user(user_id))))
 
     def get_shards(self, user_id: str) -> FrostShards:
-        """The public facts of a user's key."""
+        """The public facts of a user's key. Raises `SealError` where the database was changed."""
         key = self.vault.store.key_of(check_user(user_id))
         if key is None:
             msg = f"there is no user {user_id!r}"
             raise RequestError(msg, hint="create the user first")
-        return self._view(key)
+        return self._view(self._vouched(key))
 
     def users(self) -> Iterator[FrostShards]:
-        """Every user's public facts, in the order of creation."""
+        """Every user's public facts as the database has them, in the order of creation; see `check_user`."""
         return (self._view(key) for key in self.vault.store.every_key())
 
     def enrolment_code(self, user_id: str) -> str:
@@ -133,11 +143,15 @@ class FrostService:
 
     def _check(self, key: Key) -> None:
         custody = self.vault.custody
-        custody.open_share(key).check(key.group, 2)
-        if key.state is State.DEALT:
-            custody.open_claim(key).check(key.group, 1)
-        if key.offer is not None:
-            custody.open_pending(key, key.offer).check(key.offered_group(key.offer), 2)
+        try:
+            custody.open_share(key).check(key.group, SERVER_NUMBER)
+            if key.state is State.DEALT:
+                custody.open_claim(key).check(key.group, DEVICE_NUMBER)
+            if key.offer is not None:
+                custody.open_pending(key, key.offer).check(key.offered_group(key.offer), SERVER_NUMBER)
+        except (ProtocolError, SealError) as exc:
+            msg = f"a record of {key.user!r} does not fit: {exc}"
+            raise SealError(msg) from exc
 
     def check(self) -> int:
         """Open every record of every key; the number of keys. Raises at the first that does not fit."""
@@ -145,6 +159,27 @@ class FrostService:
         for count, key in enumerate(self.vault.store.every_key(), start=1):  # noqa: B007  the last one is the answer
             self._check(key)
         return count
+
+    def examine(self) -> Iterator[FrostShards | SealError]:
+        """Open every record of every key; for each its public facts, or what does not fit."""
+        for reading in self.vault.store.readings():
+            try:
+                if isinstance(reading, SealError):
+                    raise reading
+                self._check(reading)
+                yield self._view(reading)
+            except SealError as exc:
+                yield exc
+
+    def examine_data_keys(self) -> Iterator[SealError]:
+        """What does not fit in the counts of data keys."""
+        for number, used, live, found in miscounts(self.vault.store):
+            yield SealError(f"data key {number} counts {used} records ever and {live} now; {found} are found")
+
+    def _vouched(self, key: Key) -> Key:
+        """The key, once its sealed record has shown that nobody changed its row: callers trust its public key."""
+        self.vault.custody.open_share(key)
+        return key
 
     def _view(self, key: Key) -> FrostShards:
         group = key.group

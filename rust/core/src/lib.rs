@@ -5,6 +5,7 @@ pub mod answer;
 pub mod context;
 pub mod device;
 pub mod device_file;
+pub mod element;
 pub mod error;
 pub mod group;
 pub mod message;
@@ -22,3 +23,6 @@ pub mod suite;
 pub mod wire;
 
 pub use error::{Error, Result};
+
+#[cfg(test)]
+mod rfc9591_tests;

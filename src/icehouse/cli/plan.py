@@ -44,6 +44,7 @@ from icehouse.cli.plan_options import (
     numbers,
 )
 from icehouse.cli.plan_report import break_even_lines, phase_lines, plan_lines, review_lines, sensitivity_lines
+from icehouse.cli.printer import say
 from icehouse.errors import RequestError
 from icehouse.planner import Choice, Constraints, Scenario, chart, growth, original, reading, terminal
 from icehouse.planner import plan as weigh
@@ -337,4 +338,4 @@ def _write(path: Path, content: bytes) -> None:
     except OSError as exc:
         msg = f"{path} cannot be written: {exc.strerror}"
         raise RequestError(msg) from exc
-    typer.echo(f"icehouse: {path} is written", err=True)
+    say(f"{path} is written")

@@ -119,7 +119,7 @@ def _draw_impossible(axes: Any, line: Line, colours: dict[str, str]) -> None:  #
     axes.plot(xs[0], ys[0], "X", color=colour, markersize=11, markeredgecolor="white", zorder=6)
     right = line.last > line.points[-1][0] ** 0.7 * line.points[0][0] ** 0.3
     axes.annotate(
-        f"{line.choice.custody}: {line.limit.replace('_', ' ')}",
+        f"{line.choice.custody}: not beyond {shown(line.last)} ({line.limit.replace('_', ' ')})",
         (xs[0], ys[0]),
         textcoords="offset points",
         xytext=(-4 if right else 4, -20),

@@ -157,6 +157,8 @@ def _server_wraps(table: Coefficients, scenario: Scenario, load: Load) -> Curve:
 
 def _creation_macs(table: Coefficients, scenario: Scenario, load: Load) -> Curve:
     """One node for every bucket that the month's new users fall into, at most; one a user without buckets."""
+    if not table.macs_per_bucket:
+        return load.users.constant(0)
     if scenario.buckets == 0:
         return load.creations * table.macs_per_bucket
     return load.creations.least(buckets(scenario, load.users)) * table.macs_per_bucket

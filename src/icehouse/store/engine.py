@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from contextlib import contextmanager
+from pathlib import Path
 from threading import RLock, local
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, NoSuchModuleError, SQLAlchemyError
 from sqlalchemy.pool import StaticPool
 
-from icehouse.errors import MissingExtraError, RequestError, StoreError
+from icehouse.errors import MissingExtraError, RequestError, SealError, StoreError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -53,6 +54,13 @@ class Database:
             event.listen(self.engine, "begin", _begin_sqlite)
         self._reading = self.engine.execution_options(isolation_level="AUTOCOMMIT")
 
+    @property
+    def missing(self) -> bool:
+        """Whether it is a file that is not there; SQLite would make an empty one just to look into it."""
+        file = self.engine.url.database
+        is_path = self.backend == "sqlite" and not self.in_memory and not str(file).startswith("file:")
+        return is_path and not Path(str(file)).exists()
+
     @contextmanager
     def read(self) -> Iterator[Connection]:
         """A kept connection of this thread, each statement on its own and always current."""
@@ -60,7 +68,11 @@ class Database:
             connection: Connection | None = getattr(self._kept, "connection", None)
             if connection is None or connection.closed or connection.invalidated:
                 connection = self._kept.connection = self._reading.connect()
-            yield connection
+            try:
+                yield connection
+            except (TypeError, ValueError) as exc:
+                msg = "the database holds a value of a type that icehouse never writes"
+                raise SealError(msg) from exc
 
     @contextmanager
     def write(self) -> Iterator[Connection]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from sqlalchemy import case, delete, func, insert, inspect, select, update
+from sqlalchemy.exc import IntegrityError
 
 from icehouse.errors import ConflictError, IcehouseError, SealError, StoreError
 from icehouse.model import RECORDS_PER_DATA_KEY, Key, Purpose, WrappedKey
@@ -17,9 +18,9 @@ from icehouse.store.schema import claims, data_keys, keys, offers, vault
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from sqlalchemy import Connection, Row
+    from sqlalchemy import Column, Connection, Row
 
-_JOINED = select(keys, claims, offers).select_from(
+JOINED = select(keys, claims, offers).select_from(
     keys.outerjoin(claims, claims.c.id == keys.c.id).outerjoin(offers, offers.c.id == keys.c.id)
 )
 _LISTED = 1000
@@ -38,6 +39,12 @@ class VaultRecord:
     kek: str
     claim: str
     seal: bytes
+
+    def __post_init__(self) -> None:
+        words = (self.custody, self.kek, self.claim)
+        if not all(isinstance(word, str) for word in words) or {type(self.vault_id), type(self.seal)} != {bytes}:
+            msg = "the vault's settings in the database were changed: they hold a value that icehouse never writes"
+            raise SealError(msg)
 
 
 class VaultStore:
@@ -69,6 +76,9 @@ class VaultStore:
     def open(cls, url: str) -> VaultStore | None:
         """Open the vault of a database; None where the database holds none."""
         database = Database(url)
+        if database.missing:
+            database.close()
+            return None
         with database.read() as connection:
             names = inspect(connection).get_table_names()
             if not names:
@@ -112,19 +122,32 @@ class VaultStore:
 
     def _one(self, condition: object) -> Key | None:
         with self.database.read() as connection:
-            row = connection.execute(_JOINED.where(condition)).first()  # type: ignore[arg-type]
+            row = connection.execute(JOINED.where(condition)).first()  # type: ignore[arg-type]
         return None if row is None else key_of(row, self.vault_id)
 
     def every_key(self) -> Iterator[Key]:
-        """Every key, in the order they were made."""
+        """Every key, in the order they were made. Raises `SealError` at the first row that contradicts itself."""
+        for reading in self.readings():
+            if isinstance(reading, SealError):
+                raise reading
+            yield reading
+
+    def readings(self) -> Iterator[Key | SealError]:
+        """Every key, or for a row that contradicts itself what is wrong with it, in the order they were made."""
         last = 0
         while True:
             with self.database.read() as connection:
-                page = connection.execute(_JOINED.where(keys.c.id > last).order_by(keys.c.id).limit(_LISTED)).all()
+                page = connection.execute(JOINED.where(keys.c.id > last).order_by(keys.c.id).limit(_LISTED)).all()
             if not page:
                 return
-            yield from (key_of(row, self.vault_id) for row in page)
+            yield from (self._reading(row) for row in page)
             last = page[-1][0]
+
+    def _reading(self, row: Row[tuple[object, ...]]) -> Key | SealError:
+        try:
+            return key_of(row, self.vault_id)
+        except SealError as exc:
+            return exc
 
     def count(self) -> int:
         """How many keys there are."""
@@ -136,19 +159,22 @@ class VaultStore:
 
         `fresh` is a new data key that the change seals under. Raises `ConflictError` and `DataKeyFullError`.
         """
-        with self.database.write() as connection:
-            written = connection.execute(
-                update(keys)
-                .where(keys.c.id == before.id, keys.c.rev == before.rev)
-                .values(rev=keys.c.rev + 1, **key_row(after))
-            )
-            if written.rowcount != 1:
-                msg = f"the key of {before.user!r} was changed by someone else; load it again"
-                raise ConflictError(msg)
-            if fresh is not None:
-                insert_data_key(connection, fresh)
-            move_slots(connection, before.slots(), after.slots())
-            self._write_beside(connection, before, after)
+        conflict = f"the key of {before.user!r} was changed by someone else; load it again"
+        try:
+            with self.database.write() as connection:
+                written = connection.execute(
+                    update(keys)
+                    .where(keys.c.id == before.id, keys.c.rev == before.rev)
+                    .values(rev=keys.c.rev + 1, **key_row(after))
+                )
+                if written.rowcount != 1:
+                    raise ConflictError(conflict)
+                if fresh is not None:
+                    insert_data_key(connection, fresh)
+                move_slots(connection, before.slots(), after.slots())
+                self._write_beside(connection, before, after)
+        except IntegrityError as exc:
+            raise ConflictError(conflict) from exc
         return after
 
     @staticmethod
@@ -181,7 +207,7 @@ class VaultStore:
     def allocate_data_key(self) -> int:
         """A number for a new data key, never given twice."""
         with self.database.write() as connection:
-            return take_numbers(connection, "next_data_key", 1)
+            return take_numbers(connection, "next_data_key", 1, data_keys.c.number)
 
     def wrapped_key(self, number: int) -> WrappedKey:
         """A data key as it is stored; raises `SealError` where there is none that opens."""
@@ -216,18 +242,21 @@ class VaultStore:
 
 
 def _wrapped_of(row: Row[tuple[object, ...]]) -> WrappedKey:
-    try:
-        return WrappedKey(row.number, Purpose(row.purpose), row.root_key, row.wrapped)
-    except ValueError as exc:
-        msg = f"data key {row.number} has a purpose that icehouse never writes"
-        raise SealError(msg) from exc
+    if row.purpose not in set(Purpose) or not isinstance(row.wrapped, bytes):
+        msg = f"data key {row.number} holds a value that icehouse never writes"
+        raise SealError(msg)
+    return WrappedKey(row.number, Purpose(row.purpose), row.root_key, row.wrapped)
 
 
-def take_numbers(connection: Connection, counter: str, count: int) -> int:
-    """The first of `count` numbers that no one else gets."""
+def take_numbers(connection: Connection, counter: str, count: int, given: Column[int]) -> int:
+    """The first of `count` numbers that no one else gets; raises `SealError` where the counter was put back."""
     column = vault.c[counter]
     after = connection.execute(update(vault).values({counter: column + count}).returning(column)).scalar_one()
-    return int(after) - count
+    highest = connection.execute(select(func.max(given))).scalar()
+    if not isinstance(after, int) or (highest is not None and highest >= after - count):
+        msg = f"the vault's counter {counter} was put back: it would give {given.table.name} {highest} out again"
+        raise SealError(msg)
+    return after - count
 
 
 def insert_data_key(connection: Connection, key: WrappedKey) -> None:
