@@ -38,10 +38,11 @@ class Prices:
     def toml(self, name: str) -> str:
         """The same prices as a catalogue has them."""
         evidence = 'source = "a test"\nas_of = "today"\nconfidence = "high"\n'
-        parts = [
+        described = (
             f'[[provider]]\nname = "{name}"\ntitle = "{name}"\ndriver = "pkcs11"\ncloud = true\nhardware = true\n'
             f'single_tenant = true\nfips = ""\nkinds = ["aes", "hmac", "ec"]\n{evidence}'
-        ]
+        )
+        parts = [described]
         items = [("flat", "month", self.flat, 0), ("hsm", "hsm_hour", self.hourly, 0)]
         items += [("operations.symmetric", "10k_ops", self.operations, 0)]
         items += [(f"key.{kind}", "key_month", usd, edge) for kind in ("aes", "hmac") for edge, usd in self.tiers]
@@ -82,6 +83,19 @@ class Work:
             custody=random.choice(["direct", "hybrid", "hierarchical"]),
         )
 
+    @property
+    def nodes(self) -> Fraction:
+        """Buckets hit by the users of each page, less those of the page before that a cache of 256 holds still."""
+        if not self.buckets:
+            return Fraction(self.creations)
+        pages = [self.creations] if self.buckets <= 256 else self._pages()
+        hit = sum(self.buckets - self.buckets * (1 - 1 / self.buckets) ** page for page in pages)
+        again = sum((256 - j) / (self.buckets - j) for j in range(256)) if self.buckets > 256 else 0
+        return Fraction(round((hit - max(0, len(pages) - 1) * again) * 10**6), 10**6)
+
+    def _pages(self):
+        return [min(RECORDS, self.creations - start) for start in range(0, self.creations, RECORDS)]
+
 
 def _cut(count, prices: Prices, number):
     """Keys under tiers, and what they cost."""
@@ -100,7 +114,7 @@ def bill(users, prices: Prices, work: Work, number=float):
     signed = users * number(Fraction(work.signatures_quarters, 48))
     rotated = users * number(Fraction(work.rotations_quarters, 48))
     if work.custody == "hierarchical":
-        made = work.creations if work.buckets == 0 else min(work.creations, work.buckets)
+        made = number(work.nodes)
         operations = made + (signed + rotated + work.creations) * miss
         keys = users * 0 + 1
     else:

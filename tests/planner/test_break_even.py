@@ -5,12 +5,12 @@ from random import Random
 
 import numpy as np
 import pytest
-from planner.ledger import Prices, Work, bill, exact
 
 from icehouse.errors import RequestError
 from icehouse.planner import Choice, Custody, Scenario
 from icehouse.planner.breakeven import alternatives, break_even, feasible_users, sensitivity
 from icehouse.planner.reading import load, read
+from planner.ledger import Prices, Work, bill, exact
 
 MOST = 2_000_000
 CHUNK = 1 << 16

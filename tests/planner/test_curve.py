@@ -1,6 +1,7 @@
 """Curves are exact: at every number they are what the formula says."""
 
 from fractions import Fraction
+from itertools import pairwise
 from math import ceil
 
 from hypothesis import given
@@ -41,7 +42,7 @@ def test_runs_cover_every_number_once_with_its_sign(formula):
     signs = [run.sign for run in runs for _ in range(run.first, run.last + 1)]
 
     assert signs == [(plain(n) > 0) - (plain(n) < 0) for n in range(1, LAST + 1)]
-    assert all(before.sign != after.sign for before, after in zip(runs, runs[1:], strict=False))
+    assert all(before.sign != after.sign for before, after in pairwise(runs))
 
 
 @given(formulas(), formulas())

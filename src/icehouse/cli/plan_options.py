@@ -71,11 +71,10 @@ EnrolmentsOption = Annotated[
 ]
 CheckpointsOption = Annotated[int, Option("--checkpoints", metavar="N", help="Signed checkpoints in the month.")]
 RecordsOption = Annotated[int, Option("--records", metavar="N", help="Records under one data key, at most 1,024.")]
-BucketsOption = Annotated[
-    int | None,
-    Option("--buckets", metavar="N", help="Hierarchical: buckets; 0 for a node per user; else one per 1,000."),
+BucketsOption = Annotated[int, Option("--buckets", metavar="N", help="Hierarchical: buckets; 0 for a node per user.")]
+CacheOption = Annotated[
+    int, Option("--cache-keys", metavar="N", help="Opened data keys that a process keeps; 0 for none.")
 ]
-CacheOption = Annotated[bool, Option("--cache/--no-cache", help="Whether processes keep opened data keys.")]
 HitRateOption = Annotated[
     str, Option("--cache-hit-rate", metavar="0…1", help="The share of ceremonies that find their data key open.")
 ]

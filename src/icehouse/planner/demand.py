@@ -7,13 +7,14 @@ from fractions import Fraction
 from typing import TYPE_CHECKING
 
 from icehouse.planner.coefficients import AUDIT, MAC_BYTES, TABLE, USER_KEY_WRAPS, WRAP_BYTES, KeyKind
-from icehouse.planner.scenario import MONTHS_PER_YEAR, USERS_PER_BUCKET
+from icehouse.planner.nodes import creation_nodes
+from icehouse.planner.scenario import MONTHS_PER_YEAR
 
 if TYPE_CHECKING:
     from icehouse.planner.choice import Choice
     from icehouse.planner.coefficients import Coefficients
     from icehouse.planner.curve import Curve
-    from icehouse.planner.scenario import Scenario
+from icehouse.planner.scenario import Scenario
 
 OPERATIONS = ("create_key", "wrap", "unwrap", "mac", "sign")
 SYMMETRIC = ("wrap", "unwrap", "mac")
@@ -123,7 +124,7 @@ def _server(choice: Choice, table: Coefficients, scenario: Scenario, load: Load)
     operations = _none(load)
     operations["sign"] += scenario.checkpoints_per_month
     operations["wrap"] += _server_wraps(table, scenario, load)
-    operations["mac"] += _creation_macs(table, scenario, load)
+    operations["mac"] += load.users.constant(creation_nodes(scenario) * table.macs_per_bucket)
     operations[table.opening] += _openings(table, scenario, load)
     if table.keys_per_user and table.claim_root is not None:
         operations["create_key"] += load.creations * table.keys_per_user
@@ -155,22 +156,6 @@ def _server_wraps(table: Coefficients, scenario: Scenario, load: Load) -> Curve:
     return _pages(scenario, load) * table.wraps_per_page.server + filled
 
 
-def _creation_macs(table: Coefficients, scenario: Scenario, load: Load) -> Curve:
-    """One node for every bucket that the month's new users fall into, at most; one a user without buckets."""
-    if not table.macs_per_bucket:
-        return load.users.constant(0)
-    if scenario.buckets == 0:
-        return load.creations * table.macs_per_bucket
-    return load.creations.least(buckets(scenario, load.users)) * table.macs_per_bucket
-
-
-def buckets(scenario: Scenario, users: Curve) -> Curve:
-    """The number of buckets a hierarchical vault is made with."""
-    if scenario.buckets is not None:
-        return users.constant(scenario.buckets)
-    return (users * Fraction(1, USERS_PER_BUCKET)).ceil()
-
-
 def _openings(table: Coefficients, scenario: Scenario, load: Load) -> Curve:
     enrol = _per_ceremony(scenario, table.enrol_touches.server, table.enrol_opens.server)
     sign = _per_ceremony(scenario, table.sign_touches, table.sign_opens)
@@ -179,4 +164,4 @@ def _openings(table: Coefficients, scenario: Scenario, load: Load) -> Curve:
 
 
 def _per_ceremony(scenario: Scenario, touches: int, opens: int) -> Fraction:
-    return touches * (1 - Fraction(scenario.cache_hit_rate)) if scenario.cache else Fraction(opens)
+    return touches * (1 - Fraction(scenario.cache_hit_rate)) if scenario.cache_keys else Fraction(opens)

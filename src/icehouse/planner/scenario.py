@@ -14,7 +14,6 @@ MONTHS_PER_YEAR = 12
 HOURS_PER_MONTH = 730
 """A twelfth of 365 days, so that "one a day" and "by the hour" mean the same month."""
 SECONDS_PER_MONTH = HOURS_PER_MONTH * 3600
-USERS_PER_BUCKET = 1000
 
 _MOST_PER_YEAR = 10**7
 _MOST_COUNT = 10**9
@@ -35,10 +34,10 @@ class Scenario:
     checkpoints_per_month: int = 0
     """Signatures by the audit key; with any, there is one."""
     records_per_data_key: int = RECORDS_PER_DATA_KEY
-    buckets: int | None = None
-    """Hierarchical only; 0 for one node per user, None for one bucket per 1,000 users."""
-    cache: bool = True
-    """Whether a process keeps opened data keys at all."""
+    buckets: int = 0
+    """Hierarchical only; 0 for one node per user."""
+    cache_keys: int = 256
+    """How many opened data keys or nodes a process keeps; 0 for none."""
     cache_hit_rate: Fraction = Fraction(0)
     """The share of ceremonies that find their data key open already; 0 is the dearest case."""
     hsms: int | None = None
@@ -71,6 +70,7 @@ _BOUNDS: dict[str, tuple[int, int]] = {
     "checkpoints_per_month": (0, _MOST_COUNT),
     "records_per_data_key": (1, RECORDS_PER_DATA_KEY),
     "buckets": (0, MOST_USERS),
+    "cache_keys": (0, 10**6),
     "cache_hit_rate": (0, 1),
     "hsms": (1, 1000),
     "key_versions": (1, _MOST_VERSIONS),
@@ -80,7 +80,7 @@ _BOUNDS: dict[str, tuple[int, int]] = {
     "hsm_rate": (1, 10**9),
     "software_until": (0, MOST_USERS),
 }
-_OPTIONAL = frozenset({"enrolments_per_month", "buckets", "hsms", "hsm_rate", "software_until"})
+_OPTIONAL = frozenset({"enrolments_per_month", "hsms", "hsm_rate", "software_until"})
 _FRACTIONS = frozenset(field.name for field in fields(Scenario) if "Fraction" in str(field.type))
 
 

@@ -12,7 +12,7 @@ from icehouse.planner.coefficients import Custody
 from icehouse.planner.constraint import Constraints
 from icehouse.planner.cost import bill
 from icehouse.planner.curve import Curve
-from icehouse.planner.demand import OPERATIONS, Load, buckets, demands
+from icehouse.planner.demand import OPERATIONS, Load, demands
 from icehouse.planner.reading import load
 from icehouse.planner.rewrap import Rewrap, rewrap
 from icehouse.planner.scenario import SECONDS_PER_MONTH, Scenario
@@ -136,6 +136,5 @@ def exposed(choice: Choice, scenario: Scenario) -> int:
     if choice.custody is Custody.HYBRID:
         return min(scenario.users, scenario.records_per_data_key)
     if choice.custody is Custody.HIERARCHICAL and scenario.buckets != 0:
-        nodes = buckets(scenario, Curve.point(scenario.users)).value
-        return -(-scenario.users // int(nodes))
+        return -(-scenario.users // scenario.buckets)
     return 1
