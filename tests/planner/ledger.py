@@ -90,7 +90,8 @@ class Work:
             return Fraction(self.creations)
         pages = [self.creations] if self.buckets <= 256 else self._pages()
         hit = sum(self.buckets - self.buckets * (1 - 1 / self.buckets) ** page for page in pages)
-        again = sum((256 - j) / (self.buckets - j) for j in range(256)) if self.buckets > 256 else 0
+        most = min(256, int(self.buckets - self.buckets * (1 - 1 / self.buckets) ** RECORDS))
+        again = sum((256 - j) / (self.buckets - j) for j in range(most)) if self.buckets > 256 else 0
         return Fraction(round((hit - max(0, len(pages) - 1) * again) * 10**6), 10**6)
 
     def _pages(self):

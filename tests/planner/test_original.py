@@ -57,6 +57,8 @@ def test_with_envelope_custody_a_million_users_at_one_operation_a_day_cost_under
         "Past 16,666 keys a CloudHSM cluster cannot hold them",
         "AWS cannot win at 100,000 and 1,000,000 users",
         "1,000,000 users at one operation a day, none served from the cache, cost $93.25 a month",
+        "2 hours of one hsm1.medium were $2.90, and today none can be made",
+        "2 HSMs of today for 2 hours cost $6.40",
     ],
 )
 def test_every_contradiction_is_said_beneath_the_table(words):

@@ -25,7 +25,7 @@ def plan_lines(found: Plan, *, every: bool) -> Iterator[str]:
     """One scenario: the choices that can work, and on demand those that cannot, with the limit that binds."""
     scenario = found.scenario
     signatures, rotations = shown(scenario.signatures_per_user_year), shown(scenario.rotations_per_user_year)
-    yield f"{whole(scenario.users)} users, each with {signatures} signatures and {rotations} rotations a year"
+    yield f"{whole(scenario.users)} users (a year, each: signatures {signatures}, rotations {rotations})"
     yield ""
     feasible = [verdict for verdict in found.verdicts if verdict.feasible]
     yield from table(_HEADER, [_row(verdict) for verdict in feasible])

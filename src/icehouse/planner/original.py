@@ -31,6 +31,7 @@ CLOUD_HSM = Choice("gcp_kms", Custody.ONE_KEY)
 _NAMES = {CLOUDHSM: "AWS", CLOUD_HSM: "Google", None: "Tie"}
 _DAYS_PER_YEAR = 365
 _MILLION = 1_000_000
+_TRIAL_HOURS = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +94,7 @@ def review(users: Sequence[int]) -> Review:
         raise RequestError(msg)
     written = {row.users: row for row in _document()[0]}
     rows = tuple(_row(number, written.get(number)) for number in users)
-    findings = [*_contradictions(rows), _tie(), _fixed_price(), _today(), _capacity(), _envelope()]
+    findings = [*_contradictions(rows), _tie(), _fixed_price(), _today(), _capacity(), _envelope(), _trial()]
     return Review(rows, tuple(findings))
 
 
@@ -212,4 +213,19 @@ def _envelope() -> str:
         f"operation a day, none served from the cache, cost {dollars(google_cost)} a month on "
         f"{titles[google.provider].title} and {dollars(aws_cost)} on {titles[aws.provider].title}. CloudHSM breaks "
         f"even with Google at {whole(_first(found))} operations a month."
+    )
+
+
+def _trial() -> str:
+    current = load("current")
+    old, now = (
+        load("original").tiers("aws_cloudhsm", "hsm.trial", None)[0],
+        current.tiers("aws_cloudhsm", "hsm", None)[0],
+    )
+    retired = current.tiers("aws_cloudhsm", "hsm.hsm1", None)[0]
+    least = current.limit("aws_cloudhsm", "minimum_hsms")
+    hsms = int(least.value) if least else 1
+    return (
+        f"{_TRIAL_HOURS} hours of one {old.note} were {dollars(old.value * _TRIAL_HOURS)}, and today none can be made: "
+        f"{retired.note}. {hsms} HSMs of today for {_TRIAL_HOURS} hours cost {dollars(now.value * hsms * _TRIAL_HOURS)}."
     )
