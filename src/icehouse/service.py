@@ -61,7 +61,7 @@ class FrostService:
         return self.vault.custody.hsm
 
     def close(self) -> None:
-        """Close the database and the HSM."""
+        """Close the database and the HSMs."""
         self.vault.store.close()
         self.vault.custody.roots.close()
 

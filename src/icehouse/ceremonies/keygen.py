@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from icehouse.ceremonies.dealing import deal, prepare, write
 from icehouse.ceremonies.recreate import recreate
-from icehouse.ceremonies.vault import retry
+from icehouse.ceremonies.vault import DifferentKeyError, retry
 from icehouse.errors import ConflictError, RequestError
 from icehouse.model import (
     DEFAULT_SUITE,
@@ -70,5 +70,5 @@ def without_key(vault: Vault, users: Sequence[str], suite: str) -> list[str]:
             recreate(vault, key, suite)
         elif key.suite != suite:
             msg = f"{key.user!r} has a key of another suite already: {key.suite}, not {suite}"
-            raise ConflictError(msg)
+            raise DifferentKeyError(msg)
     return [user for user in users if user not in found]

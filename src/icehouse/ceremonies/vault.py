@@ -28,6 +28,10 @@ _REFRESHES = 2
 _logger = logging.getLogger("icehouse")
 
 
+class DifferentKeyError(ConflictError):
+    """The user has a key of another kind already; to load it again would change nothing."""
+
+
 @dataclass(slots=True)
 class Vault:
     """One database, the custody over it, and what this process was told.
@@ -91,6 +95,8 @@ def retry(vault: Vault, change: Callable[[], T]) -> T:
                 raise SealError(msg) from exc
             vault.refresh()
             last: Exception = exc
+        except DifferentKeyError:
+            raise
         except (ConflictError, DataKeyFullError) as exc:
             last = exc
     msg = f"other writers came first {_ATTEMPTS} times; try again later ({last})"

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from sqlalchemy import case, insert, select, update
+from sqlalchemy import select, update
 
 from icehouse.errors import ConflictError, IcehouseError, SealError
-from icehouse.model import RECORDS_PER_DATA_KEY, Purpose, RootState, WrappedKey
+from icehouse.model import Purpose, RootState, WrappedKey
+from icehouse.store import statements
 from icehouse.store.root_keys import must_be_current, set_state
 from icehouse.store.schema import data_keys
 
@@ -39,7 +40,7 @@ class DataKeyCount(NamedTuple):
 def wrapped_key(database: Database, number: int) -> WrappedKey:
     """A data key as it is stored; raises `SealError` where there is none that opens."""
     with database.read() as connection:
-        row = connection.execute(select(data_keys).where(data_keys.c.number == number)).first()
+        row = connection.execute(statements.DATA_KEY, {"number": number}).first()
     if row is None or row.state == "gone":
         msg = f"there is no data key {number} any more, but a record names it"
         raise SealError(msg)
@@ -49,17 +50,8 @@ def wrapped_key(database: Database, number: int) -> WrappedKey:
 def filling_key(database: Database, purpose: Purpose, root_key: str, room: int) -> WrappedKey | None:
     """A data key that takes `room` more records, if there is one."""
     with database.read() as connection:
-        row = connection.execute(
-            select(data_keys)
-            .where(
-                data_keys.c.purpose == purpose,
-                data_keys.c.root_key == root_key,
-                data_keys.c.state == "filling",
-                data_keys.c.used + room <= RECORDS_PER_DATA_KEY,
-            )
-            .order_by(data_keys.c.number.desc())
-            .limit(1)
-        ).first()
+        wanted = {"purpose": purpose, "root_key": root_key, "room": room}
+        row = connection.execute(statements.FILLING_KEY, wanted).first()
     return None if row is None else _wrapped_of(row)
 
 
@@ -97,17 +89,8 @@ def _wrapped_of(row: Row[tuple[object, ...]]) -> WrappedKey:
 def insert_data_key(connection: Connection, key: WrappedKey) -> None:
     """Add an unused data key; raises `StaleRootsError` where its root key is not current any more."""
     must_be_current(connection, key.root_key)
-    connection.execute(
-        insert(data_keys).values(
-            number=key.number,
-            purpose=key.purpose,
-            root_key=key.root_key,
-            wrapped=key.wrapped,
-            state="filling",
-            used=0,
-            live=0,
-        )
-    )
+    row = {"number": key.number, "purpose": key.purpose, "root_key": key.root_key, "wrapped": key.wrapped}
+    connection.execute(statements.INSERT_DATA_KEY, {**row, "state": "filling", "used": 0, "live": 0})
 
 
 def rewrapped(database: Database, before: WrappedKey, after: WrappedKey) -> None:
@@ -175,22 +158,11 @@ def move_slots(connection: Connection, before: Mapping[int, int], after: Mapping
         if difference > 0:
             _take_slots(connection, number, difference)
         elif difference < 0:
-            connection.execute(
-                update(data_keys).where(data_keys.c.number == number).values(live=data_keys.c.live + difference)
-            )
+            connection.execute(statements.LEAVE_SLOTS, {"key": number, "records": -difference})
 
 
 def _take_slots(connection: Connection, number: int, count: int) -> None:
-    used = data_keys.c.used + count
-    taken = connection.execute(
-        update(data_keys)
-        .where(data_keys.c.number == number, data_keys.c.state == "filling", used <= RECORDS_PER_DATA_KEY)
-        .values(
-            used=used,
-            live=data_keys.c.live + count,
-            state=case((used >= RECORDS_PER_DATA_KEY, "closed"), else_="filling"),
-        )
-    )
+    taken = connection.execute(statements.TAKE_SLOTS, {"key": number, "records": count})
     if taken.rowcount != 1:
         msg = f"data key {number} has no room for {count} more records"
         raise DataKeyFullError(msg)

@@ -9,6 +9,7 @@ from sqlalchemy import delete, exists, func, insert, select, update
 
 from icehouse.errors import ConflictError, SealError
 from icehouse.model import Role, RootKey, RootState, StaleRootsError, VaultRecord
+from icehouse.store import statements
 from icehouse.store.schema import data_keys, root_keys, vault
 
 if TYPE_CHECKING:
@@ -62,9 +63,7 @@ def add_roots(connection: Connection, roots: Iterable[RootKey]) -> None:
 
 def must_be_current(connection: Connection, label: str) -> None:
     """Raise `StaleRootsError` unless new data keys may be wrapped under this root key."""
-    found = connection.execute(
-        select(root_keys.c.state).where(root_keys.c.label == label).with_for_update(read=True)
-    ).scalar()
+    found = connection.execute(statements.ROOT_STATE, {"root": label}).scalar()
     if found != RootState.CURRENT:
         msg = f"the root key {label!r} is not current any more"
         raise StaleRootsError(msg)

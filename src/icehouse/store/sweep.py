@@ -10,7 +10,7 @@ from icehouse.model import NO_DATA_KEY, State
 from icehouse.store.data_keys import insert_data_key
 from icehouse.store.rows import key_of, state_number
 from icehouse.store.schema import claims, keys, offers
-from icehouse.store.vault_store import JOINED
+from icehouse.store.statements import JOINED
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -3,32 +3,27 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import delete, func, insert, inspect, select, update
+from sqlalchemy import delete, func, insert, inspect, select
 from sqlalchemy.exc import IntegrityError
 
 from icehouse.errors import ConflictError, SealError, StoreError
 from icehouse.model import NO_DATA_KEY, SUITES, Role, State
-from icehouse.store import data_keys, migrate
+from icehouse.store import data_keys, migrate, statements
 from icehouse.store.data_keys import insert_data_key, move_slots
 from icehouse.store.engine import Database
 from icehouse.store.root_keys import add_roots, must_be_current, read_record
-from icehouse.store.rows import key_of, key_row, tag, user_tag
-from icehouse.store.schema import claims, keys, offers, removals, vault
+from icehouse.store.rows import claim_row, key_of, key_row, offer_row, tag, user_tag
 from icehouse.store.schema import data_keys as data_key_table
+from icehouse.store.schema import keys, removals, vault
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from sqlalchemy import Column, Connection, Row
+    from sqlalchemy import Column, Connection, Row, Select
 
     from icehouse.model import Key, VaultRecord, WrappedKey
-
-JOINED = select(keys, claims, offers).select_from(
-    keys.outerjoin(claims, claims.c.id == keys.c.id).outerjoin(offers, offers.c.id == keys.c.id)
-)
-_LISTED = 1000
 
 
 class VaultStore:
@@ -111,22 +106,22 @@ class VaultStore:
 
     def key(self, key_id: bytes) -> Key | None:
         """The key of an id."""
-        key = self._one(keys.c.key_tag == tag(key_id))
+        key = self._one(statements.BY_KEY_TAG, tag(key_id))
         if key is not None and key.key_id != key_id:
             return None  # another id with the same first 64 bits
         return key
 
     def key_of(self, user: str) -> Key | None:
         """The key of a user."""
-        key = self._one(keys.c.user_tag == user_tag(self.vault_id, user))
+        key = self._one(statements.BY_USER_TAG, user_tag(self.vault_id, user))
         if key is not None and key.user != user:
             msg = f"the row found for {user!r} names another user"
             raise SealError(msg)
         return key
 
-    def _one(self, condition: object) -> Key | None:
+    def _one(self, statement: Select[Any], identity: int) -> Key | None:
         with self.database.read() as connection:
-            row = connection.execute(JOINED.where(condition)).first()  # type: ignore[arg-type]
+            row = connection.execute(statement, {"tag": identity}).first()
         return None if row is None else key_of(row, self.vault_id)
 
     def every_key(self) -> Iterator[Key]:
@@ -141,7 +136,7 @@ class VaultStore:
         last = 0
         while True:
             with self.database.read() as connection:
-                page = connection.execute(JOINED.where(keys.c.id > last).order_by(keys.c.id).limit(_LISTED)).all()
+                page = connection.execute(statements.PAGE_AFTER, {"last": last}).all()
             if not page:
                 return
             yield from (self._reading(row) for row in page)
@@ -173,12 +168,13 @@ class VaultStore:
 
     def replace_in(self, connection: Connection, before: Key, after: Key, fresh: Sequence[WrappedKey] = ()) -> None:
         """The same inside a transaction of the caller's."""
-        values = key_row(after)
-        if (before.suite, before.generation) != (after.suite, after.generation):
-            values |= {"suite": SUITES.index(after.suite), "generation": after.generation, "key_tag": tag(after.key_id)}
-        written = connection.execute(
-            update(keys).where(keys.c.id == before.id, keys.c.rev == before.rev).values(rev=keys.c.rev + 1, **values)
-        )
+        values = {"seen_id": before.id, "seen_rev": before.rev, **key_row(after)}
+        statement = statements.REPLACE_KEY
+        if before.generation != after.generation:
+            statement = statements.RECREATE_KEY
+            identity = {"suite": SUITES.index(after.suite), "generation": after.generation}
+            values |= {**identity, "key_tag": tag(after.key_id)}
+        written = connection.execute(statement, values)
         if written.rowcount != 1:
             msg = f"the key of {before.user!r} was changed by someone else; load it again"
             raise ConflictError(msg)
@@ -212,28 +208,15 @@ class VaultStore:
 
     @staticmethod
     def _write_beside(connection: Connection, before: Key, after: Key) -> None:
+        of = {"of": before.id}
         if before.claim != after.claim:
-            connection.execute(delete(claims).where(claims.c.id == before.id))
+            connection.execute(statements.DELETE_CLAIM, of)
             if after.claim is not None:
-                claim = after.claim
-                connection.execute(insert(claims).values(id=before.id, data_key=claim.data_key, record=claim.record))
+                connection.execute(statements.INSERT_CLAIM, claim_row(before.id, after.claim))
         if before.offer != after.offer:
-            connection.execute(delete(offers).where(offers.c.id == before.id))
+            connection.execute(statements.DELETE_OFFER, of)
             if after.offer is not None:
-                offer = after.offer
-                connection.execute(
-                    insert(offers).values(
-                        id=before.id,
-                        epoch=offer.epoch,
-                        commitments=offer.commitments,
-                        offer_id=offer.offer_id,
-                        device_key=offer.device_key,
-                        expires=offer.expires,
-                        payload=offer.payload,
-                        data_key=offer.sealed.data_key,
-                        record=offer.sealed.record,
-                    )
-                )
+                connection.execute(statements.INSERT_OFFER, offer_row(before.id, after.offer))
 
     def allocate_data_key(self) -> int:
         """A number for a new data key, never given twice."""
@@ -247,8 +230,7 @@ class VaultStore:
 
 def take_numbers(connection: Connection, counter: str, count: int, given: Column[int]) -> int:
     """The first of `count` numbers that no one else gets; raises `SealError` where the counter was put back."""
-    column = vault.c[counter]
-    after = connection.execute(update(vault).values({counter: column + count}).returning(column)).scalar_one()
+    after = connection.execute(statements.TAKE_NUMBERS[counter], {"numbers": count}).scalar_one()
     highest = connection.execute(select(func.max(given))).scalar()
     if not isinstance(after, int) or (highest is not None and highest >= after - count):
         msg = f"the vault's counter {counter} was put back: it would give {given.table.name} {highest} out again"
