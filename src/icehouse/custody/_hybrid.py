@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING
 
 from icehouse._core import DataKey, context_digest
@@ -19,6 +20,13 @@ if TYPE_CHECKING:
     from icehouse.model import Key, StandingOffer
 
     _Role: TypeAlias = Literal["current", "claim", "pending"]
+
+
+# AES-GCM with random nonces is good for 2^32 wrappings under one key. Data keys are numbered, and no number is given
+# twice: it is at least how often any root key wrapped one.
+_MANY_WRAPPED = 1 << 28
+_REMIND_EVERY = 1 << 16
+_logger = logging.getLogger("icehouse")
 
 
 class HybridCustody:
@@ -59,6 +67,8 @@ class HybridCustody:
         """A fresh data key, wrapped. One HSM operation."""
         hsm, root = self._roots[purpose]
         key = DataKey.random()
+        if number >= _MANY_WRAPPED and number % _REMIND_EVERY == 0:
+            _logger.warning("data key %d: root keys must be replaced long before they wrap 2^32 data keys", number)
         wrapped = hsm.wrap(root, key, self._context(number, purpose, root.label))
         own = WrappedKey(number, purpose, root.label, wrapped)
         self._opened.keep(own, key)
