@@ -46,7 +46,7 @@ def test_the_softhsm_token_of_the_page_is_made_and_opened_as_written(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "word", sorted(_pkcs11._PATH | _pkcs11._QUERY | _simulated._QUERY) + ["fault", *Fault, *Operation]
+    "word", [*sorted(_pkcs11._PATH | _pkcs11._QUERY | _simulated._QUERY), "fault", *Fault, *Operation]
 )
 def test_every_attribute_fault_and_operation_is_on_the_page(word):
     assert f"`{word}" in PAGE
