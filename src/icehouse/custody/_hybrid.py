@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING
 
 from icehouse._core import DataKey, context_digest, rotate
@@ -34,6 +35,13 @@ if TYPE_CHECKING:
     _Role: TypeAlias = Literal["current", "claim", "pending"]
 
 _ROLES = {Purpose.SERVER: Role.KEK, Purpose.CLAIM: Role.CLAIM}
+
+
+# AES-GCM with random nonces is good for 2^32 wrappings under one key. Data keys are numbered, and no number is given
+# twice: it is at least how often any root key wrapped one.
+_MANY_WRAPPED = 1 << 28
+_REMIND_EVERY = 1 << 16
+_logger = logging.getLogger("icehouse")
 
 
 class HybridCustody:
@@ -97,6 +105,8 @@ class HybridCustody:
     def new_data_key(self, number: int, purpose: Purpose, root_key: str) -> OpenKey:
         """A fresh data key, wrapped. One HSM operation."""
         key = DataKey.random()
+        if number >= _MANY_WRAPPED and number % _REMIND_EVERY == 0:
+            _logger.warning("data key %d: root keys must be replaced long before they wrap 2^32 data keys", number)
         own = self.wrap(number, purpose, root_key, key)
         self._opened.keep(number, (own, key))
         return OpenKey(own, key, fresh=True)

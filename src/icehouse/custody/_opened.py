@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from threading import Lock
 from time import monotonic
 from typing import Generic, TypeVar
+
+from icehouse.hsm._fork import ForkSafeLock
 
 Name = TypeVar("Name")
 Value = TypeVar("Value")
@@ -18,7 +19,7 @@ class Opened(Generic[Name, Value]):
         self._count = count if seconds > 0 else 0
         self._seconds = seconds
         self._kept: OrderedDict[Name, tuple[float, Value]] = OrderedDict()
-        self._lock = Lock()
+        self._lock = ForkSafeLock()
 
     def take(self, name: Name) -> Value | None:
         """What was opened under this name lately."""

@@ -227,5 +227,6 @@ def _trial() -> str:
     hsms = int(least.value) if least else 1
     return (
         f"{_TRIAL_HOURS} hours of one {old.note} were {dollars(old.value * _TRIAL_HOURS)}, and today none can be made: "
-        f"{retired.note}. {hsms} HSMs of today for {_TRIAL_HOURS} hours cost {dollars(now.value * hsms * _TRIAL_HOURS)}."
+        f"{retired.note}. {hsms} HSMs of today for {_TRIAL_HOURS} hours cost "
+        f"{dollars(now.value * hsms * _TRIAL_HOURS)}."
     )
