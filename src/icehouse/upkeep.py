@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from icehouse.ceremonies import convert, reseal, rewrap, rewrap_users, trim
+from icehouse.ceremonies import convert, orphans, reseal, rewrap, rewrap_users, trim
 from icehouse.errors import RequestError
 
 if TYPE_CHECKING:
@@ -35,16 +35,12 @@ class Upkeep:
 
         Raises `RequestError` for a hierarchical vault, `HsmRefusedError` where the HSM has no room.
         """
-        direct = self._vault.custody.name == "direct"
-        if direct:
-            rewrap_users.begin_users(self._vault)
         rewrap.begin(self._vault)
-        moved = rewrap.drain(self._vault, advance)
-        return moved + (rewrap_users.drain_users(self._vault, advance) if direct else 0)
+        return rewrap.drain(self._vault, advance) + rewrap_users.drain_users(self._vault, advance)
 
     def is_rewrapping(self) -> bool:
         """Whether a rewrap was begun and not finished."""
-        return bool(rewrap.unfinished(self._vault) or rewrap_users.unfinished_users(self._vault))
+        return rewrap.is_unfinished(self._vault)
 
     def convert_to_hybrid(self, advance: Callable[[int], None] = _silent) -> int:
         """Seal every share that a hierarchical vault derives; how many keys were converted. Devices notice nothing."""
@@ -60,3 +56,14 @@ class Upkeep:
     def trim(self, *, void_backups: bool = False) -> Trimmed:
         """Destroy empty data keys; with `void_backups`, also the root keys that nothing is under any more."""
         return trim.trim(self._vault, void_backups=void_backups)
+
+    def orphans(self) -> list[tuple[str, bool]]:
+        """Keys in the vault's HSMs that nothing is under: their labels, and whether this vault made them.
+
+        Those that are not this vault's are another vault's. One that is may be one that is being made just now.
+        """
+        return orphans.orphans(self._vault)
+
+    def remove_orphans(self) -> list[str]:
+        """Destroy the orphans that this vault made; their labels. Another vault's are never touched."""
+        return orphans.remove_orphans(self._vault)

@@ -8,8 +8,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from icehouse.ceremonies.moving import sweep
-from icehouse.ceremonies.rewrap import check_room, flip, make_next
-from icehouse.errors import RequestError
+from icehouse.ceremonies.rewrap import flip, make_next
+from icehouse.errors import ConflictError, RequestError
 from icehouse.model import NO_DATA_KEY, Role
 
 if TYPE_CHECKING:
@@ -23,14 +23,15 @@ def to_hybrid(vault: Vault, advance: Callable[[int], None] = lambda _: None) -> 
 
     Enrolment codes in force are void: they followed from the master. Killed anywhere, the same call finishes it.
     """
-    record = vault.store.reload()
+    vault.refresh()
+    record = vault.store.record
     if record.custody == "hierarchical":
-        roles = [Role.KEK, Role.CLAIM]
-        check_room(vault.custody.roots.main, len(roles))
-        flip(vault, record, make_next(vault, record, roles), custody="hybrid")
+        made = make_next(vault, record, [Role.KEK, Role.CLAIM])
+        try:
+            flip(vault, record, made, custody="hybrid")
+        except ConflictError:
+            vault.refresh()  # another process flipped first, and this one helps it
     elif record.custody != "hybrid" or record.newest(Role.MASTER) is None:
         msg = f"only a hierarchical vault is converted to hybrid, and this one's custody is {record.custody}"
         raise RequestError(msg)
-    else:
-        vault.refresh()
     return sweep(vault, [NO_DATA_KEY], advance)

@@ -12,7 +12,7 @@ from icehouse.store import data_keys
 from icehouse.store.sweep import keys_with
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from icehouse.ceremonies.vault import Vault
 
@@ -35,9 +35,13 @@ class Resealing:
 
 
 def exposed(vault: Vault, numbers: list[int]) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """The users to rotate and the users to replace, had these data keys leaked."""
-    rows = keys_with(vault.store, numbers, _ALL)
+    """The users to rotate and the users to replace, had these data keys leaked.
+
+    To be asked before their records are moved: afterwards nothing tells who was under them.
+    """
     leaked = set(numbers)
+    found = (row for chunk in _chunks(numbers) for row in keys_with(vault.store, chunk, _ALL))
+    rows = sorted({row.id: row for row in found}.values(), key=lambda row: row.id)
     replace = [key.user for key in rows if key.claim is not None and key.claim.data_key in leaked]
     rotate = [key.user for key in rows if key.state is not State.DEALT and key.slots().keys() & leaked]
     return tuple(rotate), tuple(replace)
@@ -62,6 +66,12 @@ def reseal_under(
         msg = "a hierarchical vault seals nothing, so there is nothing to reseal"
         raise RequestError(msg)
     rotate, replace = ((), ()) if everything else exposed(vault, numbers)
-    retire(vault, numbers)
-    moved = sum(sweep(vault, numbers[at : at + _CHUNK], advance) for at in range(0, len(numbers), _CHUNK))
+    # All of them first: a record that leaves one must not come under another.
+    for chunk in _chunks(numbers):
+        retire(vault, chunk)
+    moved = sum(sweep(vault, chunk, advance) for chunk in _chunks(numbers))
     return Resealing(moved, rotate, replace)
+
+
+def _chunks(numbers: list[int]) -> Iterator[list[int]]:
+    return (numbers[at : at + _CHUNK] for at in range(0, len(numbers), _CHUNK))
