@@ -22,6 +22,7 @@
 
 pub mod answer;
 pub mod context;
+mod curve;
 pub mod device;
 pub mod device_file;
 pub mod element;
