@@ -13,7 +13,7 @@ from icehouse.device_file import DEFAULT_WORK_FACTOR, DeviceFile, MemoryFile
 from icehouse.errors import ConflictError, RefusedError, RequestError, StaleEpochError
 
 if TYPE_CHECKING:
-    from typing import Self
+    from typing import NoReturn, Self
 
     from icehouse._core import Group
 
@@ -210,7 +210,7 @@ class Device:
             self._state.accept_commit(cosigner.exchange(self._state.ask_commit()))
         except RefusedError as refusal:
             if refusal.reason not in _GONE:
-                raise _explanation(self, refusal) from refusal
+                _explain(self, refusal)
             self._abandon(cosigner, None)
         self._save()
         return True
@@ -220,7 +220,7 @@ class Device:
             answer = cosigner.exchange(self._state.ask_abandon(offer_id))
             self._state.accept_abandoned(offer_id, answer)
         except RefusedError as refusal:
-            raise _explanation(self, refusal) from refusal
+            _explain(self, refusal)
 
     def _clear_the_way(self, cosigner: Cosigner) -> None:
         offer_id, _ = self.status(cosigner)
@@ -244,7 +244,13 @@ class _explained:  # noqa: N801  reads as a word in a with statement
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if isinstance(error, RefusedError):
-            raise _explanation(self._device, error) from error
+            _explain(self._device, error)
+
+
+def _explain(device: Device, refusal: RefusedError) -> NoReturn:
+    explanation = _explanation(device, refusal)
+    # An error that is its own cause would send whoever follows the chain round for ever.
+    raise explanation from None if explanation is refusal else refusal
 
 
 def _explanation(device: Device, refusal: RefusedError) -> Exception:
