@@ -19,6 +19,8 @@ RECORDS_PER_DATA_KEY = 1024
 SUITES = ("ed25519", "secp256k1-tr", "secp256k1", "p256", "ristretto255", "ed448")
 DEFAULT_SUITE = SUITES[0]
 MAX_NAME_BYTES = 255
+MAX_MESSAGE_BYTES = 1 << 20
+"""The longest message that is signed."""
 
 
 class State(StrEnum):

@@ -41,8 +41,18 @@ def check_durable(settings: Settings) -> None:
             raise RequestError(msg, hint="use simulated:PATH?pin-source=file:PINFILE, or a real HSM")
 
 
-def create_vault(settings: Settings, custody: str, hsms: tuple[Hsm, Hsm] | None = None) -> Vault:
-    """Make root keys and an empty database; raises `ConflictError` where there is a vault already."""
+def new_vault_id() -> bytes:
+    """The 16 random bytes that name a vault."""
+    return os.urandom(_VAULT_ID_BYTES)
+
+
+def create_vault(
+    settings: Settings, custody: str, hsms: tuple[Hsm, Hsm] | None = None, *, vault_id: bytes | None = None
+) -> Vault:
+    """Make root keys and an empty database; raises `ConflictError` where there is a vault already.
+
+    With a `vault_id` that was drawn before, root keys that an interrupted creation made for it are taken as they are.
+    """
     check_custody(custody)
     check_durable(settings)
     existing = VaultStore.open(settings.store_url)
@@ -51,13 +61,21 @@ def create_vault(settings: Settings, custody: str, hsms: tuple[Hsm, Hsm] | None 
         msg = "the database holds a vault already"
         raise ConflictError(msg)
     pair = hsms or open_hsms(settings)
-    vault_id = os.urandom(_VAULT_ID_BYTES)
-    kek, claim = (f"icehouse-{vault_id.hex()}-{kind}-1" for kind in _PURPOSE_OF)
+    resumed = vault_id is not None
+    vault_id = vault_id or new_vault_id()
+    kek, claim = root_labels(vault_id)
     for hsm, label in zip(pair, (kek, claim), strict=True):
-        hsm.create_key(label, KeyKind.AES)
+        if not (resumed and hsm.keys(label)):
+            hsm.create_key(label, KeyKind.AES)
     seal = pair[0].wrap(HsmKey(kek, KeyKind.AES), DataKey.random(), _settings_context(vault_id, custody, kek, claim))
     record = VaultRecord(vault_id, custody, kek, claim, seal)
     return _vault(settings, VaultStore.create(settings.store_url, record), pair)
+
+
+def root_labels(vault_id: bytes) -> tuple[str, str]:
+    """The labels of a new vault's `kek` and `claim`."""
+    kek, claim = (f"icehouse-{vault_id.hex()}-{kind}-1" for kind in _PURPOSE_OF)
+    return kek, claim
 
 
 def open_vault(settings: Settings, hsms: tuple[Hsm, Hsm] | None = None) -> Vault:

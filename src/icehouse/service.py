@@ -6,15 +6,27 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from icehouse import settings as vault_settings
-from icehouse.ceremonies import code, keygen, rotate
+from icehouse.ceremonies import bulk, code, keygen, rotate
 from icehouse.ceremonies.exchange import exchange
-from icehouse.errors import ConflictError, RequestError
+from icehouse.errors import ConflictError, ProtocolError, RequestError, SealError
 from icehouse.hsm import open_hsm
-from icehouse.model import DEFAULT_SUITE, SERVER, THRESHOLD, BulkResult, FrostShards, State, check_user
+from icehouse.model import (
+    DEFAULT_SUITE,
+    DEVICE_NUMBER,
+    MAX_MESSAGE_BYTES,
+    SERVER,
+    SERVER_NUMBER,
+    THRESHOLD,
+    BulkResult,
+    FrostShards,
+    State,
+    check_user,
+)
 from icehouse.opening import check_custody, check_durable, create_vault, open_vault
 from icehouse.providers import hsm_uri
 from icehouse.settings import Settings
 from icehouse.store import VaultStore
+from icehouse.store.counts import miscounts
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -24,8 +36,6 @@ if TYPE_CHECKING:
     from icehouse.device import Device
     from icehouse.hsm import Hsm
     from icehouse.model import Key
-
-_MAX_MESSAGE = 1 << 20
 
 
 class FrostService:
@@ -48,9 +58,10 @@ class FrostService:
         return self.vault.custody.hsm
 
     def close(self) -> None:
-        """Close the database and the HSM."""
+        """Close the database and the HSMs."""
         self.vault.store.close()
-        self.hsm.close()
+        for hsm in self.vault.custody.hsms:
+            hsm.close()
 
     def __enter__(self) -> Self:
         return self
@@ -80,7 +91,7 @@ class FrostService:
 
     def create_users(self, user_ids: Iterable[str], *, suite: str = DEFAULT_SUITE) -> BulkResult:
         """Make a key for every user who has none; each page of 1,024 is durable before the next begins."""
-        return keygen.create_all(self.vault, user_ids, suite)
+        return bulk.create_all(self.vault, user_ids, suite)
 
     def create_keygen_ceremony(
         self, threshold: int, participants: Sequence[str], *, suite: str = DEFAULT_SUITE
@@ -92,8 +103,8 @@ class FrostService:
     def create_signing_ceremony(self, message: bytes, participants: Sequence[str]) -> SigningCeremony:
         """A signature on a message by `[user, "server"]`; `run` it with the user's device."""
         user = keygen.check_participants(THRESHOLD, participants)
-        if len(message) > _MAX_MESSAGE:
-            msg = f"a message to sign has at most {_MAX_MESSAGE} bytes, not {len(message)}"
+        if len(message) > MAX_MESSAGE_BYTES:
+            msg = f"a message to sign has at most {MAX_MESSAGE_BYTES} bytes, not {len(message)}"
             raise RequestError(msg)
         self.get_shards(user)
         return SigningCeremony(self, message, user)
@@ -133,11 +144,15 @@ class FrostService:
 
     def _check(self, key: Key) -> None:
         custody = self.vault.custody
-        custody.open_share(key).check(key.group, 2)
-        if key.state is State.DEALT:
-            custody.open_claim(key).check(key.group, 1)
-        if key.offer is not None:
-            custody.open_pending(key, key.offer).check(key.offered_group(key.offer), 2)
+        try:
+            custody.open_share(key).check(key.group, SERVER_NUMBER)
+            if key.state is State.DEALT:
+                custody.open_claim(key).check(key.group, DEVICE_NUMBER)
+            if key.offer is not None:
+                custody.open_pending(key, key.offer).check(key.offered_group(key.offer), SERVER_NUMBER)
+        except (ProtocolError, SealError) as exc:
+            msg = f"a record of {key.user!r} does not fit: {exc}"
+            raise SealError(msg) from exc
 
     def check(self) -> int:
         """Open every record of every key; the number of keys. Raises at the first that does not fit."""
@@ -145,6 +160,22 @@ class FrostService:
         for count, key in enumerate(self.vault.store.every_key(), start=1):  # noqa: B007  the last one is the answer
             self._check(key)
         return count
+
+    def examine(self) -> Iterator[FrostShards | SealError]:
+        """Open every record of every key; for each its public facts, or what does not fit."""
+        for reading in self.vault.store.readings():
+            try:
+                if isinstance(reading, SealError):
+                    raise reading
+                self._check(reading)
+                yield self._view(reading)
+            except SealError as exc:
+                yield exc
+
+    def examine_data_keys(self) -> Iterator[SealError]:
+        """What does not fit in the counts of data keys."""
+        for number, used, live, found in miscounts(self.vault.store):
+            yield SealError(f"data key {number} counts {used} records ever and {live} now; {found} are found")
 
     def _vouched(self, key: Key) -> Key:
         """The key, once its sealed record has shown that nobody changed its row: callers trust its public key."""

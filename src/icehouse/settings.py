@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import os
 import tomllib
 from dataclasses import dataclass, fields, replace
@@ -70,7 +71,26 @@ def load(path: Path, environment: Mapping[str, str] = os.environ) -> Settings:
     if missing:
         msg = f"{file} lacks {' and '.join(missing)}"
         raise RequestError(msg)
-    return _absolute(Settings(**found), file.parent.absolute())
+    return absolute(Settings(**found), file.parent.absolute())
+
+
+def dump(settings: Settings) -> str:
+    """A vault's settings as TOML; those that have their default are left out."""
+    lines: list[str] = []
+    for field in fields(Settings):
+        value = getattr(settings, field.name)
+        if value == field.default:
+            continue
+        section, _, name = field.name.partition("_")
+        if f"[{section}]" not in lines:
+            lines.append(f"[{section}]")
+        lines.append(f"{name} = {_quoted(value) if isinstance(value, str) else value}")
+    return "\n".join(lines) + "\n"
+
+
+def _quoted(text: str) -> str:
+    # A TOML basic string is a JSON string, except that TOML wants DEL escaped and knows no surrogate pairs.
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def _flatten(document: dict[str, Any], file: Path) -> dict[str, Any]:
@@ -103,12 +123,13 @@ def _convert(name: str, value: object) -> object:
     return converted
 
 
-def _absolute(settings: Settings, directory: Path) -> Settings:
+def absolute(settings: Settings, directory: Path) -> Settings:
+    """The settings with every relative path taken as one in this directory."""
     return replace(
         settings,
         store_url=_absolute_sqlite(settings.store_url, directory),
-        hsm_uri=_absolute_simulated(settings.hsm_uri, directory),
-        hsm_claim_uri=_absolute_simulated(settings.hsm_claim_uri, directory),
+        hsm_uri=_absolute_hsm(settings.hsm_uri, directory),
+        hsm_claim_uri=_absolute_hsm(settings.hsm_claim_uri, directory),
     )
 
 
@@ -120,13 +141,13 @@ def _absolute_sqlite(url: str, directory: Path) -> str:
     return f"{prefix}{directory / path}"
 
 
-def _absolute_simulated(uri: str, directory: Path) -> str:
+def _absolute_hsm(uri: str, directory: Path) -> str:
     scheme, colon, rest = uri.partition(":")
-    if scheme != "simulated" or not rest:
-        return uri
     path, question, query = rest.partition("?")
     parts = [_absolute_pin(part, directory) for part in query.split("&")]
-    return f"{scheme}{colon}{_within(directory, path)}{question}{'&'.join(parts)}"
+    if scheme == "simulated" and path:
+        path = _within(directory, path)
+    return f"{scheme}{colon}{path}{question}{'&'.join(parts)}"
 
 
 def _absolute_pin(part: str, directory: Path) -> str:

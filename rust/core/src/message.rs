@@ -6,11 +6,12 @@ use hmac::{Hmac, Mac};
 use serde::Deserialize;
 use sha2::Sha256;
 
+use crate::element::Signer;
 use crate::error::{Error, Result};
 use crate::group::Group;
 use crate::secret::MacKey;
 use crate::sign::Commitment;
-use crate::suite::{decode, with_suite, SuiteId, Taproot};
+use crate::suite::{SuiteId, Taproot};
 use crate::wire::{read_object, required, unhex, unhex_any, Object, MAX_INTEGER};
 
 /// A message to sign has at most 1 MiB; twice base64url and its JSON stay below this.
@@ -182,8 +183,8 @@ pub struct Cosign {
     pub message: Vec<u8>,
     /// The tweak to sign under.
     pub taproot: Taproot,
-    /// Every other signer's commitments.
-    pub commitments: Vec<Commitment>,
+    /// Every other signer, its commitments decoded.
+    pub signers: Vec<Signer>,
 }
 
 #[derive(Deserialize)]
@@ -345,19 +346,19 @@ fn read_cosign(json: &CosignJson, group: &Group) -> Result<Cosign> {
     if proof && taproot != Taproot::Untweaked {
         return Err(Error::malformed("a proof is signed without a tweak"));
     }
-    let commitments = json
+    let signers = json
         .commitments
         .iter()
         .map(|Object(c)| read_commitment(c, group))
         .collect::<Result<Vec<_>>>()?;
-    let ordered = commitments
-        .windows(2)
-        .all(|pair| pair[0].participant < pair[1].participant);
+    let numbers: Vec<u16> = signers
+        .iter()
+        .map(|signer| signer.commitment().participant)
+        .collect();
+    let ordered = numbers.windows(2).all(|pair| pair[0] < pair[1]);
     // The sender is participant 1, the cosigner the last; every signer but the cosigner is listed.
-    let sender = commitments
-        .first()
-        .is_some_and(|first| first.participant == 1);
-    if !ordered || !sender || commitments.len() + 1 < usize::from(group.threshold) {
+    let sender = numbers.first() == Some(&1);
+    if !ordered || !sender || numbers.len() + 1 < usize::from(group.threshold) {
         return Err(Error::malformed(
             "commitments must list every other signer once, in order",
         ));
@@ -366,7 +367,7 @@ fn read_cosign(json: &CosignJson, group: &Group) -> Result<Cosign> {
         proof,
         message,
         taproot,
-        commitments,
+        signers,
     })
 }
 
@@ -391,22 +392,17 @@ fn taproot_text(taproot: &Taproot) -> Option<String> {
     }
 }
 
-fn read_commitment(json: &CommitmentJson, group: &Group) -> Result<Commitment> {
+fn read_commitment(json: &CommitmentJson, group: &Group) -> Result<Signer> {
     let participant = u16::try_from(json.participant)
         .ok()
         .filter(|number| *number >= 1 && usize::from(*number) < group.participants.len())
         .ok_or_else(|| Error::malformed("commitments of someone who is no other signer"))?;
-    let hiding = unhex_any(&json.hiding)?;
-    let binding = unhex_any(&json.binding)?;
-    with_suite!(group.suite, C => {
-        decode::<C>(&hiding)?;
-        decode::<C>(&binding)?;
-    });
-    Ok(Commitment {
+    let commitment = Commitment {
         participant,
-        hiding,
-        binding,
-    })
+        hiding: unhex_any(&json.hiding)?,
+        binding: unhex_any(&json.binding)?,
+    };
+    Signer::read(group.suite, commitment)
 }
 
 /// The payload of a request, as a device writes it.
@@ -426,8 +422,9 @@ pub fn write_request(request: &Request, kid: &Kid) -> Vec<u8> {
         }
         Request::Cosign(cosign) => {
             let commitments: Vec<_> = cosign
-                .commitments
+                .signers
                 .iter()
+                .map(Signer::commitment)
                 .map(|c| {
                     serde_json::json!({"participant": c.participant,
                     "hiding": hex::encode(&c.hiding), "binding": hex::encode(&c.binding)})

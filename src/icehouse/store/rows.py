@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
-from icehouse._core import key_id
+from icehouse._core import key_id, user_tags
 from icehouse.errors import SealError
 from icehouse.model import SUITES, Key, Sealed, StandingOffer, State
 
@@ -31,7 +30,7 @@ def tag(identity: bytes) -> int:
 
 def user_tag(vault: bytes, user: str) -> int:
     """The tag of a user in a vault."""
-    return tag(sha256(b"icehouse/user-tag" + vault + user.encode()).digest())
+    return user_tags(vault, [user])[0]
 
 
 def key_row(key: Key) -> dict[str, Any]:
@@ -48,6 +47,26 @@ def key_row(key: Key) -> dict[str, Any]:
         "offer_id": key.offer_id,
         "data_key": key.sealed.data_key,
         "record": key.sealed.record,
+    }
+
+
+def claim_row(key: int, claim: Sealed) -> dict[str, Any]:
+    """The columns of a claim record's row."""
+    return {"id": key, "data_key": claim.data_key, "record": claim.record}
+
+
+def offer_row(key: int, offer: StandingOffer) -> dict[str, Any]:
+    """The columns of a standing offer's row."""
+    return {
+        "id": key,
+        "epoch": offer.epoch,
+        "commitments": offer.commitments,
+        "offer_id": offer.offer_id,
+        "device_key": offer.device_key,
+        "expires": offer.expires,
+        "payload": offer.payload,
+        "data_key": offer.sealed.data_key,
+        "record": offer.sealed.record,
     }
 
 

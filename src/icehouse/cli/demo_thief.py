@@ -1,0 +1,79 @@
+"""The part of the demonstration in which someone has stolen the database."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+from icehouse._core import data_key_to_bytes
+from icehouse.errors import HsmRefusedError, IcehouseError, SealError
+from icehouse.hsm import KeyKind, open_hsm
+from icehouse.model import Purpose
+from icehouse.opening import open_vault
+from icehouse.settings import Settings
+from icehouse.store import VaultStore
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from icehouse.service import FrostService
+
+
+def search(service: FrostService, vault: Path, user: str, codes: list[str]) -> None:
+    """Look in the database's files for what a thief would like to find there."""
+    _chapter("Someone steals the database and searches it")
+    found = b"".join(path.read_bytes() for path in sorted(vault.glob("vault.db*")))
+    _line(f"{len(found)} bytes; names are no secret: {user!r} is there {found.count(user.encode())} times")
+    data_keys = service.vault.store.data_key_counts()
+    custody = service.vault.custody
+    secrets = [
+        data_key_to_bytes(custody.open_number(number, Purpose(purpose)).key) for number, purpose, *_ in data_keys
+    ]
+    _line(f"the {len(secrets)} data keys, as the HSM unwraps them: there {_times(found, secrets)} times")
+    spelled = [spelling for code in codes for spelling in (code.encode(), bytes.fromhex(code))]
+    _line(f"the {len(codes)} enrolment codes, in hex and in bytes: there {_times(found, spelled)} times")
+
+
+def try_other_modules(vault: Path, own: Path) -> None:
+    """Try to open the stolen database with an HSM of one's own."""
+    own.mkdir()
+    for path in vault.glob("vault.db*"):
+        shutil.copyfile(path, own / path.name)
+    (own / "pin").write_text("thief\n", encoding="utf-8")
+    uri = f"simulated:{quote(str(own / 'token'))}?pin-source=file:{quote(str(own / 'pin'))}"
+    settings = Settings(f"sqlite:///{own / 'vault.db'}", uri)
+    _chapter("and opens it with a simulated HSM of his own")
+    module = open_hsm(uri, create=True)
+    _attempt(settings, HsmRefusedError)
+    store = VaultStore.open(settings.store_url)
+    if store is not None:
+        for label in (store.record.kek, store.record.claim):
+            module.create_key(label, KeyKind.AES)
+        store.close()
+    _line("so he makes keys of the same names")
+    _attempt(settings, SealError)
+
+
+def _attempt(settings: Settings, expected: type[IcehouseError]) -> None:
+    try:
+        open_vault(settings)
+    except expected as refusal:
+        _line(f"refused: {refusal}")
+    else:
+        msg = "the stolen database opened: this must never happen"
+        raise IcehouseError(msg)
+
+
+def _times(found: bytes, secrets: list[bytes]) -> int:
+    return sum(found.count(secret) for secret in secrets)
+
+
+def _chapter(title: str) -> None:
+    sys.stdout.write(f"\n{title}\n")
+
+
+def _line(text: str) -> None:
+    sys.stdout.write(f"  {text}\n")
+    sys.stdout.flush()

@@ -1,0 +1,46 @@
+"""`icehouse init`: make a vault."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from icehouse.cli.options import FormatOption, VaultOption, named
+from icehouse.cli.printer import Format, put_facts, say
+from icehouse.founding import MODULE, STORE, found
+from icehouse.settings import Settings, absolute
+
+
+def init(
+    *,
+    hsm: Annotated[
+        str | None,
+        typer.Option("--hsm", metavar="URI", help="The HSM, such as pkcs11:…; without it one is simulated, to try."),
+    ] = None,
+    claim_hsm: Annotated[
+        str | None, typer.Option("--claim-hsm", metavar="URI", help="Another HSM for the root key of unclaimed shares.")
+    ] = None,
+    store: Annotated[
+        str | None, typer.Option("--store", metavar="URL", help="The database; without it SQLite in the vault.")
+    ] = None,
+    vault: VaultOption = None,
+    form: FormatOption = Format.TABLE,
+) -> None:
+    """Make a vault: root keys in an HSM, an empty database, and the settings that name them."""
+    # Whoever types a relative path means it from here; what is made inside the vault moves with it.
+    given = absolute(Settings(store or STORE, hsm or MODULE, claim_hsm or ""), Path.cwd())
+    wanted = Settings(
+        store_url=given.store_url if store else STORE,
+        hsm_uri=given.hsm_uri if hsm else MODULE,
+        hsm_claim_uri=given.hsm_claim_uri,
+    )
+    founded = found(named(vault), wanted)
+    put_facts({"vault": founded.vault_id.hex(), "settings": str(founded.file)}, form)
+    if founded.simulated_inside:
+        say(
+            "warning: FOR TRYING ONLY: the HSM of this vault is simulated, and its PIN lies beside it; "
+            "whoever copies the directory has every key"
+        )
+        say("hint: for real keys make a vault with --hsm pkcs11:…")

@@ -1,0 +1,48 @@
+"""The options that commands share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from typer import Option
+
+from icehouse.cli.printer import Format
+from icehouse.errors import RequestError
+from icehouse.model import DEFAULT_SUITE, SUITES
+
+VaultOption = Annotated[
+    Path | None,
+    Option("--vault", envvar="ICEHOUSE_VAULT", metavar="PATH", help="The vault: its directory, or a TOML file."),
+]
+FormatOption = Annotated[Format, Option("--format", help="How data is printed.")]
+SuiteOption = Annotated[str, Option("--suite", metavar="SUITE", help=f"One of {', '.join(SUITES)}.")]
+DeviceOption = Annotated[Path, Option("--device", metavar="FILE", help="The device's encrypted file.")]
+MaybeDeviceOption = Annotated[Path | None, Option("--device", metavar="FILE", help="The device's encrypted file.")]
+PassphraseOption = Annotated[
+    Path | None,
+    Option(
+        "--passphrase-file",
+        metavar="FILE",
+        help="A file with the device file's passphrase; else ICEHOUSE_PASSPHRASE, else a prompt.",
+    ),
+]
+TaprootOption = Annotated[
+    str | None,
+    Option(
+        "--taproot-root",
+        metavar="HEX",
+        help="secp256k1-tr only: tweak the key with this Merkle root, or with none where empty (BIP-341).",
+    ),
+]
+TextOption = Annotated[str | None, Option("--text", metavar="TEXT", help="The message itself, instead of a file.")]
+
+SUITE = DEFAULT_SUITE
+
+
+def named(vault: Path | None) -> Path:
+    """The vault that was named, or `RequestError`."""
+    if vault is None or not str(vault):
+        msg = "no vault was named"
+        raise RequestError(msg, hint="name it with --vault PATH or in ICEHOUSE_VAULT")
+    return vault

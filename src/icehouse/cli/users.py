@@ -1,0 +1,119 @@
+"""`icehouse users`: make users' keys, list them, mint enrolment codes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from icehouse.ceremonies.keygen import check_participants
+from icehouse.cli.options import SUITE, FormatOption, SuiteOption, VaultOption, named
+from icehouse.cli.printer import Format, complain, facts_of, put, put_facts, put_rows
+from icehouse.cli.progress import counted
+from icehouse.cli.roster import Roster
+from icehouse.errors import RequestError
+from icehouse.model import SERVER, check_suite, check_user
+from icehouse.service import FrostService
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+app = typer.Typer(help="Make users' keys, list them, and mint enrolment codes.", no_args_is_help=False)
+_FromFileOption = Annotated[
+    Path | None, typer.Option("--from-file", metavar="FILE", help="One user a line; - for standard input.")
+]
+_COLUMNS = ("key", "epoch", "state", "suite", "public_key", "user")
+
+
+@app.command("create")
+def create(
+    names: Annotated[list[str] | None, typer.Argument(metavar="[USER]...", help="The users.")] = None,
+    *,
+    count: Annotated[int | None, typer.Option("--count", metavar="N", help="Make PREFIX1 to PREFIXN.")] = None,
+    prefix: Annotated[
+        str, typer.Option("--prefix", metavar="PREFIX", help="What --count puts before numbers.")
+    ] = "user",
+    from_file: _FromFileOption = None,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="With --from-file: make nothing where any line is bad.")
+    ] = False,
+    suite: SuiteOption = SUITE,
+    threshold: Annotated[int, typer.Option("--threshold", metavar="T", help="2, of the user and the server.")] = 2,
+    vault: VaultOption = None,
+    form: FormatOption = Format.TABLE,
+) -> None:
+    """Make a key for every user who has none. The same command again changes nothing."""
+    given = sum(source is not None for source in (names or None, count, from_file))
+    if given != 1:
+        msg = "users come from arguments, from --count or from --from-file: give one of them"
+        raise RequestError(msg)
+    if strict and from_file is None:
+        msg = "--strict is about the lines of --from-file"
+        raise RequestError(msg)
+    check_suite(suite)
+    check_participants(threshold, ["user", SERVER])
+    if names:
+        _create_named(names, suite, named(vault), form)
+    elif count is not None:
+        _create_many(_numbered(prefix, count), count, suite, named(vault), form)
+    elif from_file is not None:
+        _create_listed(from_file, suite, named(vault), form, strict=strict)
+
+
+def _create_named(names: list[str], suite: str, vault: Path, form: Format) -> None:
+    # Every name is looked at before the first key is made.
+    users = [check_user(name) for name in names]
+    with FrostService.open(vault) as service:
+        service.create_users(users, suite=suite)
+        put_rows(_COLUMNS, [facts_of(service.get_shards(user)) for user in users], form)
+
+
+def _numbered(prefix: str, count: int) -> Iterator[str]:
+    if count < 1:
+        msg = f"--count must be 1 or more, not {count}"
+        raise RequestError(msg)
+    check_user(f"{prefix}{count}")
+    return (f"{prefix}{number}" for number in range(1, count + 1))
+
+
+def _create_many(users: Iterator[str], total: int, suite: str, vault: Path, form: Format) -> None:
+    with FrostService.open(vault) as service:
+        result = service.create_users(counted(users, "making keys", total), suite=suite)
+    put_facts({"created": result.created, "existing": result.existing}, form)
+
+
+def _create_listed(file: Path, suite: str, vault: Path, form: Format, *, strict: bool) -> None:
+    with FrostService.open(vault) as service, Roster.open(file) as roster:
+        if strict:
+            roster.rehearse()
+            if roster.rejected:
+                msg = f"{roster.rejected} lines of {file} are bad, so no key was made"
+                raise RequestError(msg)
+        result = service.create_users(counted(roster.users(), "making keys"), suite=suite)
+    put_facts({"created": result.created, "existing": result.existing, "rejected": roster.rejected}, form)
+    if roster.rejected:
+        complain(f"{roster.rejected} lines of {file} are bad; every other one has its key")
+        raise typer.Exit(1)
+
+
+@app.command("list")
+def list_(vault: VaultOption = None, form: FormatOption = Format.TABLE) -> None:
+    """List every user, in the order of creation."""
+    with FrostService.open(named(vault)) as service:
+        put_rows(_COLUMNS, (facts_of(shards) for shards in service.users()), form)
+
+
+@app.command("code")
+def code(
+    user: Annotated[str, typer.Argument(metavar="USER", help="The user.")],
+    vault: VaultOption = None,
+    form: FormatOption = Format.TABLE,
+) -> None:
+    """Mint an enrolment token to hand to the user; earlier ones are void."""
+    with FrostService.open(named(vault)) as service:
+        token = service.enrolment_code(user)
+    if form is Format.JSON:
+        put_facts({"user": user, "key": token.partition(".")[0], "token": token}, form)
+    else:
+        put(token)
