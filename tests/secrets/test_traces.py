@@ -195,7 +195,7 @@ def test_the_secrets_were_noted(told):
     names = " ".join(told.marked)
 
     assert {"code at 0", "claim record at 0", "current record at 0", "data key 1", "data key 2"} <= told.marked.keys()
-    kinds = ("X25519 key of the offer", "pending record", "channel key, current", "channel key, pending", "share, current")
+    kinds = ("X25519 key of the offer", "pending record", "channel key, current", "channel key, pending")
     assert [kind for kind in kinds if kind not in names] == []
     assert len(told.marked) > 18
 
