@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from sqlalchemy import bindparam, select
 from sqlalchemy.exc import IntegrityError
 
 from icehouse._core import user_tags
 from icehouse.errors import ConflictError
 from icehouse.model import SUITES
+from icehouse.store import statements
 from icehouse.store.rows import DEALT_NUMBER, FIRST_REV, NO_SALT, key_of, origin_number
 from icehouse.store.schema import claims, keys
-from icehouse.store.vault_store import JOINED, insert_data_key, move_slots, take_numbers
+from icehouse.store.vault_store import insert_data_key, move_slots, take_numbers
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -71,17 +71,13 @@ def _statement(table: str, columns: Sequence[str], paramstyle: str) -> str:
     return f"INSERT INTO {table} ({names}) VALUES ({', '.join([place] * len(columns))})"  # noqa: S608  our own names
 
 
-_TAKEN = select(keys.c.user_tag).where(keys.c.user_tag.in_(bindparam("tags", expanding=True)))
-_OF_USERS = JOINED.where(keys.c.user_tag.in_(bindparam("tags", expanding=True)))
-
-
 def keys_of(store: VaultStore, users: Sequence[str]) -> dict[str, Key]:
     """The keys that these users have."""
     tags = user_tags(store.vault_id, users)
     with store.database.read() as connection:
-        taken = list(connection.execute(_TAKEN, {"tags": tags}).scalars())
+        taken = list(connection.execute(statements.TAKEN_TAGS, {"tags": tags}).scalars())
         # Most users of a bulk creation have none, so whole rows are read of the others only.
-        rows = connection.execute(_OF_USERS, {"tags": taken}).all() if taken else []
+        rows = connection.execute(statements.BY_USER_TAGS, {"tags": taken}).all() if taken else []
     found = (key_of(row, store.vault_id) for row in rows)
     return {key.user: key for key in found}
 

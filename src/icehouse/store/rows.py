@@ -50,6 +50,26 @@ def key_row(key: Key) -> dict[str, Any]:
     }
 
 
+def claim_row(key: int, claim: Sealed) -> dict[str, Any]:
+    """The columns of a claim record's row."""
+    return {"id": key, "data_key": claim.data_key, "record": claim.record}
+
+
+def offer_row(key: int, offer: StandingOffer) -> dict[str, Any]:
+    """The columns of a standing offer's row."""
+    return {
+        "id": key,
+        "epoch": offer.epoch,
+        "commitments": offer.commitments,
+        "offer_id": offer.offer_id,
+        "device_key": offer.device_key,
+        "expires": offer.expires,
+        "payload": offer.payload,
+        "data_key": offer.sealed.data_key,
+        "record": offer.sealed.record,
+    }
+
+
 def origin_number(origin: str) -> int:
     """The number that stands for an origin in a row."""
     return _ORIGINS[origin]
