@@ -91,6 +91,7 @@ class Row:
         attested: bool,
         salt: bytes | None,
         offer_id: bytes | None,
+        standing: bytes | None = None,
     ) -> None: ...
     def seal(
         self,
@@ -225,7 +226,8 @@ def deal_page(
     server_key: tuple[int, DataKey],
     claim_key: tuple[int, DataKey],
     users: Sequence[str],
-) -> list[tuple[bytes, bytes, bytes, bytes]]: ...
+) -> list[tuple[int, int, bytes, bytes, bytes]]: ...
+def user_tags(vault: bytes, users: Sequence[str]) -> list[int]: ...
 def new_data_key() -> DataKey: ...
 def data_key_from_bytes(carried: bytes) -> DataKey: ...
 def data_key_to_bytes(key: DataKey) -> bytes: ...
@@ -262,6 +264,8 @@ class Pkcs11Token:
         *,
         token: str | None = None,
         serial: str | None = None,
+        manufacturer: str | None = None,
+        model: str | None = None,
         slot_id: int | None = None,
     ) -> None: ...
     @property

@@ -86,12 +86,12 @@ class DeviceFile:
             fresh.unlink(missing_ok=True)
             _write_synced(fresh, content)
             fresh.rename(self._file)
+            self._seen = content
             sync_directory(self._file.parent)
         except OSError as exc:
             msg = f"the device file {self._file} cannot be written: {exc.strerror}"
             hint = "the device is as it was; make room or mend the permissions, then repeat"
             raise StoreError(msg, hint=hint) from exc
-        self._seen = content
 
     def close(self) -> None:
         """Let others open the device; a second call does nothing."""

@@ -8,7 +8,7 @@ from enum import StrEnum
 from functools import cached_property
 
 from icehouse._core import Group, Row
-from icehouse.errors import RequestError, SealError
+from icehouse.errors import IcehouseError, RequestError, SealError
 
 SERVER = "server"
 """The participant that the vault holds."""
@@ -120,7 +120,21 @@ class Key:
     @cached_property
     def row(self) -> Row:
         """What every sealed record of this key is bound to."""
-        return Row(self.group, self.next_epoch, self.state, self.origin, self.attested, self.salt, self.offer_id)
+        standing = self.offer.offer_id if self.offer else None
+        try:
+            return Row(
+                self.group,
+                self.next_epoch,
+                self.state,
+                self.origin,
+                self.attested,
+                self.salt,
+                self.offer_id,
+                standing,
+            )
+        except (IcehouseError, OverflowError, TypeError) as exc:
+            msg = f"the row of {self.user!r} holds a value that icehouse never writes: {exc}"
+            raise SealError(msg) from exc
 
     @property
     def key_id(self) -> bytes:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from icehouse import settings as vault_settings
-from icehouse.ceremonies import code, keygen, rotate
+from icehouse.ceremonies import bulk, code, keygen, rotate
 from icehouse.ceremonies.exchange import exchange
 from icehouse.errors import ConflictError, ProtocolError, RequestError, SealError
 from icehouse.hsm import open_hsm
@@ -58,9 +58,10 @@ class FrostService:
         return self.vault.custody.hsm
 
     def close(self) -> None:
-        """Close the database and the HSM."""
+        """Close the database and the HSMs."""
         self.vault.store.close()
-        self.hsm.close()
+        for hsm in self.vault.custody.hsms:
+            hsm.close()
 
     def __enter__(self) -> Self:
         return self
@@ -86,18 +87,18 @@ class FrostService:
         if user != user_id:
             msg = f"the first participant must be the user {user_id!r}, not {user!r}"
             raise RequestError(msg)
-        return self._view(keygen.create(self.vault, user, suite))
+        return self._view(self._vouched(keygen.create(self.vault, user, suite)))
 
     def create_users(self, user_ids: Iterable[str], *, suite: str = DEFAULT_SUITE) -> BulkResult:
         """Make a key for every user who has none; each page of 1,024 is durable before the next begins."""
-        return keygen.create_all(self.vault, user_ids, suite)
+        return bulk.create_all(self.vault, user_ids, suite)
 
     def create_keygen_ceremony(
         self, threshold: int, participants: Sequence[str], *, suite: str = DEFAULT_SUITE
     ) -> FrostShards:
         """Make the key of `[user, "server"]`: the name the original strategy gives to creation."""
         user = keygen.check_participants(threshold, participants)
-        return self._view(keygen.create(self.vault, user, suite))
+        return self._view(self._vouched(keygen.create(self.vault, user, suite)))
 
     def create_signing_ceremony(self, message: bytes, participants: Sequence[str]) -> SigningCeremony:
         """A signature on a message by `[user, "server"]`; `run` it with the user's device."""
@@ -110,18 +111,18 @@ class FrostService:
 
     def rotate_user_frost_shards(self, user_id: str) -> FrostShards:
         """Mark a rotation due; the device's next contact does it."""
-        return self._view(rotate.mark_due(self.vault, check_user(user_id)))
+        return self._view(self._vouched(rotate.mark_due(self.vault, check_user(user_id))))
 
     def get_shards(self, user_id: str) -> FrostShards:
-        """The public facts of a user's key."""
+        """The public facts of a user's key. Raises `SealError` where the database was changed."""
         key = self.vault.store.key_of(check_user(user_id))
         if key is None:
             msg = f"there is no user {user_id!r}"
             raise RequestError(msg, hint="create the user first")
-        return self._view(key)
+        return self._view(self._vouched(key))
 
     def users(self) -> Iterator[FrostShards]:
-        """Every user's public facts, in the order of creation."""
+        """Every user's public facts as the database has them, in the order of creation; see `check_user`."""
         return (self._view(key) for key in self.vault.store.every_key())
 
     def enrolment_code(self, user_id: str) -> str:
@@ -175,6 +176,11 @@ class FrostService:
         """What does not fit in the counts of data keys."""
         for number, used, live, found in miscounts(self.vault.store):
             yield SealError(f"data key {number} counts {used} records ever and {live} now; {found} are found")
+
+    def _vouched(self, key: Key) -> Key:
+        """The key, once its sealed record has shown that nobody changed its row: callers trust its public key."""
+        self.vault.custody.open_share(key)
+        return key
 
     def _view(self, key: Key) -> FrostShards:
         group = key.group

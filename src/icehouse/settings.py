@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import tomllib
@@ -23,7 +24,7 @@ _ENVIRONMENT = "ICEHOUSE_"
 class Settings:
     """What a process is told about its vault. The names are the file's, `section.field`, joined by an underscore."""
 
-    store_url: str
+    store_url: str = dataclasses.field(repr=False)  # a PostgreSQL URL may hold a password
     hsm_uri: str
     hsm_claim_uri: str = ""
     """Where the claim root key lives; empty for the same HSM."""

@@ -6,7 +6,7 @@ use crate::error::{Error, Result};
 use crate::message::{fits, Envelope, Kid};
 use crate::secret::MacKey;
 use crate::sign::Commitment;
-use crate::wire::{required, unhex, unhex_any};
+use crate::wire::{read_object, required, unhex, unhex_any};
 
 /// An authenticated answer other than an offer.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -128,7 +128,7 @@ impl Answer {
 
     /// Reads an authenticated payload; a refusal becomes `Error::Refused`.
     pub fn read(payload: &[u8], kid: &Kid) -> Result<Self> {
-        let json: AnswerJson = serde_json::from_slice(payload)
+        let json: AnswerJson = read_object(payload)
             .map_err(|error| Error::protocol(format!("not the answer to this message: {error}")))?;
         let (v, key, epoch) = match &json {
             AnswerJson::Cosigned { v, key, epoch, .. }
@@ -205,7 +205,7 @@ pub fn bare_refusal(reason: &str) -> String {
 /// A bare refusal becomes `Error::Refused` that says it proves nothing.
 pub fn authenticate(answer: &str, kid: &Kid, key: &MacKey) -> Result<Vec<u8>> {
     if answer.starts_with('{') {
-        let bare: BareJson = serde_json::from_str(answer)
+        let bare: BareJson = read_object(answer.as_bytes())
             .map_err(|error| Error::protocol(format!("not an answer: {error}")))?;
         if bare.v != 1 || bare.r#type != "refused" {
             return Err(Error::protocol("not a refusal of version 1"));

@@ -75,3 +75,24 @@ pub fn key_id(vault: &[u8; 16], user: &str, suite: &str, generation: u64) -> [u8
     id.copy_from_slice(&digest[..16]);
     id
 }
+
+/// The first 64 bits of a hash, as the signed integer a database stores: a short way to a row.
+#[must_use]
+pub fn tag(identity: &[u8; 16]) -> i64 {
+    let mut first = [0; 8];
+    first.copy_from_slice(&identity[..8]);
+    i64::from_be_bytes(first)
+}
+
+/// The tag of a user in a vault.
+#[must_use]
+pub fn user_tag(vault: &[u8; 16], user: &str) -> i64 {
+    let digest = Sha256::new()
+        .chain_update(b"icehouse/user-tag")
+        .chain_update(vault)
+        .chain_update(user)
+        .finalize();
+    let mut first = [0; 8];
+    first.copy_from_slice(&digest[..8]);
+    i64::from_be_bytes(first)
+}

@@ -240,6 +240,10 @@ impl Device {
             .request
             .as_ref()
             .ok_or_else(|| Error::request("no request waits for an offer"))?;
+        // Nothing but an authenticated `abandoned` or `committed` makes a pending offer go.
+        if self.pending.is_some() {
+            return Err(Error::request("another offer is pending; resolve it first"));
+        }
         let (kid, psk) = self.authority(Speaker::Current)?;
         let payload = authenticate(answer, &kid, psk)?;
         let offer = Offer::read(&payload).map_err(|error| match Answer::read(&payload, &kid) {
@@ -441,7 +445,7 @@ impl Device {
             proof: speaker == Speaker::Pending,
             message,
             taproot,
-            commitments: vec![nonces.commitment().clone()],
+            signers: vec![nonces.signer().clone()],
         };
         let text = self.message(speaker, &Request::Cosign(asked.clone()))?;
         Ok((Round { nonces, asked }, text))

@@ -3,8 +3,10 @@
 
 pub mod answer;
 pub mod context;
+mod curve;
 pub mod device;
 pub mod device_file;
+pub mod element;
 pub mod error;
 pub mod group;
 pub mod message;
@@ -22,3 +24,6 @@ pub mod suite;
 pub mod wire;
 
 pub use error::{Error, Result};
+
+#[cfg(test)]
+mod rfc9591_tests;

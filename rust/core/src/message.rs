@@ -3,15 +3,16 @@
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use base64::Engine;
 use hmac::{Hmac, Mac};
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use sha2::Sha256;
 
+use crate::element::Signer;
 use crate::error::{Error, Result};
 use crate::group::Group;
 use crate::secret::MacKey;
 use crate::sign::Commitment;
-use crate::suite::{decode, with_suite, SuiteId, Taproot};
-use crate::wire::{required, unhex, unhex_any, MAX_INTEGER};
+use crate::suite::{SuiteId, Taproot};
+use crate::wire::{read_object, required, unhex, unhex_any, Object, MAX_INTEGER};
 
 /// A message to sign has at most 1 MiB; twice base64url and its JSON stay below this.
 const MAX_COMPACT: usize = 4 << 20;
@@ -76,11 +77,12 @@ pub struct Envelope {
     pub kid: Kid,
     compact: String,
     signed_len: usize,
+    payload: Vec<u8>,
     mac: Vec<u8>,
 }
 
 impl Envelope {
-    /// Parses the three parts and compares the header as bytes.
+    /// Parses the three parts, decodes them strictly, and compares the header as bytes.
     pub fn parse(compact: &str) -> Result<Self> {
         if compact.len() > MAX_COMPACT {
             return Err(Error::malformed("the message is too long"));
@@ -96,6 +98,7 @@ impl Envelope {
             kid,
             compact: compact.to_owned(),
             signed_len: header.len() + 1 + payload.len(),
+            payload: from_base64(payload)?,
             mac: from_base64(mac)?,
         })
     }
@@ -112,7 +115,7 @@ impl Envelope {
         hmac(key, signed)
             .verify_slice(&self.mac)
             .map_err(|_| Error::BadMac)?;
-        from_base64(&signed[signed.find('.').map_or(0, |dot| dot + 1)..])
+        Ok(self.payload.clone())
     }
 }
 
@@ -180,8 +183,8 @@ pub struct Cosign {
     pub message: Vec<u8>,
     /// The tweak to sign under.
     pub taproot: Taproot,
-    /// Every other signer's commitments.
-    pub commitments: Vec<Commitment>,
+    /// Every other signer, its commitments decoded.
+    pub signers: Vec<Signer>,
 }
 
 #[derive(Deserialize)]
@@ -222,7 +225,7 @@ enum RequestJson {
     },
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct CosignJson {
     v: u64,
@@ -232,10 +235,10 @@ struct CosignJson {
     message: String,
     #[serde(deserialize_with = "required")]
     taproot_root: Option<String>,
-    commitments: Vec<CommitmentJson>,
+    commitments: Vec<Object<CommitmentJson>>,
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct CommitmentJson {
     participant: u64,
@@ -245,7 +248,7 @@ struct CommitmentJson {
 
 /// Reads an authenticated payload for the key and epoch of its `kid`.
 pub fn read_request(payload: &[u8], kid: &Kid, group: &Group) -> Result<Request> {
-    let json = serde_json::from_slice(payload)
+    let json = read_object(payload)
         .map_err(|error| Error::malformed(format!("not a message: {error}")))?;
     match json {
         RequestJson::Claim {
@@ -343,19 +346,19 @@ fn read_cosign(json: &CosignJson, group: &Group) -> Result<Cosign> {
     if proof && taproot != Taproot::Untweaked {
         return Err(Error::malformed("a proof is signed without a tweak"));
     }
-    let commitments = json
+    let signers = json
         .commitments
         .iter()
-        .map(|c| read_commitment(c, group))
+        .map(|Object(c)| read_commitment(c, group))
         .collect::<Result<Vec<_>>>()?;
-    let ordered = commitments
-        .windows(2)
-        .all(|pair| pair[0].participant < pair[1].participant);
+    let numbers: Vec<u16> = signers
+        .iter()
+        .map(|signer| signer.commitment().participant)
+        .collect();
+    let ordered = numbers.windows(2).all(|pair| pair[0] < pair[1]);
     // The sender is participant 1, the cosigner the last; every signer but the cosigner is listed.
-    let sender = commitments
-        .first()
-        .is_some_and(|first| first.participant == 1);
-    if !ordered || !sender || commitments.len() + 1 < usize::from(group.threshold) {
+    let sender = numbers.first() == Some(&1);
+    if !ordered || !sender || numbers.len() + 1 < usize::from(group.threshold) {
         return Err(Error::malformed(
             "commitments must list every other signer once, in order",
         ));
@@ -364,7 +367,7 @@ fn read_cosign(json: &CosignJson, group: &Group) -> Result<Cosign> {
         proof,
         message,
         taproot,
-        commitments,
+        signers,
     })
 }
 
@@ -389,22 +392,17 @@ fn taproot_text(taproot: &Taproot) -> Option<String> {
     }
 }
 
-fn read_commitment(json: &CommitmentJson, group: &Group) -> Result<Commitment> {
+fn read_commitment(json: &CommitmentJson, group: &Group) -> Result<Signer> {
     let participant = u16::try_from(json.participant)
         .ok()
         .filter(|number| *number >= 1 && usize::from(*number) < group.participants.len())
         .ok_or_else(|| Error::malformed("commitments of someone who is no other signer"))?;
-    let hiding = unhex_any(&json.hiding)?;
-    let binding = unhex_any(&json.binding)?;
-    with_suite!(group.suite, C => {
-        decode::<C>(&hiding)?;
-        decode::<C>(&binding)?;
-    });
-    Ok(Commitment {
+    let commitment = Commitment {
         participant,
-        hiding,
-        binding,
-    })
+        hiding: unhex_any(&json.hiding)?,
+        binding: unhex_any(&json.binding)?,
+    };
+    Signer::read(group.suite, commitment)
 }
 
 /// The payload of a request, as a device writes it.
@@ -424,8 +422,9 @@ pub fn write_request(request: &Request, kid: &Kid) -> Vec<u8> {
         }
         Request::Cosign(cosign) => {
             let commitments: Vec<_> = cosign
-                .commitments
+                .signers
                 .iter()
+                .map(Signer::commitment)
                 .map(|c| {
                     serde_json::json!({"participant": c.participant,
                     "hiding": hex::encode(&c.hiding), "binding": hex::encode(&c.binding)})

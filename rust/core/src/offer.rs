@@ -15,18 +15,34 @@ use crate::group::{Group, GroupJson};
 use crate::message::Kid;
 use crate::polynomial::Share;
 use crate::secret::{DeviceSecret, MacKey};
-use crate::wire::{unhex, unhex_any};
+use crate::wire::{object, read_object, unhex, unhex_any};
 
 const MAX_ESCROW: usize = 1024;
 
 /// What the device's half is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     /// The whole share.
     Share,
     /// What to add to the share of the message's epoch.
     Difference,
+}
+
+impl Kind {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Share => "share",
+            Self::Difference => "difference",
+        }
+    }
+
+    // Serde would take `{"share": null}` for the word, too.
+    fn of(word: &str) -> Result<Self> {
+        [Self::Share, Self::Difference]
+            .into_iter()
+            .find(|kind| kind.word() == word)
+            .ok_or_else(|| Error::malformed(format!("unknown kind {word:?}")))
+    }
 }
 
 /// The secret half of an offer.
@@ -55,13 +71,9 @@ pub struct Terms<'a> {
 
 impl Terms<'_> {
     fn aad(&self) -> Result<Vec<u8>> {
-        let kind = match self.kind {
-            Kind::Share => "share",
-            Kind::Difference => "difference",
-        };
         Ok(Context::new("offer")
             .bytes(&self.group.canonical()?)
-            .text(kind)
+            .text(self.kind.word())
             .number(self.participant.into())
             .bytes(&self.device_key)
             .bytes(&self.offer_id)
@@ -74,8 +86,9 @@ impl Terms<'_> {
 pub(crate) struct OfferJson {
     v: u64,
     r#type: String,
+    #[serde(deserialize_with = "object")]
     group: GroupJson,
-    kind: Kind,
+    kind: String,
     offer_id: String,
     enc: String,
     sealed: String,
@@ -142,7 +155,7 @@ pub fn write_offer(
         v: 1,
         r#type: "offer".into(),
         group: terms.group.to_wire()?,
-        kind: terms.kind,
+        kind: terms.kind.word().into(),
         offer_id: hex::encode(terms.offer_id),
         enc: hex::encode(enc.to_bytes()),
         sealed: hex::encode(sealed),
@@ -166,7 +179,7 @@ pub struct Offer {
 impl Offer {
     /// Reads an authenticated payload strictly.
     pub fn read(payload: &[u8]) -> Result<Self> {
-        let json: OfferJson = serde_json::from_slice(payload)
+        let json: OfferJson = read_object(payload)
             .map_err(|error| Error::malformed(format!("not an offer: {error}")))?;
         if json.v != 1 || json.r#type != "offer" {
             return Err(Error::malformed("not an offer of version 1"));
@@ -174,7 +187,7 @@ impl Offer {
         check_timestamp(&json.expires)?;
         Ok(Self {
             group: Group::from_wire(&json.group)?,
-            kind: json.kind,
+            kind: Kind::of(&json.kind)?,
             offer_id: unhex(&json.offer_id)?,
             enc: unhex(&json.enc)?,
             sealed: unhex_any(&json.sealed)?,

@@ -4,6 +4,7 @@ use rand_chacha::ChaCha20Rng;
 use rand_core::{OsRng, SeedableRng};
 use rayon::prelude::*;
 
+use crate::context::{tag, user_tag};
 use crate::error::{Error, Result};
 use crate::group::Group;
 use crate::polynomial::deal;
@@ -31,8 +32,8 @@ pub struct Page<'a> {
 
 /// One new key, ready to be written.
 pub struct Dealt {
-    /// The key's id.
-    pub key: [u8; 16],
+    /// The tag of the user, and that of the key's id.
+    pub tags: (i64, i64),
     /// The commitments, one after the other.
     pub commitments: Vec<u8>,
     /// The server's share, sealed.
@@ -90,6 +91,7 @@ fn deal_one(
         attested: page.attested,
         salt: None,
         offer_id: None,
+        standing: None,
     };
     let [device_share, server_share] = &dealt.shares[..] else {
         return Err(Error::protocol(
@@ -99,7 +101,7 @@ fn deal_one(
     let claim_aad = row.context(Role::Claim, page.claim_key.0, 1);
     let server_aad = row.context(Role::Current, page.server_key.0, 2);
     Ok(Dealt {
-        key: row.group.key_id(),
+        tags: (user_tag(&page.vault, user), tag(&row.group.key_id())),
         commitments: joined,
         server: server.seal(server_share, &server_aad, rng)?,
         claim: claim.seal(device_share, &claim_aad, rng)?,

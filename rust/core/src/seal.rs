@@ -33,6 +33,8 @@ pub struct Row {
     pub salt: Option<[u8; 16]>,
     /// The offer that made the current epoch.
     pub offer_id: Option<[u8; 16]>,
+    /// The offer that stands: a row of offers that vanishes, or appears, is noticed.
+    pub standing: Option<[u8; 16]>,
 }
 
 /// What a record holds for its row.
@@ -90,6 +92,7 @@ impl Row {
             .each(group.commitments.iter().map(Vec::as_slice))
             .bytes(self.salt.as_ref().map_or(&[], |salt| &salt[..]))
             .bytes(self.offer_id.as_ref().map_or(&[], |id| &id[..]))
+            .bytes(self.standing.as_ref().map_or(&[], |id| &id[..]))
             .number(data_key)
             .number(participant.into());
         match role {

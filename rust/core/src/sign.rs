@@ -1,8 +1,8 @@
 //! Two-round signing of RFC 9591. Nonces are consumed by the signature share they make.
 //!
-//! Binding factors, group commitment, Lagrange coefficient and challenge are `frost-core`'s; the
-//! last line, `z = d + e·ρ + λ·s·c`, is written here so that nonces can be values that a use
-//! consumes and commitments can come from precomputed tables.
+//! Hashes, curves and aggregation are `frost-core`'s. A signer's own half is written here, so that
+//! nonces can be values that a use consumes, multiples of the generator come from tables, and
+//! nothing is decoded or encoded twice; tests hold it against `frost-core`, suite by suite.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -11,21 +11,21 @@ use frost_core::keys::{PublicKeyPackage, SigningShare, VerifyingShare};
 use frost_core::round1::{Nonce, NonceCommitment, SigningCommitments};
 use frost_core::round2::SignatureShare;
 use frost_core::{
-    aggregate_custom, compute_binding_factor_list, compute_group_commitment,
-    derive_interpolating_value, CheaterDetection, Signature, SigningPackage, VerifyingKey,
+    aggregate_custom, CheaterDetection, Field, Group as _, Signature, SigningPackage, VerifyingKey,
 };
 use rand_chacha::ChaCha20Rng;
 use rand_core::{CryptoRngCore, OsRng, RngCore, SeedableRng};
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
+use crate::element::Signer;
 use crate::error::{Error, Result};
 use crate::group::Group;
 use crate::message::Cosign;
-use crate::polynomial::{verifying_element, Share};
+use crate::polynomial::{number, verifying_element, Share};
 use crate::suite::{
-    decode, decode_scalar, encode, encode_scalar, identifier, with_suite, zero, Elem, Scal, Suite,
-    SuiteId, Taproot,
+    decode, decode_scalar, encode, encode_scalar, identifier, is_compressed, with_suite, zero,
+    Elem, Scal, Suite, SuiteId, Taproot,
 };
 
 /// A participant's public nonce commitments for one signature.
@@ -43,7 +43,7 @@ pub struct Commitment {
 pub struct Nonces {
     hiding: Share,
     binding: Share,
-    commitment: Commitment,
+    signer: Signer,
 }
 
 impl fmt::Debug for Nonces {
@@ -51,7 +51,7 @@ impl fmt::Debug for Nonces {
         write!(
             f,
             "Nonces(participant {}, <redacted>)",
-            self.commitment.participant
+            self.commitment().participant
         )
     }
 }
@@ -60,7 +60,13 @@ impl Nonces {
     /// The public half.
     #[must_use]
     pub fn commitment(&self) -> &Commitment {
-        &self.commitment
+        self.signer.commitment()
+    }
+
+    /// The public half, ready for signing.
+    #[must_use]
+    pub fn signer(&self) -> &Signer {
+        &self.signer
     }
 }
 
@@ -81,12 +87,14 @@ pub fn commit<R: CryptoRngCore>(share: &Share, participant: u16, rng: &mut R) ->
         let signing = SigningShare::<C>::new(share.scalar::<C>()?);
         let hiding = Nonce::<C>::new(&signing, rng).to_scalar();
         let binding = Nonce::<C>::new(&signing, rng).to_scalar();
-        let commitment = Commitment {
-            participant,
-            hiding: encode::<C>(&C::base_mul(&hiding))?,
-            binding: encode::<C>(&C::base_mul(&binding))?,
-        };
-        Ok(Nonces { hiding: Share::of::<C>(&hiding), binding: Share::of::<C>(&binding), commitment })
+        let (d, e) = (C::base_mul(&hiding), C::base_mul(&binding));
+        let commitment =
+            Commitment { participant, hiding: encode::<C>(&d)?, binding: encode::<C>(&e)? };
+        Ok(Nonces {
+            hiding: Share::of::<C>(&hiding),
+            binding: Share::of::<C>(&binding),
+            signer: Signer::made(commitment, C::point(d), C::point(e)),
+        })
     })
 }
 
@@ -97,12 +105,111 @@ pub fn sign(
     group: &Group,
     request: &Request<'_>,
 ) -> Result<Vec<u8>> {
-    if !request.commitments.contains(&nonces.commitment) {
-        return Err(Error::protocol(
-            "the signing package lacks this signer's own commitments",
-        ));
+    let own = nonces.commitment();
+    let mut signers = Vec::with_capacity(request.commitments.len());
+    for commitment in request.commitments {
+        signers.push(if commitment == own {
+            nonces.signer.clone()
+        } else {
+            Signer::read(group.suite, commitment.clone())?
+        });
     }
-    with_suite!(group.suite, C => sign_in::<C>(&nonces, share, group, request))
+    sign_decoded(
+        nonces,
+        share,
+        group,
+        request.message,
+        request.taproot,
+        &signers,
+    )
+}
+
+fn sign_decoded(
+    nonces: Nonces,
+    share: &Share,
+    group: &Group,
+    message: &[u8],
+    taproot: Taproot,
+    signers: &[Signer],
+) -> Result<Vec<u8>> {
+    check_signers(group, signers.iter().map(Signer::commitment))?;
+    let own = signers
+        .iter()
+        .position(|signer| signer.commitment() == nonces.commitment())
+        .ok_or_else(|| {
+            Error::protocol("the signing package lacks this signer's own commitments")
+        })?;
+    with_suite!(group.suite, C => {
+        let (secret, key) =
+            C::signing_form(share.scalar::<C>()?, &group.commitments[0], taproot)?;
+        let factors = binding_factors::<C>(&key, message, signers);
+        let commitment = group_commitment::<C>(signers, &factors)?;
+        let challenge = C::challenge_of(&encode::<C>(&commitment)?, &key, message);
+        let lambda = lagrange::<C>(signers, signers[own].commitment().participant)?;
+
+        let nonce = nonces.hiding.scalar::<C>()? + nonces.binding.scalar::<C>()? * factors[own];
+        let nonce = if C::negates_nonces(&commitment) { zero::<C>() - nonce } else { nonce };
+        let z: Scal<C> = nonce + lambda * secret * challenge;
+        Ok(encode_scalar::<C>(&z).to_vec())
+    })
+}
+
+/// `compute_binding_factors` of RFC 9591, from the encodings at hand; in the signers' order.
+pub(crate) fn binding_factors<C: Suite>(
+    key: &[u8],
+    message: &[u8],
+    signers: &[Signer],
+) -> Vec<Scal<C>> {
+    let id = |signer: &Signer| {
+        <<C::Group as frost_core::Group>::Field as Field>::serialize(&number::<C>(
+            signer.commitment().participant,
+        ))
+    };
+    let mut list = Vec::new();
+    for signer in signers {
+        list.extend_from_slice(id(signer).as_ref());
+        list.extend_from_slice(&signer.commitment().hiding);
+        list.extend_from_slice(&signer.commitment().binding);
+    }
+    let prefix = [key, C::H4(message).as_ref(), C::H5(&list).as_ref()].concat();
+    signers
+        .iter()
+        .map(|signer| C::H1(&[&prefix, id(signer).as_ref()].concat()))
+        .collect()
+}
+
+/// `Σ D_i + ρ_i · E_i`.
+pub(crate) fn group_commitment<C: Suite>(
+    signers: &[Signer],
+    factors: &[Scal<C>],
+) -> Result<Elem<C>> {
+    let mut hiding = C::Group::identity();
+    let mut terms = Vec::with_capacity(signers.len());
+    for (signer, factor) in signers.iter().zip(factors) {
+        hiding = hiding + C::element(signer.hiding())?;
+        terms.push((*factor, C::element(signer.binding())?));
+    }
+    Ok(hiding + C::public_sum(&terms))
+}
+
+/// The Lagrange coefficient at zero of `own` among the signers.
+pub(crate) fn lagrange<C: Suite>(signers: &[Signer], own: u16) -> Result<Scal<C>> {
+    let one = number::<C>(1);
+    let (mut above, mut below) = (one, one);
+    for signer in signers {
+        let other = signer.commitment().participant;
+        if other != own {
+            above = above * number::<C>(other);
+            below = below * (number::<C>(other) - number::<C>(own));
+        }
+    }
+    // Participants 1 and 2 alone, as in every 2-of-2, need no inversion.
+    if below == one || below == zero::<C>() - one {
+        return Ok(above * below);
+    }
+    let inverse = <<C::Group as frost_core::Group>::Field as Field>::invert(&below)
+        .map_err(|_| Error::protocol("a participant signs twice"))?;
+    Ok(above * inverse)
 }
 
 /// The cosigner's whole half in one step: it answers last, so both rounds meet here.
@@ -117,15 +224,17 @@ pub fn cosign(
     message: &[u8],
 ) -> Result<(Commitment, Vec<u8>)> {
     let nonces = commit(share, participant, &mut hedged(message))?;
-    let own = nonces.commitment.clone();
-    let mut commitments = asked.commitments.clone();
-    commitments.push(own.clone());
-    let request = Request {
-        message: &asked.message,
-        taproot: asked.taproot,
-        commitments: &commitments,
-    };
-    let z = sign(nonces, share, group, &request)?;
+    let own = nonces.commitment().clone();
+    let mut signers = asked.signers.clone();
+    signers.push(nonces.signer.clone());
+    let z = sign_decoded(
+        nonces,
+        share,
+        group,
+        &asked.message,
+        asked.taproot,
+        &signers,
+    )?;
     Ok((own, z))
 }
 
@@ -138,40 +247,6 @@ fn hedged(request: &[u8]) -> ChaCha20Rng {
         .chain_update(request)
         .finalize();
     ChaCha20Rng::from_seed(seed.into())
-}
-
-fn sign_in<C: Suite>(
-    nonces: &Nonces,
-    share: &Share,
-    group: &Group,
-    request: &Request<'_>,
-) -> Result<Vec<u8>> {
-    let package = package::<C>(group, request)?;
-    let key = decode::<C>(&group.commitments[0])?;
-    let (own, key) = C::signing_form(share.scalar::<C>()?, key, request.taproot)?;
-    let key = VerifyingKey::<C>::new(key);
-    let number = nonces.commitment.participant;
-    let id = identifier::<C>(number)?;
-
-    let factors = compute_binding_factor_list(&package, &key, &[]).map_err(foreign)?;
-    let factor = factors
-        .get(&id)
-        .ok_or_else(|| Error::protocol("no binding factor"))?;
-    let factor = decode_scalar::<C>(&factor.serialize())?;
-    let commitment = compute_group_commitment(&package, &factors)
-        .map_err(foreign)?
-        .to_element();
-    let lambda = derive_interpolating_value::<C>(&id, &package).map_err(foreign)?;
-    let challenge = C::challenge(&commitment, &key, request.message).map_err(foreign)?;
-
-    let nonce = nonces.hiding.scalar::<C>()? + nonces.binding.scalar::<C>()? * factor;
-    let nonce = if C::negates_nonces(&commitment) {
-        zero::<C>() - nonce
-    } else {
-        nonce
-    };
-    let z: Scal<C> = nonce + lambda * own * challenge.to_scalar();
-    Ok(encode_scalar::<C>(&z).to_vec())
 }
 
 /// Adds the shares up to a signature that verifies, or names *all* participants to blame.
@@ -286,6 +361,10 @@ fn verify_with<C: Suite>(
     let public = PublicKeyPackage::<C>::new(BTreeMap::new(), VerifyingKey::new(key), None);
     let public = C::public_form(public, taproot)?;
     let refusal = || Error::protocol("the signature does not verify under the public key");
+    // BIP-340's R is x alone; every other signature starts with an encoded element.
+    if C::SUITE != SuiteId::Secp256k1Tr && !is_compressed(C::SUITE, signature) {
+        return Err(refusal());
+    }
     let parsed = Signature::<C>::deserialize(signature).map_err(|_| refusal())?;
     public
         .verifying_key()
@@ -293,17 +372,19 @@ fn verify_with<C: Suite>(
         .map_err(|_| refusal())
 }
 
-fn package<C: Suite>(group: &Group, request: &Request<'_>) -> Result<SigningPackage<C>> {
-    if request.commitments.len() < usize::from(group.threshold) {
+fn check_signers<'a>(
+    group: &Group,
+    commitments: impl ExactSizeIterator<Item = &'a Commitment>,
+) -> Result<()> {
+    if commitments.len() < usize::from(group.threshold) {
         return Err(Error::protocol(format!(
             "{} signers are too few for threshold {}",
-            request.commitments.len(),
+            commitments.len(),
             group.threshold
         )));
     }
-    let mut commitments = BTreeMap::new();
     let mut previous = 0;
-    for commitment in request.commitments {
+    for commitment in commitments {
         if commitment.participant <= previous
             || usize::from(commitment.participant) > group.participants.len()
         {
@@ -312,6 +393,14 @@ fn package<C: Suite>(group: &Group, request: &Request<'_>) -> Result<SigningPack
             ));
         }
         previous = commitment.participant;
+    }
+    Ok(())
+}
+
+fn package<C: Suite>(group: &Group, request: &Request<'_>) -> Result<SigningPackage<C>> {
+    check_signers(group, request.commitments.iter())?;
+    let mut commitments = BTreeMap::new();
+    for commitment in request.commitments {
         let parsed = SigningCommitments::new(
             NonceCommitment::new(decode::<C>(&commitment.hiding)?),
             NonceCommitment::new(decode::<C>(&commitment.binding)?),
@@ -321,8 +410,6 @@ fn package<C: Suite>(group: &Group, request: &Request<'_>) -> Result<SigningPack
     Ok(SigningPackage::new(commitments, request.message))
 }
 
-// Only values already decoded reach frost-core here; what it still refuses is a protocol matter.
-#[allow(clippy::needless_pass_by_value)]
-fn foreign<C: Suite>(error: frost_core::Error<C>) -> Error {
-    Error::protocol(error.to_string())
-}
+#[cfg(test)]
+#[path = "sign_tests.rs"]
+mod tests;

@@ -3,11 +3,12 @@
 //! Frost arithmetic is `frost-core`'s; what is added here is what it lacks: a fixed-base
 //! multiplication, strict decoding with one error, and one meaning for BIP-340's even-Y rule.
 
-use frost_core::keys::{KeyPackage, PublicKeyPackage, SigningShare, VerifyingShare};
-use frost_core::{Ciphersuite, Element, Field, Group, Identifier, Scalar, VerifyingKey};
+use frost_core::keys::PublicKeyPackage;
+use frost_core::{Ciphersuite, Element, Field, Group, Identifier, Scalar};
 use rand_core::CryptoRngCore;
 use zeroize::Zeroizing;
 
+use crate::element::Point;
 use crate::error::{Error, Result};
 
 pub(crate) type Elem<C> = Element<C>;
@@ -26,7 +27,7 @@ pub enum Taproot {
 }
 
 impl Taproot {
-    fn merkle_root(&self) -> Option<&[u8]> {
+    pub(crate) fn merkle_root(&self) -> Option<&[u8]> {
         match self {
             Self::Root(root) => Some(root),
             _ => None,
@@ -47,19 +48,45 @@ pub trait Suite: Ciphersuite {
         encode::<Self>(element)
     }
 
+    /// The element as a value of the one type that holds those of all suites.
+    fn point(element: Elem<Self>) -> Point;
+
+    /// The element of such a value, if it is of this suite's curve.
+    fn element(point: &Point) -> Result<Elem<Self>>;
+
+    /// Strict decoding of bytes of the right length; `None` refuses them.
+    fn element_from(bytes: &[u8]) -> Option<Elem<Self>> {
+        let array = <Self::Group as Group>::Serialization::try_from(bytes).ok()?;
+        <Self::Group as Group>::deserialize(&array).ok()
+    }
+
+    /// `Σ scalar · element` of *public* scalars and elements; the time it takes may tell them.
+    fn public_sum(terms: &[(Scal<Self>, Elem<Self>)]) -> Elem<Self> {
+        terms
+            .iter()
+            .fold(<Self::Group as Group>::identity(), |sum, (s, e)| {
+                sum + *e * *s
+            })
+    }
+
+    /// RFC 9591's challenge, from the encodings of the group commitment and the key.
+    fn challenge_of(commitment: &[u8], key: &[u8], message: &[u8]) -> Scal<Self> {
+        Self::H2(&[commitment, key, message].concat())
+    }
+
     /// Whether the nonces must be negated for this group commitment (BIP-340 only).
     fn negates_nonces(_commitment: &Elem<Self>) -> bool {
         false
     }
 
-    /// Share and verifying key as the signature uses them.
+    /// Share and encoded verifying key as the signature uses them.
     fn signing_form(
         share: Scal<Self>,
-        key: Elem<Self>,
+        key: &[u8],
         taproot: Taproot,
-    ) -> Result<(Scal<Self>, Elem<Self>)> {
+    ) -> Result<(Scal<Self>, Vec<u8>)> {
         refuse_taproot::<Self>(taproot)?;
-        Ok((share, key))
+        Ok((share, key.to_vec()))
     }
 
     /// The public key package as `aggregate` wants it, before its own even-Y step.
@@ -225,11 +252,15 @@ pub(crate) fn encode<C: Suite>(element: &Elem<C>) -> Result<Vec<u8>> {
 /// Strict: right length, canonical, in the prime-order group, not the identity.
 pub(crate) fn decode<C: Suite>(bytes: &[u8]) -> Result<Elem<C>> {
     let refusal = || Error::malformed(format!("not an element of {}", C::SUITE.name()));
-    if bytes.len() != C::SUITE.element_len() {
+    if bytes.len() != C::SUITE.element_len() || !is_compressed(C::SUITE, bytes) {
         return Err(refusal());
     }
-    let array = <C::Group as Group>::Serialization::try_from(bytes).map_err(|_| refusal())?;
-    <C::Group as Group>::deserialize(&array).map_err(|_| refusal())
+    C::element_from(bytes).ok_or_else(refusal)
+}
+
+/// SEC1 has a second encoding of 33 bytes, `05 ‖ x`, which the curve crates read and RFC 9591 lacks.
+pub(crate) fn is_compressed(suite: SuiteId, element: &[u8]) -> bool {
+    suite.element_len() != 33 || matches!(element.first(), Some(2 | 3))
 }
 
 /// A scalar in the suite's encoding, wiped when dropped.
@@ -270,86 +301,6 @@ pub(crate) fn identifier<C: Suite>(participant: u16) -> Result<Identifier<C>> {
     Identifier::try_from(participant).map_err(|_| Error::request("participant numbers start at 1"))
 }
 
-macro_rules! plain_suite {
-    ($ty:ty, $id:ident, $scalar:ident => $mul:expr) => {
-        impl Suite for $ty {
-            const SUITE: SuiteId = SuiteId::$id;
-
-            fn base_mul($scalar: &Scal<Self>) -> Elem<Self> {
-                $mul
-            }
-        }
-    };
-}
-
-plain_suite!(frost_ed25519::Ed25519Sha512, Ed25519, s => curve25519_dalek::EdwardsPoint::mul_base(s));
-plain_suite!(frost_ristretto255::Ristretto255Sha512, Ristretto255, s => curve25519_dalek::RistrettoPoint::mul_base(s));
-plain_suite!(frost_secp256k1::Secp256K1Sha256, Secp256k1, s => k256_base_mul(s));
-plain_suite!(frost_p256::P256Sha256, P256, s => p256::ProjectivePoint::GENERATOR * s);
-plain_suite!(frost_ed448::Ed448Shake256, Ed448, s => <<Self as Ciphersuite>::Group as Group>::generator() * *s);
-
-fn k256_base_mul(scalar: &k256::Scalar) -> k256::ProjectivePoint {
-    use k256::elliptic_curve::ops::MulByGenerator;
-    k256::ProjectivePoint::mul_by_generator(scalar)
-}
-
-mod taproot {
-    use frost_secp256k1_tr::keys::{EvenY, Tweak};
-    use frost_secp256k1_tr::Secp256K1Sha256TR as C;
-    use k256::elliptic_curve::point::AffineCoordinates;
-
-    use super::{
-        identifier, Elem, KeyPackage, PublicKeyPackage, Result, Scal, SigningShare, Suite, SuiteId,
-        Taproot, VerifyingKey, VerifyingShare,
-    };
-
-    impl Suite for C {
-        const SUITE: SuiteId = SuiteId::Secp256k1Tr;
-
-        fn base_mul(scalar: &Scal<Self>) -> Elem<Self> {
-            super::k256_base_mul(scalar)
-        }
-
-        fn public_key(element: &Elem<Self>) -> Result<Vec<u8>> {
-            super::encode::<Self>(element).map(|bytes| bytes[1..].to_vec())
-        }
-
-        fn negates_nonces(commitment: &Elem<Self>) -> bool {
-            commitment.to_affine().y_is_odd().into()
-        }
-
-        fn signing_form(
-            share: Scal<Self>,
-            key: Elem<Self>,
-            taproot: Taproot,
-        ) -> Result<(Scal<Self>, Elem<Self>)> {
-            // The identifier and the verifying share take no part in the tweak of a share.
-            let package = KeyPackage::<C>::new(
-                identifier::<C>(1)?,
-                SigningShare::new(share),
-                VerifyingShare::new(key),
-                VerifyingKey::new(key),
-                2,
-            );
-            let package = match taproot {
-                Taproot::Untweaked => package,
-                tweaked => package.tweak(tweaked.merkle_root()),
-            };
-            let package = package.into_even_y(None);
-            Ok((
-                package.signing_share().to_scalar(),
-                package.verifying_key().to_element(),
-            ))
-        }
-
-        fn public_form(
-            package: PublicKeyPackage<Self>,
-            taproot: Taproot,
-        ) -> Result<PublicKeyPackage<Self>> {
-            Ok(match taproot {
-                Taproot::Untweaked => package,
-                tweaked => package.tweak(tweaked.merkle_root()),
-            })
-        }
-    }
-}
+#[cfg(test)]
+#[path = "suite_tests.rs"]
+mod tests;

@@ -1,8 +1,10 @@
 //! Work on many keys in one call: the GIL is released and every core used.
 
+use icehouse_core::context::user_tag;
 use icehouse_core::page::{self, Page};
 use icehouse_core::polynomial;
 use pyo3::prelude::*;
+use pyo3::pybacked::PyBackedStr;
 use pyo3::types::PyBytes;
 
 use crate::error::{fixed, OrPy};
@@ -10,13 +12,14 @@ use crate::group::suite;
 use crate::secret::{DataKey, Share};
 
 type DealtRow<'py> = (
-    Bound<'py, PyBytes>,
+    i64,
+    i64,
     Bound<'py, PyBytes>,
     Bound<'py, PyBytes>,
     Bound<'py, PyBytes>,
 );
 
-/// Deals a 2-of-2 key to every user: `(key id, commitments, server record, claim record)` each.
+/// Deals a 2-of-2 key to every user: `(user tag, key tag, commitments, server record, claim record)` each.
 #[pyfunction]
 #[allow(clippy::too_many_arguments)]
 pub fn deal_page<'py>(
@@ -45,13 +48,21 @@ pub fn deal_page<'py>(
         .iter()
         .map(|row| {
             (
-                bytes(&row.key),
+                row.tags.0,
+                row.tags.1,
                 bytes(&row.commitments),
                 bytes(&row.server),
                 bytes(&row.claim),
             )
         })
         .collect())
+}
+
+/// The tags of users in a vault, in order.
+#[pyfunction]
+pub fn user_tags(vault: &[u8], users: Vec<PyBackedStr>) -> PyResult<Vec<i64>> {
+    let vault = fixed("vault", vault)?;
+    Ok(users.iter().map(|user| user_tag(&vault, user)).collect())
 }
 
 /// Deals one key of any shape: the commitments, one after the other, and the shares in order.

@@ -252,6 +252,8 @@ impl Row {
 #[pymethods]
 impl Row {
     #[new]
+    #[pyo3(signature = (group, next_epoch, state, origin, attested, salt, offer_id, standing=None))]
+    #[allow(clippy::too_many_arguments)]
     fn new(
         group: &Group,
         next_epoch: u64,
@@ -260,6 +262,7 @@ impl Row {
         attested: bool,
         salt: Option<&[u8]>,
         offer_id: Option<&[u8]>,
+        standing: Option<&[u8]>,
     ) -> PyResult<Self> {
         Ok(Self(seal::Row {
             group: group.0.clone(),
@@ -269,6 +272,7 @@ impl Row {
             attested,
             salt: salt.map(|salt| fixed("salt", salt)).transpose()?,
             offer_id: offer_id.map(|id| fixed("offer id", id)).transpose()?,
+            standing: standing.map(|id| fixed("standing offer", id)).transpose()?,
         }))
     }
 

@@ -28,6 +28,7 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<device::Round>()?;
     module.add_function(wrap_pyfunction!(batch::deal, module)?)?;
     module.add_function(wrap_pyfunction!(batch::deal_page, module)?)?;
+    module.add_function(wrap_pyfunction!(batch::user_tags, module)?)?;
     module.add_function(wrap_pyfunction!(group::context_digest, module)?)?;
     module.add_function(wrap_pyfunction!(group::key_id, module)?)?;
     module.add_function(wrap_pyfunction!(group::rotate, module)?)?;

@@ -55,6 +55,8 @@ def data_keys_of(key: Key, speaker: Speaker) -> list[int]:
 def authority_of(vault: Vault, key: Key, speaker: Speaker) -> Authority:
     """The key that authenticates this speaker. Opens the record it follows from; raises `SealError`."""
     if speaker is Speaker.CODE:
+        # The code follows from the salt alone; the claim record vouches for the rest of the row.
+        vault.custody.open_claim(key)
         return Authority(speaker, vault.custody.enrolment_code(key), key.group, None)
     if speaker is Speaker.OFFERED and key.offer is not None:
         return _of_offer(vault, key, key.offer)

@@ -18,9 +18,8 @@ if TYPE_CHECKING:
 def answer(vault: Vault, key: Key, authority: Authority, envelope: Envelope, request: Request) -> str:
     """The same request gets the same offer while it stands; another device waits until it expires."""
     expect(authority, Speaker.CODE)
-    offer = standing(key, request, vault.clock())
+    offer = standing(vault, key, request, vault.clock())
     if offer is not None:
-        vault.custody.open_pending(key, offer)  # raises SealError where the row or the payload was changed
         return envelope.offer(authority.mac_key, offer.payload)
     start = Start(vault.custody.open_share(key), vault.custody.open_claim(key))
     return make(vault, key, authority, envelope, request, start)

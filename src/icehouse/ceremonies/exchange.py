@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from icehouse._core import Envelope, bare_refusal
 from icehouse.ceremonies import abandon, claim, cosign, prove, rotate, status
-from icehouse.ceremonies.authority import authority_of, data_keys_of, speaker_of
+from icehouse.ceremonies.authority import Speaker, authority_of, data_keys_of, speaker_of
 from icehouse.ceremonies.refusal import Refusal
 from icehouse.ceremonies.vault import retry
 from icehouse.errors import HsmError, ProtocolError, SealError, StoreError
@@ -38,7 +38,7 @@ def exchange(vault: Vault, message: str) -> str:
     """Answer a device's message. Never raises for what a device or the network sent."""
     try:
         envelope = Envelope(message)
-    except ProtocolError:
+    except (ProtocolError, UnicodeEncodeError):
         return bare_refusal("malformed")
     try:
         return retry(lambda: _exchange(vault, envelope))
@@ -65,7 +65,11 @@ def _exchange(vault: Vault, envelope: Envelope) -> str:
         return bare_refusal("unknown-epoch")
     if vault.limit.exhausted and not all(map(vault.custody.is_open, data_keys_of(key, speaker))):
         return bare_refusal("unavailable")
-    authority = authority_of(vault, key, speaker)
+    try:
+        authority = authority_of(vault, key, speaker)
+    except SealError:
+        vault.limit.spend()  # nobody has shown who asks, and the HSM may have been asked for a key that does not open
+        raise
     payload = envelope.authenticate(authority.mac_key)
     if payload is None:
         return bare_refusal("bad-mac" if vault.limit.spend() else "unavailable")
@@ -80,4 +84,9 @@ def _serve(vault: Vault, key: Key, authority: Authority, envelope: Envelope, pay
     try:
         return _CEREMONIES[request.type](vault, key, authority, envelope, request)
     except Refusal as refusal:
+        if refusal.reason == "wrong-epoch" and authority.speaker is Speaker.OFFERED:
+            vault.alarm(
+                f"the device of {key.user!r} takes epoch {envelope.epoch} for committed, the vault only offered it: "
+                "was the database rolled back?"
+            )
         return envelope.refused(authority.mac_key, refusal.reason)

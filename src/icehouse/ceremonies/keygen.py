@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from icehouse._core import deal_page
 from icehouse.ceremonies.vault import DifferentKeyError, retry
 from icehouse.errors import ConflictError, RequestError
 from icehouse.model import (
     DEFAULT_SUITE,
-    RECORDS_PER_DATA_KEY,
     SERVER,
     THRESHOLD,
-    BulkResult,
     Purpose,
     check_suite,
     check_user,
@@ -20,10 +18,12 @@ from icehouse.model import (
 from icehouse.store.bulk import Making, insert_page, keys_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Sequence
 
     from icehouse.ceremonies.vault import Vault
+    from icehouse.custody import OpenKey
     from icehouse.model import Key
+    from icehouse.store.bulk import DealtRow
 
 
 def check_participants(threshold: int, participants: Sequence[str]) -> str:
@@ -43,7 +43,8 @@ def check_participants(threshold: int, participants: Sequence[str]) -> str:
 
 def create(vault: Vault, user: str, suite: str = DEFAULT_SUITE) -> Key:
     """Make a user's key, or return the one there is; raises `ConflictError` where it differs."""
-    create_all(vault, [user], suite)
+    check_suite(suite)
+    retry(lambda: create_page(vault, [user], suite))
     key = vault.store.key_of(user)
     if key is None:
         msg = f"the key of {user!r} vanished while it was being made"
@@ -51,57 +52,66 @@ def create(vault: Vault, user: str, suite: str = DEFAULT_SUITE) -> Key:
     return key
 
 
-def create_all(vault: Vault, users: Iterable[str], suite: str = DEFAULT_SUITE) -> BulkResult:
-    """Make a key for every user who has none, a page at a time. Every page is durable before the next begins."""
-    check_suite(suite)
-    created = existing = 0
-    for asked, page in _pages(users):
-        made = retry(lambda page=page: _create_page(vault, page, suite))  # type: ignore[misc]
-        created += made
-        existing += asked - made
-    return BulkResult(created, existing)
+def create_page(vault: Vault, users: Sequence[str], suite: str) -> int:
+    """Make a key for those of at most 1,024 users who have none, in one transaction; how many it made."""
+    missing = without_key(vault, users, suite)
+    if missing:
+        write(vault, deal(vault, take_data_keys(vault, missing, suite)))
+    return len(missing)
 
 
-def _pages(users: Iterable[str]) -> Iterator[tuple[int, list[str]]]:
-    """Pages of different users, and how many each was asked for: one who is named twice is made once."""
-    page: dict[str, None] = {}
-    asked = 0
-    for user in users:
-        page[check_user(user)] = None
-        asked += 1
-        if len(page) == RECORDS_PER_DATA_KEY:
-            yield asked, list(page)
-            page.clear()
-            asked = 0
-    if page:
-        yield asked, list(page)
-
-
-def _create_page(vault: Vault, users: list[str], suite: str) -> int:
+def without_key(vault: Vault, users: Sequence[str], suite: str) -> list[str]:
+    """Those of the users who have no key; raises `ConflictError` where one has a key of another suite."""
     found = keys_of(vault.store, users)
     for key in found.values():
         if (key.suite, key.generation) != (suite, 0):
             msg = f"{key.user!r} has a key of another suite already: {key.suite}, not {suite}"
             raise DifferentKeyError(msg)
-    missing = [user for user in users if user not in found]
-    if missing:
-        _deal(vault, missing, suite)
-    return len(missing)
+    return [user for user in users if user not in found]
 
 
-def _deal(vault: Vault, users: list[str], suite: str) -> None:
-    server = vault.slot(Purpose.SERVER, len(users))
-    claim = vault.slot(Purpose.CLAIM, len(users))
-    attested = vault.custody.hsm.info.attested
-    dealt = deal_page(
+class Dealing(NamedTuple):
+    """A page about to be dealt: its users, and the data keys it will be sealed under."""
+
+    users: Sequence[str]
+    suite: str
+    server: OpenKey
+    claim: OpenKey
+
+
+class Dealt(NamedTuple):
+    """A page dealt and sealed, in no database yet."""
+
+    dealing: Dealing
+    rows: Sequence[DealtRow]
+
+
+def take_data_keys(vault: Vault, users: Sequence[str], suite: str) -> Dealing:
+    """Take the data keys of a page. All of a page that may ask the HSM."""
+    room = len(users)
+    return Dealing(users, suite, vault.slot(Purpose.SERVER, room), vault.slot(Purpose.CLAIM, room))
+
+
+def deal(vault: Vault, dealing: Dealing) -> Dealt:
+    """Deal and seal a page, on all cores and without holding the interpreter."""
+    server, claim = dealing.server, dealing.claim
+    rows = deal_page(
         vault.vault_id,
-        suite,
+        dealing.suite,
         SERVER,
         vault.origin,
-        attested,
+        vault.custody.hsm.info.attested,
         (server.number, server.key),
         (claim.number, claim.key),
-        users,
+        dealing.users,
     )
+    return Dealt(dealing, rows)
+
+
+def write(vault: Vault, dealt: Dealt) -> None:
+    """Write a page; it is durable when this returns. Raises `ConflictError` and `DataKeyFullError`."""
+    _, suite, server, claim = dealt.dealing
+    attested = vault.custody.hsm.info.attested
     fresh = tuple(slot.wrapped for slot in (server, claim) if slot.fresh)
-    insert_page(vault.store, users, dealt, Making(suite, vault.origin, attested, server.wrapped, claim.wrapped, fresh))
+    making = Making(suite, vault.origin, attested, server.number, claim.number, fresh)
+    insert_page(vault.store, dealt.dealing.users, dealt.rows, making)

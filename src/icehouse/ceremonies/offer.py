@@ -29,11 +29,15 @@ class Start:
     device: Share | None
 
 
-def standing(key: Key, request: Request, now: float | None) -> StandingOffer | None:
-    """The standing offer, if this request gets it again; refuses another device's. `now`: an expired one gives way."""
+def standing(vault: Vault, key: Key, request: Request, now: float | None) -> StandingOffer | None:
+    """The standing offer, if this request gets it again; refuses another device's. `now`: an expired one gives way.
+
+    Raises `SealError` where the offer's row was changed: not even its expiry is believed before its record opens.
+    """
     offer = key.offer
     if offer is None:
         return None
+    vault.custody.open_pending(key, offer)
     if offer.device_key == request.device_key:
         return offer
     if now is None or now <= offer.expires:
@@ -66,7 +70,7 @@ def make(vault: Vault, key: Key, authority: Authority, envelope: Envelope, reque
     )
     offer = StandingOffer(epoch, commitments, offer_id, device_key, expires, payload, Sealed(0, b""))
     # The number is burnt by the same write that makes the offer stand: it is never offered again.
-    changed = reseal(vault, key, replace(key, next_epoch=epoch + 1, offer=None), start.server)
+    changed = reseal(vault, key, replace(key, next_epoch=epoch + 1, offer=offer), start.server)
     after, fresh = stand(vault, changed, offer, pending)
     vault.store.replace(key, after, fresh)
     return envelope.offer(authority.mac_key, payload)

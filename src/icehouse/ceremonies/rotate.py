@@ -21,9 +21,8 @@ if TYPE_CHECKING:
 def answer(vault: Vault, key: Key, authority: Authority, envelope: Envelope, request: Request) -> str:
     """The same request gets the same offer; another device key waits until the standing offer is abandoned."""
     expect(authority, Speaker.CURRENT)
-    offer = standing(key, request, None)
+    offer = standing(vault, key, request, None)
     if offer is not None:
-        vault.custody.open_pending(key, offer)  # raises SealError where the row or the payload was changed
         return envelope.offer(authority.mac_key, offer.payload)
     return make(vault, key, authority, envelope, request, Start(vault.custody.open_share(key), None))
 

@@ -72,9 +72,10 @@ def retry(change: Callable[[], T]) -> T:
 
 
 def reseal(vault: Vault, before: Key, after: Key, share: Share) -> Key:
-    """`after` with its records sealed into its changed row; the data keys stay, a standing offer must be gone.
+    """`after` with its records sealed into its changed row; the data keys stay.
 
-    Every column a decision depends on is bound into every record, so a change of one reseals all.
+    Every column a decision depends on is bound into every record, so a change of one reseals all. An offer that
+    stands in `after` is a new one, which `stand` seals; one that stood in `before` no longer opens.
     """
     own = vault.custody.open_number(before.sealed.data_key, Purpose.SERVER)
     sealed = vault.custody.seal_share(after, share, own)

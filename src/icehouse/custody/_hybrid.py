@@ -6,15 +6,19 @@ from typing import TYPE_CHECKING
 
 from icehouse._core import DataKey, context_digest
 from icehouse.custody._custody import OpenKey
-from icehouse.errors import SealError
+from icehouse.errors import IcehouseError, SealError
 from icehouse.model import DEVICE_NUMBER, SERVER_NUMBER, Purpose, Sealed, WrappedKey
 
 if TYPE_CHECKING:
-    from icehouse._core import MacKey, Share
+    from typing import Literal, TypeAlias
+
+    from icehouse._core import MacKey, PendingColumns, Share
     from icehouse.custody._custody import WrappedKeys
     from icehouse.custody._opened import OpenedKeys
     from icehouse.hsm import Hsm, HsmKey
     from icehouse.model import Key, StandingOffer
+
+    _Role: TypeAlias = Literal["current", "claim", "pending"]
 
 
 class HybridCustody:
@@ -38,6 +42,11 @@ class HybridCustody:
     def hsm(self) -> Hsm:
         """The HSM of the server's root key."""
         return self._roots[Purpose.SERVER][0]
+
+    @property
+    def hsms(self) -> tuple[Hsm, ...]:
+        """Every HSM of a root key, each once."""
+        return tuple({id(hsm): hsm for hsm, _ in self._roots.values()}.values())
 
     def root_key(self, purpose: Purpose) -> str:
         """The label of the root key that wraps data keys of this purpose."""
@@ -88,24 +97,29 @@ class HybridCustody:
 
     def open_share(self, key: Key) -> Share:
         """The server's share of the current epoch."""
-        number = key.sealed.data_key
-        under = self.open_number(number, Purpose.SERVER)
-        return key.row.open("current", under.key, number, SERVER_NUMBER, key.sealed.record)
+        return self._open(key, "current", key.sealed, Purpose.SERVER)
 
     def open_claim(self, key: Key) -> Share:
         """The device's share of a key that no device has claimed."""
         if key.claim is None:
             msg = f"the claim record of {key.user!r} is missing"
             raise SealError(msg)
-        number = key.claim.data_key
-        under = self.open_number(number, Purpose.CLAIM)
-        return key.row.open("claim", under.key, number, DEVICE_NUMBER, key.claim.record)
+        return self._open(key, "claim", key.claim, Purpose.CLAIM)
 
     def open_pending(self, key: Key, offer: StandingOffer) -> Share:
         """The server's share of an offered epoch."""
-        number = offer.sealed.data_key
-        under = self.open_number(number, Purpose.SERVER)
-        return key.row.open("pending", under.key, number, SERVER_NUMBER, offer.sealed.record, offer.columns)
+        return self._open(key, "pending", offer.sealed, Purpose.SERVER, offer.columns)
+
+    def _open(
+        self, key: Key, role: _Role, sealed: Sealed, purpose: Purpose, columns: PendingColumns | None = None
+    ) -> Share:
+        under = self.open_number(sealed.data_key, purpose)
+        participant = DEVICE_NUMBER if purpose is Purpose.CLAIM else SERVER_NUMBER
+        try:
+            return key.row.open(role, under.key, under.number, participant, sealed.record, columns)
+        except (IcehouseError, OverflowError, TypeError) as exc:
+            msg = f"the {role} record of {key.user!r} does not open: {exc}"
+            raise SealError(msg) from exc
 
     def enrolment_code(self, key: Key) -> MacKey:
         """The enrolment code of the salt in force."""

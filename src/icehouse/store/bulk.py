@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from sqlalchemy import bindparam
 from sqlalchemy.exc import IntegrityError
 
+from icehouse._core import user_tags
 from icehouse.errors import ConflictError
 from icehouse.model import SUITES
-from icehouse.store.rows import DEALT_NUMBER, FIRST_REV, NO_SALT, key_of, origin_number, tag, user_tag
+from icehouse.store import statements
+from icehouse.store.rows import DEALT_NUMBER, FIRST_REV, NO_SALT, key_of, origin_number
 from icehouse.store.schema import claims, keys
-from icehouse.store.vault_store import _JOINED, insert_data_key, move_slots, take_numbers
+from icehouse.store.vault_store import insert_data_key, move_slots, take_numbers
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,8 +21,8 @@ if TYPE_CHECKING:
     from icehouse.store.vault_store import VaultStore
 
 
-# A dealt key: its id, its commitments, the server's record, the claim record.
-DealtRow = tuple[bytes, bytes, bytes, bytes]
+# A dealt key: the tags of its user and of its id, its commitments, the server's record, the claim record.
+DealtRow = tuple[int, int, bytes, bytes, bytes]
 
 
 class Making(NamedTuple):
@@ -30,8 +31,8 @@ class Making(NamedTuple):
     suite: str
     origin: str
     attested: bool
-    server: WrappedKey
-    claim: WrappedKey
+    server: int
+    claim: int
     fresh: tuple[WrappedKey, ...]
 
 
@@ -41,24 +42,23 @@ _CLAIM_COLUMNS = [column.name for column in claims.columns]
 
 def insert_page(store: VaultStore, users: Sequence[str], dealt: Sequence[DealtRow], making: Making) -> None:
     """Write a page of new keys; raises `ConflictError` where a user has one already, and writes nothing."""
-    vault, suite = store.vault_id, SUITES.index(making.suite)
+    suite, server, claim = SUITES.index(making.suite), making.server, making.claim
     origin, attested = origin_number(making.origin), int(making.attested)
-    server, claim = making.server.number, making.claim.number
     try:
         with store.database.write() as connection:
             for key in making.fresh:
                 insert_data_key(connection, key)
             move_slots(connection, {}, {server: len(users), claim: len(users)})
-            first = take_numbers(connection, "next_key", len(users))
+            first = take_numbers(connection, "next_key", len(users), keys.c.id)
             rows = [
-                (number, FIRST_REV, user_tag(vault, user), tag(key_id), user, suite, 0, 0, 1, DEALT_NUMBER,
+                (number, FIRST_REV, user_tag, key_tag, user, suite, 0, 0, 1, DEALT_NUMBER,
                  origin, attested, 0, commitments, NO_SALT, None, server, record)
-                for number, user, (key_id, commitments, record, _) in zip(
-                    range(first, first + len(users)), users, dealt, strict=True
+                for number, (user, (user_tag, key_tag, commitments, record, _)) in enumerate(
+                    zip(users, dealt, strict=True), first
                 )
             ]  # fmt: skip
             connection.exec_driver_sql(_statement(keys.name, _KEY_COLUMNS, connection.dialect.paramstyle), rows)
-            beside = [(first + index, claim, new[3]) for index, new in enumerate(dealt)]
+            beside = [(number, claim, new[4]) for number, new in enumerate(dealt, first)]
             connection.exec_driver_sql(_statement(claims.name, _CLAIM_COLUMNS, connection.dialect.paramstyle), beside)
     except IntegrityError as exc:
         msg = "a user of this page has a key already"
@@ -71,16 +71,15 @@ def _statement(table: str, columns: Sequence[str], paramstyle: str) -> str:
     return f"INSERT INTO {table} ({names}) VALUES ({', '.join([place] * len(columns))})"  # noqa: S608  our own names
 
 
-_OF_USERS = _JOINED.where(keys.c.user_tag.in_(bindparam("tags", expanding=True)))
-
-
 def keys_of(store: VaultStore, users: Sequence[str]) -> dict[str, Key]:
     """The keys that these users have."""
-    tags = [user_tag(store.vault_id, user) for user in users]
+    tags = user_tags(store.vault_id, users)
     with store.database.read() as connection:
-        rows = connection.execute(_OF_USERS, {"tags": tags}).all()
+        taken = list(connection.execute(statements.TAKEN_TAGS, {"tags": tags}).scalars())
+        # Most users of a bulk creation have none, so whole rows are read of the others only.
+        rows = connection.execute(statements.BY_USER_TAGS, {"tags": taken}).all() if taken else []
     found = (key_of(row, store.vault_id) for row in rows)
     return {key.user: key for key in found}
 
 
-__all__ = ["Making", "insert_page", "keys_of"]
+__all__ = ["DealtRow", "Making", "insert_page", "keys_of"]

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
-from icehouse._core import key_id
+from icehouse._core import key_id, user_tags
 from icehouse.errors import SealError
 from icehouse.model import SUITES, Key, Sealed, StandingOffer, State
 
@@ -18,6 +17,7 @@ _STATES = {State.DEALT: 2, State.LIVE: 3}
 _STATE_OF = {number: state for state, number in _STATES.items()}
 _ORIGINS = {"dealer": 2, "software": 3}
 _ORIGIN_OF = {number: origin for origin, number in _ORIGINS.items()}
+_SUITE_OF = dict(enumerate(SUITES))  # a list would take negative numbers, too
 FIRST_REV = 2
 # While no code was minted the salt's place is kept, so that minting one does not grow the row.
 NO_SALT = bytes(16)
@@ -30,7 +30,7 @@ def tag(identity: bytes) -> int:
 
 def user_tag(vault: bytes, user: str) -> int:
     """The tag of a user in a vault."""
-    return tag(sha256(b"icehouse/user-tag" + vault + user.encode()).digest())
+    return user_tags(vault, [user])[0]
 
 
 def key_row(key: Key) -> dict[str, Any]:
@@ -47,6 +47,26 @@ def key_row(key: Key) -> dict[str, Any]:
         "offer_id": key.offer_id,
         "data_key": key.sealed.data_key,
         "record": key.sealed.record,
+    }
+
+
+def claim_row(key: int, claim: Sealed) -> dict[str, Any]:
+    """The columns of a claim record's row."""
+    return {"id": key, "data_key": claim.data_key, "record": claim.record}
+
+
+def offer_row(key: int, offer: StandingOffer) -> dict[str, Any]:
+    """The columns of a standing offer's row."""
+    return {
+        "id": key,
+        "epoch": offer.epoch,
+        "commitments": offer.commitments,
+        "offer_id": offer.offer_id,
+        "device_key": offer.device_key,
+        "expires": offer.expires,
+        "payload": offer.payload,
+        "data_key": offer.sealed.data_key,
+        "record": offer.sealed.record,
     }
 
 
@@ -67,11 +87,11 @@ def key_of(row: Sequence[Any], vault: bytes) -> Key:
     epoch, next_epoch, state, origin, attested, due = row[7:13]
     commitments, salt, offer_id, data_key, record = row[13:18]
     try:
-        suite_name = SUITES[suite]
+        suite_name = _SUITE_OF[suite]
         if user_tag_ != user_tag(vault, user) or key_tag != tag(key_id(vault, user, suite_name, generation)):
             msg = f"the row of {user!r} does not fit its tags: its user, suite or generation was changed"
             raise SealError(msg)
-        return Key(
+        key = Key(
             id=number,
             rev=rev,
             vault=vault,
@@ -91,9 +111,26 @@ def key_of(row: Sequence[Any], vault: bytes) -> Key:
             claim=None if row[18] is None else Sealed(row[19], row[20]),
             offer=None if row[21] is None else _offer_of(row[21:]),
         )
-    except (KeyError, IndexError, TypeError, AttributeError, ValueError) as exc:
+    except (KeyError, TypeError, AttributeError, ValueError, OverflowError) as exc:
         msg = f"row {number} of the table of keys holds a value that icehouse never writes"
         raise SealError(msg) from exc
+    _check(key, salt)
+    return key
+
+
+def _check(key: Key, salt: bytes | None) -> None:
+    """Refuse a row that contradicts itself before anything compares its values."""
+    numbers = (key.rev, key.epoch, key.next_epoch, key.sealed.data_key)
+    if not all(isinstance(number, int) and number >= 0 for number in numbers):
+        msg = f"the row of {key.user!r} holds a number that icehouse never writes"
+        raise SealError(msg)
+    dealt = key.state is State.DEALT
+    if (salt is not None) is not dealt:
+        msg = f"the row of {key.user!r} is {key.state}, which does not fit its code's salt"
+        raise SealError(msg)
+    if (key.claim is not None) is not dealt:
+        msg = f"the row of {key.user!r} is {key.state}, which does not fit its claim record: one was removed or added"
+        raise SealError(msg)
 
 
 def _offer_of(row: Sequence[Any]) -> StandingOffer:

@@ -3,26 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import case, delete, func, insert, inspect, select, update
+from sqlalchemy import func, insert, inspect, select
+from sqlalchemy.exc import IntegrityError
 
 from icehouse.errors import ConflictError, IcehouseError, SealError, StoreError
-from icehouse.model import RECORDS_PER_DATA_KEY, Key, Purpose, WrappedKey
-from icehouse.store import migrate
+from icehouse.model import Key, Purpose, WrappedKey
+from icehouse.store import migrate, statements
 from icehouse.store.engine import Database
-from icehouse.store.rows import key_of, key_row, tag, user_tag
-from icehouse.store.schema import claims, data_keys, keys, offers, vault
+from icehouse.store.rows import claim_row, key_of, key_row, offer_row, tag, user_tag
+from icehouse.store.schema import data_keys, keys, vault
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from sqlalchemy import Connection, Row
-
-_JOINED = select(keys, claims, offers).select_from(
-    keys.outerjoin(claims, claims.c.id == keys.c.id).outerjoin(offers, offers.c.id == keys.c.id)
-)
-_LISTED = 1000
+    from sqlalchemy import Column, Connection, Row, Select
 
 
 class DataKeyFullError(IcehouseError):
@@ -38,6 +34,12 @@ class VaultRecord:
     kek: str
     claim: str
     seal: bytes
+
+    def __post_init__(self) -> None:
+        words = (self.custody, self.kek, self.claim)
+        if not all(isinstance(word, str) for word in words) or {type(self.vault_id), type(self.seal)} != {bytes}:
+            msg = "the vault's settings in the database were changed: they hold a value that icehouse never writes"
+            raise SealError(msg)
 
 
 class VaultStore:
@@ -100,22 +102,22 @@ class VaultStore:
 
     def key(self, key_id: bytes) -> Key | None:
         """The key of an id."""
-        key = self._one(keys.c.key_tag == tag(key_id))
+        key = self._one(statements.BY_KEY_TAG, tag(key_id))
         if key is not None and key.key_id != key_id:
             return None  # another id with the same first 64 bits
         return key
 
     def key_of(self, user: str) -> Key | None:
         """The key of a user."""
-        key = self._one(keys.c.user_tag == user_tag(self.vault_id, user))
+        key = self._one(statements.BY_USER_TAG, user_tag(self.vault_id, user))
         if key is not None and key.user != user:
             msg = f"the row found for {user!r} names another user"
             raise SealError(msg)
         return key
 
-    def _one(self, condition: object) -> Key | None:
+    def _one(self, statement: Select[Any], identity: int) -> Key | None:
         with self.database.read() as connection:
-            row = connection.execute(_JOINED.where(condition)).first()  # type: ignore[arg-type]
+            row = connection.execute(statement, {"tag": identity}).first()
         return None if row is None else key_of(row, self.vault_id)
 
     def every_key(self) -> Iterator[Key]:
@@ -130,7 +132,7 @@ class VaultStore:
         last = 0
         while True:
             with self.database.read() as connection:
-                page = connection.execute(_JOINED.where(keys.c.id > last).order_by(keys.c.id).limit(_LISTED)).all()
+                page = connection.execute(statements.PAGE_AFTER, {"last": last}).all()
             if not page:
                 return
             yield from (self._reading(row) for row in page)
@@ -152,57 +154,44 @@ class VaultStore:
 
         `fresh` is a new data key that the change seals under. Raises `ConflictError` and `DataKeyFullError`.
         """
-        with self.database.write() as connection:
-            written = connection.execute(
-                update(keys)
-                .where(keys.c.id == before.id, keys.c.rev == before.rev)
-                .values(rev=keys.c.rev + 1, **key_row(after))
-            )
-            if written.rowcount != 1:
-                msg = f"the key of {before.user!r} was changed by someone else; load it again"
-                raise ConflictError(msg)
-            if fresh is not None:
-                insert_data_key(connection, fresh)
-            move_slots(connection, before.slots(), after.slots())
-            self._write_beside(connection, before, after)
+        conflict = f"the key of {before.user!r} was changed by someone else; load it again"
+        seen = {"seen_id": before.id, "seen_rev": before.rev}
+        try:
+            with self.database.write() as connection:
+                written = connection.execute(statements.REPLACE_KEY, {**seen, **key_row(after)})
+                if written.rowcount != 1:
+                    raise ConflictError(conflict)
+                if fresh is not None:
+                    insert_data_key(connection, fresh)
+                move_slots(connection, before.slots(), after.slots())
+                self._write_beside(connection, before, after)
+        except IntegrityError as exc:
+            raise ConflictError(conflict) from exc
         return after
 
     @staticmethod
     def _write_beside(connection: Connection, before: Key, after: Key) -> None:
+        of = {"of": before.id}
         if before.claim != after.claim:
-            connection.execute(delete(claims).where(claims.c.id == before.id))
+            connection.execute(statements.DELETE_CLAIM, of)
             if after.claim is not None:
-                claim = after.claim
-                connection.execute(insert(claims).values(id=before.id, data_key=claim.data_key, record=claim.record))
+                connection.execute(statements.INSERT_CLAIM, claim_row(before.id, after.claim))
         if before.offer != after.offer:
-            connection.execute(delete(offers).where(offers.c.id == before.id))
+            connection.execute(statements.DELETE_OFFER, of)
             if after.offer is not None:
-                offer = after.offer
-                connection.execute(
-                    insert(offers).values(
-                        id=before.id,
-                        epoch=offer.epoch,
-                        commitments=offer.commitments,
-                        offer_id=offer.offer_id,
-                        device_key=offer.device_key,
-                        expires=offer.expires,
-                        payload=offer.payload,
-                        data_key=offer.sealed.data_key,
-                        record=offer.sealed.record,
-                    )
-                )
+                connection.execute(statements.INSERT_OFFER, offer_row(before.id, after.offer))
 
     # Data keys
 
     def allocate_data_key(self) -> int:
         """A number for a new data key, never given twice."""
         with self.database.write() as connection:
-            return take_numbers(connection, "next_data_key", 1)
+            return take_numbers(connection, "next_data_key", 1, data_keys.c.number)
 
     def wrapped_key(self, number: int) -> WrappedKey:
         """A data key as it is stored; raises `SealError` where there is none that opens."""
         with self.database.read() as connection:
-            row = connection.execute(select(data_keys).where(data_keys.c.number == number)).first()
+            row = connection.execute(statements.DATA_KEY, {"number": number}).first()
         if row is None or row.state == "gone":
             msg = f"there is no data key {number} any more, but a record names it"
             raise SealError(msg)
@@ -211,17 +200,8 @@ class VaultStore:
     def filling_key(self, purpose: Purpose, root_key: str, room: int) -> WrappedKey | None:
         """A data key that takes `room` more records, if there is one."""
         with self.database.read() as connection:
-            row = connection.execute(
-                select(data_keys)
-                .where(
-                    data_keys.c.purpose == purpose,
-                    data_keys.c.root_key == root_key,
-                    data_keys.c.state == "filling",
-                    data_keys.c.used + room <= RECORDS_PER_DATA_KEY,
-                )
-                .order_by(data_keys.c.number.desc())
-                .limit(1)
-            ).first()
+            wanted = {"purpose": purpose, "root_key": root_key, "room": room}
+            row = connection.execute(statements.FILLING_KEY, wanted).first()
         return None if row is None else _wrapped_of(row)
 
     def data_key_counts(self) -> list[tuple[int, str, str, int, int]]:
@@ -232,33 +212,26 @@ class VaultStore:
 
 
 def _wrapped_of(row: Row[tuple[object, ...]]) -> WrappedKey:
-    try:
-        return WrappedKey(row.number, Purpose(row.purpose), row.root_key, row.wrapped)
-    except ValueError as exc:
-        msg = f"data key {row.number} has a purpose that icehouse never writes"
-        raise SealError(msg) from exc
+    if row.purpose not in set(Purpose) or not isinstance(row.wrapped, bytes):
+        msg = f"data key {row.number} holds a value that icehouse never writes"
+        raise SealError(msg)
+    return WrappedKey(row.number, Purpose(row.purpose), row.root_key, row.wrapped)
 
 
-def take_numbers(connection: Connection, counter: str, count: int) -> int:
-    """The first of `count` numbers that no one else gets."""
-    column = vault.c[counter]
-    after = connection.execute(update(vault).values({counter: column + count}).returning(column)).scalar_one()
-    return int(after) - count
+def take_numbers(connection: Connection, counter: str, count: int, given: Column[int]) -> int:
+    """The first of `count` numbers that no one else gets; raises `SealError` where the counter was put back."""
+    after = connection.execute(statements.TAKE_NUMBERS[counter], {"numbers": count}).scalar_one()
+    highest = connection.execute(select(func.max(given))).scalar()
+    if not isinstance(after, int) or (highest is not None and highest >= after - count):
+        msg = f"the vault's counter {counter} was put back: it would give {given.table.name} {highest} out again"
+        raise SealError(msg)
+    return after - count
 
 
 def insert_data_key(connection: Connection, key: WrappedKey) -> None:
     """Add an unused data key."""
-    connection.execute(
-        insert(data_keys).values(
-            number=key.number,
-            purpose=key.purpose,
-            root_key=key.root_key,
-            wrapped=key.wrapped,
-            state="filling",
-            used=0,
-            live=0,
-        )
-    )
+    row = {"number": key.number, "purpose": key.purpose, "root_key": key.root_key, "wrapped": key.wrapped}
+    connection.execute(statements.INSERT_DATA_KEY, {**row, "state": "filling", "used": 0, "live": 0})
 
 
 def move_slots(connection: Connection, before: Mapping[int, int], after: Mapping[int, int]) -> None:
@@ -268,22 +241,11 @@ def move_slots(connection: Connection, before: Mapping[int, int], after: Mapping
         if difference > 0:
             _take_slots(connection, number, difference)
         elif difference < 0:
-            connection.execute(
-                update(data_keys).where(data_keys.c.number == number).values(live=data_keys.c.live + difference)
-            )
+            connection.execute(statements.LEAVE_SLOTS, {"key": number, "records": -difference})
 
 
 def _take_slots(connection: Connection, number: int, count: int) -> None:
-    used = data_keys.c.used + count
-    taken = connection.execute(
-        update(data_keys)
-        .where(data_keys.c.number == number, data_keys.c.state == "filling", used <= RECORDS_PER_DATA_KEY)
-        .values(
-            used=used,
-            live=data_keys.c.live + count,
-            state=case((used >= RECORDS_PER_DATA_KEY, "closed"), else_="filling"),
-        )
-    )
+    taken = connection.execute(statements.TAKE_SLOTS, {"key": number, "records": count})
     if taken.rowcount != 1:
         msg = f"data key {number} has no room for {count} more records"
         raise DataKeyFullError(msg)

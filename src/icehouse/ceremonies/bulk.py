@@ -1,0 +1,107 @@
+"""Creation of many keys: the core deals the next page on all cores while the database writes this one."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, TypeVar
+
+from icehouse.ceremonies.keygen import create_page, deal, take_data_keys, without_key, write
+from icehouse.ceremonies.vault import retry
+from icehouse.errors import ConflictError
+from icehouse.model import DEFAULT_SUITE, RECORDS_PER_DATA_KEY, BulkResult, check_suite, check_user
+from icehouse.store import DataKeyFullError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from concurrent.futures import Future
+
+    from icehouse.ceremonies.keygen import Dealing, Dealt
+    from icehouse.ceremonies.vault import Vault
+
+T = TypeVar("T")
+
+
+def create_all(vault: Vault, users: Iterable[str], suite: str = DEFAULT_SUITE) -> BulkResult:
+    """Make a key for every user who has none, a page of 1,024 at a time.
+
+    Pages are written in order, each in one transaction; two are in memory at most, besides the one that
+    `users` fills. What went wrong with a page, or with reading `users`, is raised when every page before
+    it is durable; nothing after it is written.
+    """
+    run = _Run(vault, check_suite(suite))
+    with ThreadPoolExecutor(1, "icehouse-deal") as dealer:
+        for dealing, dealt in _one_ahead(run.start(users, dealer)):
+            run.finish(dealing, dealt)
+    return BulkResult(run.created, run.existing)
+
+
+class _Run:
+    """One bulk creation under way, and its counts."""
+
+    def __init__(self, vault: Vault, suite: str) -> None:
+        self.vault = vault
+        self.suite = suite
+        self.created = 0
+        self.existing = 0
+
+    def start(self, users: Iterable[str], dealer: ThreadPoolExecutor) -> Iterator[tuple[Dealing, Future[Dealt]]]:
+        """Take the data keys of each page, and have it dealt."""
+        for page in self._missing(users):
+            dealing = take_data_keys(self.vault, page, self.suite)
+            yield dealing, dealer.submit(deal, self.vault, dealing)
+
+    def finish(self, dealing: Dealing, dealt: Future[Dealt]) -> None:
+        """Write a page. Where another writer came first, it is looked up, dealt and written once more."""
+        try:
+            write(self.vault, dealt.result())
+            made = len(dealing.users)
+        except (ConflictError, DataKeyFullError):
+            made = retry(lambda: create_page(self.vault, dealing.users, self.suite))
+        self.created += made
+        self.existing += len(dealing.users) - made
+
+    def _missing(self, users: Iterable[str]) -> Iterator[list[str]]:
+        """Full pages of users who have no key, whatever lies between them; the last may be short."""
+        missing: dict[str, None] = {}
+        for page in _pages(users):
+            fresh = without_key(self.vault, page, self.suite)
+            before = len(missing)
+            missing.update(dict.fromkeys(fresh))
+            self.existing += len(page) - (len(missing) - before)
+            while len(missing) >= RECORDS_PER_DATA_KEY:
+                yield _take(missing)
+        if missing:
+            yield list(missing)
+
+
+def _take(missing: dict[str, None]) -> list[str]:
+    page = list(missing)[:RECORDS_PER_DATA_KEY]
+    for user in page:
+        del missing[user]
+    return page
+
+
+def _pages(users: Iterable[str]) -> Iterator[list[str]]:
+    # One who is named twice stays in twice: the second time counts as one who has a key.
+    page: list[str] = []
+    for user in users:
+        page.append(check_user(user))
+        if len(page) == RECORDS_PER_DATA_KEY:
+            yield page
+            page = []
+    if page:
+        yield page
+
+
+def _one_ahead(steps: Iterator[T]) -> Iterator[T]:
+    """Each step once the next one is started; the last also where the next cannot be started."""
+    waiting: list[T] = []
+    try:
+        for step in steps:
+            waiting.append(step)
+            if len(waiting) > 1:
+                yield waiting.pop(0)
+    except Exception:
+        yield from waiting
+        raise
+    yield from waiting

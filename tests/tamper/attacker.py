@@ -1,0 +1,159 @@
+"""What an attacker brings along: FORMATS read by hand, with nothing of icehouse's but its public bytes.
+
+Everything here is written a second time, with pyca's primitives, so that it also holds the core to FORMATS.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import json
+import struct
+from typing import TYPE_CHECKING, Any
+
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.ciphers.aead import AESGCMSIV, ChaCha20Poly1305
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF, HKDFExpand
+from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
+
+from icehouse._core import DeviceState, Passphrase
+
+if TYPE_CHECKING:
+    from icehouse.model import Key, StandingOffer
+
+CONTEXTS = {"ed25519": "FROST-ED25519-SHA512-v1", "secp256k1": "FROST-secp256k1-SHA256-v1"}
+ED25519_ORDER = 2**252 + 27742317777372353535851937790883648493
+WORD = "horse"
+
+
+# Building blocks
+
+
+def ctx(kind: str, *fields: str | bytes | int) -> bytes:
+    """FORMATS "Building blocks"."""
+    parts = [b"icehouse/v1/" + kind.encode()]
+    for field in fields:
+        match field:
+            case int():
+                parts.append(struct.pack(">Q", field))
+            case str():
+                parts.append(field.encode())
+            case _:
+                parts.append(field)
+    return b"".join(struct.pack(">I", len(part)) + part for part in parts)
+
+
+def b64(raw: bytes) -> str:
+    """base64url without padding."""
+    return base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
+
+
+def unb64(text: str) -> bytes:
+    """The bytes of base64url without padding."""
+    return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
+
+
+# Messages
+
+
+def header(key_id: bytes, epoch: int | str) -> bytes:
+    """The exact bytes of a message's header."""
+    return f'{{"alg":"HS256","kid":"{key_id.hex()}.{epoch}","typ":"icehouse"}}'.encode()
+
+
+def signed(mac_key: bytes, head: bytes, payload: bytes) -> str:
+    """A JWS in compact form."""
+    text = f"{b64(head)}.{b64(payload)}"
+    return f"{text}.{b64(hmac.digest(mac_key, text.encode(), 'sha256'))}"
+
+
+def message(mac_key: bytes, key_id: bytes, epoch: int, payload: dict[str, Any] | list[Any] | bytes) -> str:
+    """A message, or an answer, that is authenticated and says whatever it likes."""
+    raw = payload if isinstance(payload, bytes) else json.dumps(payload).encode()
+    return signed(mac_key, header(key_id, epoch), raw)
+
+
+def payload_of(compact: str) -> dict[str, Any]:
+    """What a message or an answer says, authenticated or not."""
+    text = compact if compact.startswith("{") else unb64(compact.split(".")[1])
+    return json.loads(text)
+
+
+def reason_of(answer: str) -> str:
+    """`bare:REASON` or `REASON` for a refusal, else the answer's type."""
+    said = payload_of(answer)
+    if said["type"] != "refused":
+        return str(said["type"])
+    return f"bare:{said['reason']}" if answer.startswith("{") else str(said["reason"])
+
+
+# Secrets
+
+
+def open_age(file: bytes, passphrase: str) -> bytes:
+    """An age v1 file under a passphrase: <https://age-encryption.org/v1>."""
+    head, _, rest = file.partition(b"\n---")
+    version, stanza, body = head.split(b"\n")
+    assert version == b"age-encryption.org/v1"
+    _, kind, salt, factor = stanza.split(b" ")
+    assert kind == b"scrypt"
+    salt, body = (base64.b64decode(part + b"=" * (-len(part) % 4)) for part in (salt, body))
+    kdf = Scrypt(salt=b"age-encryption.org/v1/scrypt" + salt, length=32, n=1 << int(factor), r=8, p=1)
+    file_key = ChaCha20Poly1305(kdf.derive(passphrase.encode())).decrypt(bytes(12), body, None)
+    sealed = rest.partition(b"\n")[2]
+    nonce, chunks = sealed[:16], sealed[16:]
+    key = HKDF(hashes.SHA256(), 32, nonce, b"payload").derive(file_key)
+    plain, size = b"", 65536 + 16
+    count = max(1, -(-len(chunks) // size))
+    for number in range(count):
+        last = number == count - 1
+        chunk = chunks[number * size : (number + 1) * size]
+        plain += ChaCha20Poly1305(key).decrypt(number.to_bytes(11, "big") + bytes([last]), chunk, None)
+    return plain
+
+
+def inside(state: DeviceState) -> dict[str, Any]:
+    """Everything a device holds, as its thief would read it."""
+    plain: dict[str, Any] = json.loads(open_age(state.to_file(Passphrase(WORD), 1), WORD))
+    return plain
+
+
+def channel_of(state: DeviceState, epoch: str = "current") -> bytes:
+    """The channel key of the current or the pending epoch."""
+    held = inside(state)[epoch]
+    return bytes.fromhex((held["epoch"] if epoch == "pending" else held)["channel_key"])
+
+
+def enrolment_code(claim_key: bytes, key: Key) -> bytes:
+    """FORMATS "Sealed records": the code of the salt in force."""
+    assert key.salt is not None
+    return HKDFExpand(hashes.SHA256(), 32, ctx("code", key.vault, key.key_id, key.salt)).derive(claim_key)
+
+
+def channel_key(share: bytes, vault: bytes, key_id: bytes, epoch: int) -> bytes:
+    """FORMATS "Messages": what the server's share and a device have in common."""
+    info = ctx("channel", vault, key_id, 1, epoch)
+    return HKDF(hashes.SHA256(), 32, ctx("channel"), info).derive(share)
+
+
+def row_context(key: Key, role: str, data_key: int, participant: int, offer: StandingOffer | None = None) -> bytes:
+    """The associated data of a sealed record."""
+    size = len(key.commitments) // 2
+    halves = [key.commitments[:size], key.commitments[size:]]
+    facts = [key.vault, key.key_id, key.user, CONTEXTS[key.suite], key.generation, 2, 2, key.user, "server", key.epoch]
+    standing = key.offer.offer_id if key.offer else b""
+    rest = [key.next_epoch, str(key.state), key.origin, int(key.attested), *halves]
+    codes = [key.salt or b"", key.offer_id or b"", standing]
+    pending: list[str | bytes | int] = []
+    if offer is not None:
+        offered = [offer.commitments[:size], offer.commitments[size:]]
+        digest = hashlib.sha256(offer.payload).digest()
+        pending = [offer.epoch, *offered, offer.offer_id, offer.device_key, offer.expires, digest]
+    return ctx("row", role, *facts, *rest, *codes, data_key, participant, *pending)
+
+
+def open_record(data_key: bytes, record: bytes, context: bytes) -> bytes:
+    """A sealed record's scalar."""
+    assert record[0] == 1
+    return AESGCMSIV(data_key).decrypt(record[1:13], record[13:], context)
