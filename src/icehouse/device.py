@@ -5,20 +5,22 @@ Every step follows one shape: change the state, make it durable, only then send.
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from icehouse._core import DeviceState, Passphrase
 from icehouse.device_file import DEFAULT_WORK_FACTOR, DeviceFile, MemoryFile
-from icehouse.errors import ConflictError, RefusedError, RequestError, StaleEpochError
+from icehouse.errors import ConflictError, IcehouseError, RefusedError, RequestError
+from icehouse.explained import ASK_AGAIN, explained
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from typing import Self
 
     from icehouse._core import Group
 
 _GONE = {"unknown-epoch", "bad-mac", "not-the-offer", "bad-proof", "not-the-proof", "wrong-epoch"}
-_ASK_AGAIN = "ask the application for a new enrolment code"
 
 
 class Cosigner(Protocol):
@@ -131,14 +133,15 @@ class Device:
             msg = f"the device of {self.user!r} is enrolled already"
             raise RequestError(msg)
         if token is not None:
-            self._state.take_token(token.strip())
-            self._save()
-        elif not self._state.facts()["token"]:
+            with self._durably():
+                self._state.take_token(token.strip())
+        elif not self.has_token:
             msg = "a first enrolment needs an enrolment token"
-            raise RequestError(msg, hint=_ASK_AGAIN)
-        self._resolve(cosigner)
-        if not self._state.facts()["epoch"]:
-            self._obtain(cosigner)
+            raise RequestError(msg, hint=ASK_AGAIN)
+        with explained(self):
+            self._resolve(cosigner)
+            if not self.epoch:
+                self._obtain(cosigner)
 
     def rotate(self, cosigner: Cosigner) -> None:
         """Move to new shares of the same public key.
@@ -146,13 +149,16 @@ class Device:
         Raises `StaleEpochError` where the vault knows no epoch of ours.
         """
         self._must_be_enrolled()
-        self._resolve(cosigner)
-        try:
-            self._obtain(cosigner)
-        except ConflictError:
-            # An offer of ours whose key we lost, or one we refused, stands in the way: it is ours to abandon.
-            self._clear_the_way(cosigner)
-            self._obtain(cosigner)
+        with explained(self):
+            self._resolve(cosigner)
+            try:
+                self._obtain(cosigner)
+            except RefusedError as refusal:
+                if refusal.reason != "conflict" or not refusal.authenticated:
+                    raise
+                # An offer of ours whose key we lost stands in the way: it is ours to abandon.
+                self._clear_the_way(cosigner)
+                self._obtain(cosigner)
 
     def sign(
         self, cosigner: Cosigner, message: bytes, *, taproot_root: str | None = None, check_due: bool = True
@@ -165,30 +171,46 @@ class Device:
         with that Merkle root. A lost answer is retried with fresh nonces: call again.
         """
         self._must_be_enrolled()
-        self._resolve(cosigner)
-        if check_due:
-            self._do_what_is_due(cosigner)
-        # The round is drawn anew on every call: a retry never reuses commitments.
-        nonces, question = self._state.ask_signature(message, taproot_root)
-        with _explained(self):
-            return self._state.accept_signature(nonces, cosigner.exchange(question))
+        with explained(self):
+            self._resolve(cosigner)
+            if check_due:
+                self._do_what_is_due(cosigner)
+            # The round is drawn anew on every call: a retry never reuses commitments.
+            nonces, question = self._state.ask_signature(message, taproot_root)
+            return self._state.accept_signature(nonces, self._send(cosigner, question))
 
     def status(self, cosigner: Cosigner) -> tuple[bytes | None, bool]:
         """The id of the standing offer, if any, and whether a rotation is due. Nothing is changed."""
-        with _explained(self):
-            return self._state.read_status(cosigner.exchange(self._state.ask_status()))
+        with explained(self):
+            return self._state.read_status(self._send(cosigner, self._state.ask_status()))
 
     def resolve(self, cosigner: Cosigner) -> bool:
         """Bring a pending offer to its end, one way or the other; False where there is none."""
-        return self._resolve(cosigner)
+        with explained(self):
+            return self._resolve(cosigner)
 
     # Steps
 
-    def _save(self) -> None:
-        # A write that failed is owed: nothing more is sent until what a step changed is durable.
-        self._unsaved = True
-        self._file.write(self._state)
-        self._unsaved = False
+    @contextmanager
+    def _durably(self) -> Iterator[None]:
+        """Make what a step changes durable; where it, or the write, fails, the device is as it was or owes a write."""
+        owed, self._unsaved = self._unsaved, True
+        try:
+            yield
+        except IcehouseError:
+            self._unsaved = owed  # a step that fails changes nothing
+            raise
+        self._pay()
+
+    def _pay(self) -> None:
+        if self._unsaved:
+            self._file.write(self._state)
+            self._unsaved = False
+
+    def _send(self, cosigner: Cosigner, message: str) -> str:
+        """Nothing is sent while a write is owed: the file never lacks what a message relies on."""
+        self._pay()
+        return cosigner.exchange(message)
 
     def _must_be_enrolled(self) -> None:
         if not self.epoch and self.pending_epoch is None:
@@ -202,89 +224,62 @@ class Device:
             self.rotate(cosigner)
 
     def _obtain(self, cosigner: Cosigner) -> None:
-        if self._state.prepare():
-            self._save()
-        with _explained(self):
-            self._state.accept_offer(cosigner.exchange(self._state.ask()))
-        self._save()
+        before = self.epoch
+        if not self._state.facts()["requesting"]:
+            with self._durably():
+                self._state.prepare()
+        answer = self._send(cosigner, self._state.ask())
+        with self._durably():
+            self._state.accept_offer(answer)
         self._resolve(cosigner)
-        if self.pending_epoch is not None or not self.epoch:
+        if self.epoch == before:
             msg = "the offer was withdrawn before it could be committed"
             raise ConflictError(msg, hint="repeat the command")
 
     def _resolve(self, cosigner: Cosigner) -> bool:
-        if self._unsaved:
-            self._save()
+        self._pay()
         if self.pending_epoch is None:
             return False
         try:
-            if not self._state.facts()["proved"]:
-                nonces, question = self._state.ask_proof()
-                self._state.accept_proof(nonces, cosigner.exchange(question))
-                self._save()
-            self._state.accept_commit(cosigner.exchange(self._state.ask_commit()))
+            question = self._state.ask_commit() if self._proved(cosigner) else self._state.ask_committed()
+            answer = self._send(cosigner, question)
+            with self._durably():
+                self._state.accept_commit(answer)
         except RefusedError as refusal:
             if refusal.reason not in _GONE:
-                raise _explanation(self, refusal) from refusal
+                raise
             self._abandon(cosigner, None)
-        self._save()
+        return True
+
+    def _proved(self, cosigner: Cosigner) -> bool:
+        """Make the pending offer's proof; False where it is committed already, by another copy of this device."""
+        if self._state.facts()["proved"]:
+            return True
+        nonces, question = self._state.ask_proof()
+        answer = self._send(cosigner, question)
+        try:
+            with self._durably():
+                self._state.accept_proof(nonces, answer)
+        except RefusedError as refusal:
+            # Under the channel key of the offered epoch this says that the epoch is current.
+            if refusal.reason != "wrong-epoch" or not refusal.authenticated:
+                raise
+            return False
         return True
 
     def _abandon(self, cosigner: Cosigner, offer_id: bytes | None) -> None:
-        try:
-            answer = cosigner.exchange(self._state.ask_abandon(offer_id))
+        answer = self._send(cosigner, self._state.ask_abandon(offer_id))
+        with self._durably():
             self._state.accept_abandoned(offer_id, answer)
-        except RefusedError as refusal:
-            raise _explanation(self, refusal) from refusal
 
     def _clear_the_way(self, cosigner: Cosigner) -> None:
         offer_id, _ = self.status(cosigner)
         if offer_id is not None:
             self._abandon(cosigner, offer_id)
-            self._save()
 
 
 def _secret(passphrase: str | Passphrase) -> Passphrase:
     return passphrase if isinstance(passphrase, Passphrase) else Passphrase(passphrase)
-
-
-class _explained:  # noqa: N801  reads as a word in a with statement
-    """Turns the cosigner's reasons into errors that say what to do."""
-
-    def __init__(self, device: Device) -> None:
-        self._device = device
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, RefusedError):
-            raise _explanation(self._device, error) from error
-
-
-def _explanation(device: Device, refusal: RefusedError) -> Exception:
-    enrolled, reason = device.epoch > 0, refusal.reason
-    if reason in {"unknown-epoch", "bad-mac"} and not enrolled:
-        return RequestError("the enrolment code is wrong, used or void", hint=_ASK_AGAIN)
-    if reason == "unknown-epoch":
-        return StaleEpochError(
-            f"the vault does not know epoch {device.epoch} of {device.user!r}: this device file is an old copy, "
-            "or the vault was rolled back",
-            epoch=device.epoch,
-            hint="use the newest copy of the device file; nothing was deleted",
-        )
-    if reason == "conflict":
-        return ConflictError(
-            "another request for this key is under way",
-            hint="wait until its offer expires, or " + _ASK_AGAIN if not enrolled else None,
-        )
-    if reason == "unknown-key":
-        return RequestError("the vault does not know this key", hint="is this the right vault?")
-    if reason == "reserved":
-        return RequestError("messages that start like icehouse's own proofs are not signed")
-    if reason == "unavailable":
-        refusal.hint = "try again; if it stays so, the vault's own log says why"
-    return refusal
 
 
 __all__ = ["Cosigner", "Device"]

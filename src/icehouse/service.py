@@ -58,9 +58,10 @@ class FrostService:
         return self.vault.custody.hsm
 
     def close(self) -> None:
-        """Close the database and the HSM."""
+        """Close the database and the HSMs."""
         self.vault.store.close()
-        self.hsm.close()
+        for hsm in self.vault.custody.hsms:
+            hsm.close()
 
     def __enter__(self) -> Self:
         return self

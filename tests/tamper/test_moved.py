@@ -67,13 +67,13 @@ def not_refused(world, user, labels=("",)):
 def staged(request, worlds):
     world, rows = worlds[request.param]
     world.probes = {user: messages(world, request.param, user) | calls(world, request.param, user) for user in USERS}
-    yield world, request.param
+    yield world
     world.restore(rows)
 
 
 @pytest.mark.parametrize("what", SWAPS)
 def test_rows_swapped_between_two_users_serve_neither(staged, what):
-    world, state = staged
+    world = staged
     swap(world, "keys", SWAPS[what])
     # A proof opens the pending record alone; what it does not read it does not miss.
     labels = ("current:", "app:facts", "code:claim") if SWAPS[what][0] == "record" and len(SWAPS[what]) < 3 else ("",)
@@ -87,7 +87,7 @@ def test_rows_swapped_between_two_users_serve_neither(staged, what):
     ids=["claims", "offers"],
 )
 def test_rows_beside_a_key_swapped_between_two_users_serve_neither(staged, table, labels):
-    world, state = staged
+    world = staged
     columns = [column.name for column in table.columns if column.name != "id"]
     if swap(world, table.name, columns):
         assert [not_refused(world, user, labels) for user in USERS] == [{}, {}]
@@ -99,7 +99,7 @@ def test_rows_beside_a_key_swapped_between_two_users_serve_neither(staged, table
 )
 @pytest.mark.parametrize("columns", [("record",), ("record", "data_key")], ids=["record", "record and data key"])
 def test_a_record_of_another_role_is_refused(staged, to, source, columns):
-    world, state = staged
+    world = staged
     where = "id = (SELECT id FROM keys WHERE user = 'alice')"
     names = ", ".join(columns)
     value = world.sql(f'SELECT {names} FROM "{source}" WHERE {where}')

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from icehouse._core import DeviceState
@@ -42,7 +42,10 @@ class World:
     def __post_init__(self) -> None:
         self.directory.mkdir(parents=True, exist_ok=True)
         self.path = self.directory / "vault.db"
-        self.service = FrostService(create_vault(self.settings, "hybrid", self.hsms))
+        vault = create_vault(self.settings, "hybrid", self.hsms)
+        if self.now is not None:
+            vault = replace(vault, clock=lambda: self.now or 0.0)
+        self.service = FrostService(vault)
         self.devices = {user: DeviceState(user) for user in USERS}
         self.raw = sqlite3.connect(self.path, isolation_level=None, timeout=30)
         self.raw.execute("PRAGMA synchronous=OFF")

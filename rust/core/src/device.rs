@@ -310,10 +310,7 @@ impl Device {
 
     /// The request for the cosigner's half of the pending offer's proof.
     pub fn ask_proof(&self) -> Result<(Round, String)> {
-        let pending = self
-            .pending
-            .as_ref()
-            .ok_or_else(|| Error::request("this device has no pending offer"))?;
+        let pending = self.offered()?;
         let message = pending
             .held
             .group
@@ -334,21 +331,35 @@ impl Device {
 
     /// The `prove` message.
     pub fn ask_commit(&self) -> Result<String> {
-        let pending = self
-            .pending
-            .as_ref()
-            .ok_or_else(|| Error::request("this device has no pending offer"))?;
+        let pending = self.offered()?;
         let signature = pending
             .proof
             .clone()
             .ok_or_else(|| Error::request("the offer has no proof yet"))?;
-        self.message(
-            Speaker::Pending,
-            &Request::Prove {
-                offer_id: pending.held.offer_id,
-                signature,
-            },
-        )
+        self.prove(pending, signature)
+    }
+
+    /// The `prove` message of a device without a proof whose cosigner says that the offer is current: another copy
+    /// of this device proved it. A repetition is answered without looking at the signature, and zeros commit nothing.
+    pub fn ask_committed(&self) -> Result<String> {
+        let pending = self.offered()?;
+        let suite = pending.held.group.suite();
+        self.prove(pending, vec![0; suite.signature_len()])
+    }
+
+    fn offered(&self) -> Result<&Pending> {
+        self.pending
+            .as_ref()
+            .ok_or_else(|| Error::request("this device has no pending offer"))
+    }
+
+    fn prove(&self, pending: &Pending, signature: Vec<u8>) -> Result<String> {
+        let offer_id = pending.held.offer_id;
+        let request = Request::Prove {
+            offer_id,
+            signature,
+        };
+        self.message(Speaker::Pending, &request)
     }
 
     /// On an authenticated `committed` for the pending offer, the old epoch goes.

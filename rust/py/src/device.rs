@@ -99,6 +99,10 @@ opaque!(
             self.lock().ask_commit().or_py()
         }
 
+        fn ask_committed(&self) -> PyResult<String> {
+            self.lock().ask_committed().or_py()
+        }
+
         fn accept_commit(&self, answer: &str) -> PyResult<()> {
             self.lock().accept_commit(answer).or_py()
         }

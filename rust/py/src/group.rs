@@ -2,7 +2,7 @@
 
 use icehouse_core::message::taproot_from;
 use icehouse_core::suite::{SuiteId, Taproot};
-use icehouse_core::{group, polynomial, rotate as rotation, seal, sign};
+use icehouse_core::{group, polynomial, rotate as rotation, seal, sign, Error};
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
@@ -14,7 +14,13 @@ pub fn suite(name: &str) -> PyResult<SuiteId> {
 }
 
 pub fn taproot(root: Option<&str>, suite: SuiteId) -> PyResult<Taproot> {
-    taproot_from(root, suite).or_py()
+    // From a caller it is a wrong request; only in a message would it be a malformed one.
+    taproot_from(root, suite)
+        .map_err(|error| match error {
+            Error::Malformed(text) => Error::Request(text),
+            other => other,
+        })
+        .or_py()
 }
 
 /// The public facts of a key at an epoch.

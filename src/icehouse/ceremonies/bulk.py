@@ -63,11 +63,11 @@ class _Run:
     def _missing(self, users: Iterable[str]) -> Iterator[list[str]]:
         """Full pages of users who have no key, whatever lies between them; the last may be short."""
         missing: dict[str, None] = {}
-        for page in _pages(users):
+        for asked, page in _pages(users):
             fresh = without_key(self.vault, page, self.suite)
             before = len(missing)
             missing.update(dict.fromkeys(fresh))
-            self.existing += len(page) - (len(missing) - before)
+            self.existing += asked - (len(missing) - before)
             while len(missing) >= RECORDS_PER_DATA_KEY:
                 yield _take(missing)
         if missing:
@@ -81,15 +81,19 @@ def _take(missing: dict[str, None]) -> list[str]:
     return page
 
 
-def _pages(users: Iterable[str]) -> Iterator[list[str]]:
+def _pages(users: Iterable[str]) -> Iterator[tuple[int, list[str]]]:
+    """Pages of different users, and how many each was asked for: one who is named twice is made once."""
     page: dict[str, None] = {}
+    asked = 0
     for user in users:
         page[check_user(user)] = None
+        asked += 1
         if len(page) == RECORDS_PER_DATA_KEY:
-            yield list(page)
+            yield asked, list(page)
             page.clear()
+            asked = 0
     if page:
-        yield list(page)
+        yield asked, list(page)
 
 
 def _one_ahead(steps: Iterator[T]) -> Iterator[T]:

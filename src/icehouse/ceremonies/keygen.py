@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from icehouse._core import deal_page
-from icehouse.ceremonies.vault import retry
+from icehouse.ceremonies.vault import DifferentKeyError, retry
 from icehouse.errors import ConflictError, RequestError
 from icehouse.model import (
     DEFAULT_SUITE,
@@ -66,7 +66,7 @@ def without_key(vault: Vault, users: Sequence[str], suite: str) -> list[str]:
     for key in found.values():
         if (key.suite, key.generation) != (suite, 0):
             msg = f"{key.user!r} has a key of another suite already: {key.suite}, not {suite}"
-            raise ConflictError(msg)
+            raise DifferentKeyError(msg)
     return [user for user in users if user not in found]
 
 

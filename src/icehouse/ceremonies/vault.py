@@ -25,6 +25,10 @@ _ATTEMPTS = 16
 _logger = logging.getLogger("icehouse")
 
 
+class DifferentKeyError(ConflictError):
+    """The user has a key of another kind already; to load it again would change nothing."""
+
+
 @dataclass(frozen=True, slots=True)
 class Vault:
     """One database, the custody over it, and what this process was told."""
@@ -59,6 +63,8 @@ def retry(change: Callable[[], T]) -> T:
     for _ in range(_ATTEMPTS):
         try:
             return change()
+        except DifferentKeyError:
+            raise
         except (ConflictError, DataKeyFullError) as exc:
             last = exc
     msg = f"other writers came first {_ATTEMPTS} times; try again later ({last})"

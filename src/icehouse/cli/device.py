@@ -87,8 +87,8 @@ def _resume(
         if own.user != user:
             msg = f"{path} is the device of {own.user!r}, not of {user!r}"
             raise RequestError(msg, hint="nothing is overwritten: choose another path")
-        # One that has a pending share goes on without a token; one that only asked needs its newest.
-        wanted = not own.epoch and own.pending_epoch is None and (secret.has_token(secrets[0]) or not own.has_token)
+        # A newer token is taken in every state before the first commit: the one it has may be void by now.
+        wanted = not own.epoch and (secret.has_token(secrets[0]) or not own.has_token)
         own.enrol(service, _token_of(service, user, secrets[0]) if wanted else None)
         put_facts(facts_of_device(own), form)
 

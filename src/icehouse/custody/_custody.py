@@ -41,6 +41,10 @@ class Custody(Protocol):
     def hsm(self) -> Hsm:
         """The HSM of the server's root key."""
 
+    @property
+    def hsms(self) -> tuple[Hsm, ...]:
+        """Every HSM of a root key, each once."""
+
     def root_key(self, purpose: Purpose) -> str:
         """The label of the root key that wraps data keys of this purpose."""
 

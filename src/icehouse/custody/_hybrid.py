@@ -43,6 +43,11 @@ class HybridCustody:
         """The HSM of the server's root key."""
         return self._roots[Purpose.SERVER][0]
 
+    @property
+    def hsms(self) -> tuple[Hsm, ...]:
+        """Every HSM of a root key, each once."""
+        return tuple({id(hsm): hsm for hsm, _ in self._roots.values()}.values())
+
     def root_key(self, purpose: Purpose) -> str:
         """The label of the root key that wraps data keys of this purpose."""
         return self._roots[purpose][1].label
