@@ -155,3 +155,7 @@ fn meaning(profile: &Profile, code: RvError, said: String) -> Failure {
         _ => Failure::Is(Error::refused(format!("the HSM refused: {said}"))),
     }
 }
+
+#[cfg(test)]
+#[path = "error_tests.rs"]
+mod tests;

@@ -29,6 +29,8 @@ pub struct Token {
     met: Mutex<BTreeSet<String>>,
     // The login in which something was first not found.
     doubted: Mutex<Option<u64>>,
+    // Held while keys are made or destroyed: SoftHSM fails at it when threads do both at once.
+    changing: Mutex<()>,
 }
 
 impl Token {
@@ -41,6 +43,7 @@ impl Token {
             facts,
             met: Mutex::default(),
             doubted: Mutex::default(),
+            changing: Mutex::default(),
         })
     }
 
@@ -62,6 +65,7 @@ impl Token {
 
     /// Makes a key inside the token; a label that exists is refused.
     pub fn create_key(&self, label: &str, kind: Kind) -> Result<()> {
+        let _turn = self.turn();
         self.run(Retry::Once, |lent| match self.labelled(lent, label)?[..] {
             [] => Ok(()),
             _ => Err(
@@ -104,6 +108,7 @@ impl Token {
 
     /// Destroys a key, and the public half of a pair, at once.
     pub fn destroy_key(&self, label: &str, kind: Kind) -> Result<()> {
+        let _turn = self.turn();
         // Not `find`: a key that must not be trusted may still be destroyed.
         let found = |lent: &Lent| {
             let handle = self.one(lent, label)?;
@@ -244,6 +249,10 @@ impl Token {
 
     fn profile(&self) -> &'static Profile {
         self.facts.profile
+    }
+
+    fn turn(&self) -> MutexGuard<'_, ()> {
+        self.changing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn met(&self) -> MutexGuard<'_, BTreeSet<String>> {

@@ -5,7 +5,8 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, TypeVar
 
-from icehouse.ceremonies.keygen import create_page, deal, take_data_keys, without_key, write
+from icehouse.ceremonies.dealing import deal, prepare, write
+from icehouse.ceremonies.keygen import create_page, without_key
 from icehouse.ceremonies.vault import retry
 from icehouse.errors import ConflictError
 from icehouse.model import DEFAULT_SUITE, RECORDS_PER_DATA_KEY, BulkResult, check_suite, check_user
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from concurrent.futures import Future
 
-    from icehouse.ceremonies.keygen import Dealing, Dealt
+    from icehouse.ceremonies.dealing import Dealing, Dealt
     from icehouse.ceremonies.vault import Vault
 
 T = TypeVar("T")
@@ -45,9 +46,9 @@ class _Run:
         self.existing = 0
 
     def start(self, users: Iterable[str], dealer: ThreadPoolExecutor) -> Iterator[tuple[Dealing, Future[Dealt]]]:
-        """Take the data keys of each page, and have it dealt."""
+        """Ask the HSM for what each page needs, and have it dealt."""
         for page in self._missing(users):
-            dealing = take_data_keys(self.vault, page, self.suite)
+            dealing = prepare(self.vault, page, self.suite)
             yield dealing, dealer.submit(deal, self.vault, dealing)
 
     def finish(self, dealing: Dealing, dealt: Future[Dealt]) -> None:
@@ -56,7 +57,7 @@ class _Run:
             write(self.vault, dealt.result())
             made = len(dealing.users)
         except (ConflictError, DataKeyFullError):
-            made = retry(lambda: create_page(self.vault, dealing.users, self.suite))
+            made = retry(self.vault, lambda: create_page(self.vault, dealing.users, self.suite))
         self.created += made
         self.existing += len(dealing.users) - made
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from icehouse._core import Pkcs11Token
-from icehouse.errors import HsmRefusedError, RequestError
+from icehouse.errors import HsmError, HsmRefusedError, RequestError
 from icehouse.hsm._hsm import (
     Destruction,
     HsmInfo,
@@ -104,7 +104,11 @@ class Pkcs11Hsm:
         token = uri.log_in()
         if uri.object is not None:
             # Whoever names a key wants to know now that it is missing.
-            token.attributes(uri.object)
+            try:
+                token.attributes(uri.object)
+            except HsmError:
+                token.close()
+                raise
         self._uri = uri
         # Replaced as a whole: threads see the parent's or the child's, never half of each.
         self._live = _Live(os.getpid(), token)

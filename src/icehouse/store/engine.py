@@ -89,6 +89,12 @@ class Database:
             self._kept = local()
             self._pid = os.getpid()
 
+    def shrink(self) -> None:
+        """Leave nothing of deleted rows behind: SQLite overwrites them already, its journal is emptied here."""
+        if self.backend == "sqlite" and not self.in_memory:
+            with self.read() as connection:
+                connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+
     def close(self) -> None:
         """Close every connection; a second call does nothing."""
         connection: Connection | None = getattr(self._kept, "connection", None)

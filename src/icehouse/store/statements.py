@@ -5,7 +5,7 @@ from __future__ import annotations
 from sqlalchemy import bindparam, case, delete, insert, select, update
 
 from icehouse.model import RECORDS_PER_DATA_KEY
-from icehouse.store.schema import claims, data_keys, keys, offers, vault
+from icehouse.store.schema import claims, data_keys, keys, offers, root_keys, vault
 
 JOINED = select(keys, claims, offers).select_from(
     keys.outerjoin(claims, claims.c.id == keys.c.id).outerjoin(offers, offers.c.id == keys.c.id)
@@ -21,6 +21,9 @@ REPLACE_KEY = (
     update(keys)
     .where(keys.c.id == bindparam("seen_id"), keys.c.rev == bindparam("seen_rev"))
     .values(rev=keys.c.rev + 1)
+)
+RECREATE_KEY = REPLACE_KEY.values(
+    suite=bindparam("suite"), generation=bindparam("generation"), key_tag=bindparam("key_tag")
 )
 DELETE_CLAIM = delete(claims).where(claims.c.id == bindparam("of"))
 DELETE_OFFER = delete(offers).where(offers.c.id == bindparam("of"))
@@ -39,6 +42,7 @@ FILLING_KEY = (
     .order_by(data_keys.c.number.desc())
     .limit(1)
 )
+ROOT_STATE = select(root_keys.c.state).where(root_keys.c.label == bindparam("root")).with_for_update(read=True)
 INSERT_DATA_KEY = insert(data_keys)
 _used = data_keys.c.used + bindparam("records", type_=data_keys.c.used.type)
 TAKE_SLOTS = (

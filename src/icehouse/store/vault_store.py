@@ -2,44 +2,28 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import func, insert, inspect, select
+from sqlalchemy import delete, func, insert, inspect, select
 from sqlalchemy.exc import IntegrityError
 
-from icehouse.errors import ConflictError, IcehouseError, SealError, StoreError
-from icehouse.model import Key, Purpose, WrappedKey
-from icehouse.store import migrate, statements
+from icehouse.errors import ConflictError, SealError, StoreError
+from icehouse.model import NO_DATA_KEY, SUITES, Role, State
+from icehouse.store import data_keys, migrate, statements
+from icehouse.store.data_keys import insert_data_key, move_slots
 from icehouse.store.engine import Database
+from icehouse.store.root_keys import add_roots, must_be_current, read_record
 from icehouse.store.rows import claim_row, key_of, key_row, offer_row, tag, user_tag
-from icehouse.store.schema import data_keys, keys, vault
+from icehouse.store.schema import data_keys as data_key_table
+from icehouse.store.schema import keys, removals, vault
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Sequence
 
     from sqlalchemy import Column, Connection, Row, Select
 
-
-class DataKeyFullError(IcehouseError):
-    """The data key has no room left, or seals nothing any more; another must be taken."""
-
-
-@dataclass(frozen=True, slots=True)
-class VaultRecord:
-    """The vault's settings as the database holds them; `seal` proves that the HSM saw the others."""
-
-    vault_id: bytes
-    custody: str
-    kek: str
-    claim: str
-    seal: bytes
-
-    def __post_init__(self) -> None:
-        words = (self.custody, self.kek, self.claim)
-        if not all(isinstance(word, str) for word in words) or {type(self.vault_id), type(self.seal)} != {bytes}:
-            msg = "the vault's settings in the database were changed: they hold a value that icehouse never writes"
-            raise SealError(msg)
+    from icehouse.model import Key, VaultRecord, WrappedKey
 
 
 class VaultStore:
@@ -54,11 +38,21 @@ class VaultStore:
         """Make the tables of a new vault; raises `ConflictError` where one is already."""
         database = Database(url)
         migrate.upgrade(database)
-        values = {name: getattr(record, name) for name in VaultRecord.__slots__}
         try:
             with database.write() as connection:
                 if connection.execute(select(vault.c.id)).first() is None:
-                    connection.execute(insert(vault).values(id=1, next_data_key=1, next_key=1, **values))
+                    connection.execute(
+                        insert(vault).values(
+                            id=1,
+                            next_data_key=1,
+                            next_key=1,
+                            vault_id=record.vault_id,
+                            custody=record.custody,
+                            buckets=record.buckets,
+                            seal=record.seal,
+                        )
+                    )
+                    add_roots(connection, record.roots)
                     return cls(database, record)
         except BaseException:
             database.close()
@@ -83,11 +77,21 @@ class VaultStore:
                 msg = "the database holds other tables and no vault"
                 raise StoreError(msg, hint="give icehouse a database of its own")
             migrate.check(connection)
-            row = connection.execute(select(vault)).first()
-        if row is None:
+            record = read_record(connection)
+        if record is None:
             database.close()
             return None
-        return cls(database, VaultRecord(row.vault_id, row.custody, row.kek, row.claim, row.seal))
+        return cls(database, record)
+
+    def reload(self) -> VaultRecord:
+        """Read the vault's settings again: another process may have moved it to other root keys."""
+        with self.database.read() as connection:
+            record = read_record(connection)
+        if record is None or record.vault_id != self.record.vault_id:
+            msg = "the database does not hold this vault any more"
+            raise StoreError(msg)
+        self.record = record
+        return record
 
     def close(self) -> None:
         """Close the database."""
@@ -149,25 +153,58 @@ class VaultStore:
         with self.database.read() as connection:
             return connection.execute(select(func.count()).select_from(keys)).scalar_one()
 
-    def replace(self, before: Key, after: Key, fresh: WrappedKey | None = None) -> Key:
+    def replace(self, before: Key, after: Key, fresh: Sequence[WrappedKey] = ()) -> Key:
         """Write what changed from `before` to `after`, in one transaction, if nobody wrote in between.
 
-        `fresh` is a new data key that the change seals under. Raises `ConflictError` and `DataKeyFullError`.
+        `fresh` are new data keys that the change seals under. Raises `ConflictError` and `DataKeyFullError`.
         """
-        conflict = f"the key of {before.user!r} was changed by someone else; load it again"
-        seen = {"seen_id": before.id, "seen_rev": before.rev}
         try:
             with self.database.write() as connection:
-                written = connection.execute(statements.REPLACE_KEY, {**seen, **key_row(after)})
-                if written.rowcount != 1:
-                    raise ConflictError(conflict)
-                if fresh is not None:
-                    insert_data_key(connection, fresh)
-                move_slots(connection, before.slots(), after.slots())
-                self._write_beside(connection, before, after)
+                self.replace_in(connection, before, after, fresh)
         except IntegrityError as exc:
-            raise ConflictError(conflict) from exc
-        return after
+            msg = f"the key of {before.user!r} was changed by someone else; load it again"
+            raise ConflictError(msg) from exc
+        return replace(after, rev=before.rev + 1)
+
+    def replace_in(self, connection: Connection, before: Key, after: Key, fresh: Sequence[WrappedKey] = ()) -> None:
+        """The same inside a transaction of the caller's."""
+        values = {"seen_id": before.id, "seen_rev": before.rev, **key_row(after)}
+        statement = statements.REPLACE_KEY
+        if before.generation != after.generation:
+            statement = statements.RECREATE_KEY
+            identity = {"suite": SUITES.index(after.suite), "generation": after.generation}
+            values |= {**identity, "key_tag": tag(after.key_id)}
+        written = connection.execute(statement, values)
+        if written.rowcount != 1:
+            msg = f"the key of {before.user!r} was changed by someone else; load it again"
+            raise ConflictError(msg)
+        for key in fresh:
+            insert_data_key(connection, key)
+        self.check_master(
+            connection, derived=after.sealed.data_key == NO_DATA_KEY and after.state is not State.DESTROYED
+        )
+        move_slots(connection, before.slots(), after.slots())
+        self._write_beside(connection, before, after)
+
+    def check_master(self, connection: Connection, *, derived: bool) -> None:
+        """Refuse to write a tag under a master that was superseded meanwhile."""
+        if derived:
+            master = self.record.current(Role.MASTER)
+            must_be_current(connection, master.label if master else "")
+
+    def remove(self, before: Key, after: Key) -> None:
+        """Turn a key's row into a tombstone, and write down which data keys its records stood under."""
+        with self.database.write() as connection:
+            self.replace_in(connection, before, after)
+            connection.execute(delete(removals).where(removals.c.id == before.id))
+            for number in before.slots():
+                connection.execute(insert(removals).values(id=before.id, data_key=number))
+
+    def removals_of(self, key: Key) -> list[int]:
+        """The data keys under which a destroyed key's records stood."""
+        with self.database.read() as connection:
+            found = connection.execute(select(removals.c.data_key).where(removals.c.id == key.id))
+            return sorted(found.scalars())
 
     @staticmethod
     def _write_beside(connection: Connection, before: Key, after: Key) -> None:
@@ -181,41 +218,14 @@ class VaultStore:
             if after.offer is not None:
                 connection.execute(statements.INSERT_OFFER, offer_row(before.id, after.offer))
 
-    # Data keys
-
     def allocate_data_key(self) -> int:
         """A number for a new data key, never given twice."""
         with self.database.write() as connection:
-            return take_numbers(connection, "next_data_key", 1, data_keys.c.number)
+            return take_numbers(connection, "next_data_key", 1, data_key_table.c.number)
 
     def wrapped_key(self, number: int) -> WrappedKey:
         """A data key as it is stored; raises `SealError` where there is none that opens."""
-        with self.database.read() as connection:
-            row = connection.execute(statements.DATA_KEY, {"number": number}).first()
-        if row is None or row.state == "gone":
-            msg = f"there is no data key {number} any more, but a record names it"
-            raise SealError(msg)
-        return _wrapped_of(row)
-
-    def filling_key(self, purpose: Purpose, root_key: str, room: int) -> WrappedKey | None:
-        """A data key that takes `room` more records, if there is one."""
-        with self.database.read() as connection:
-            wanted = {"purpose": purpose, "root_key": root_key, "room": room}
-            row = connection.execute(statements.FILLING_KEY, wanted).first()
-        return None if row is None else _wrapped_of(row)
-
-    def data_key_counts(self) -> list[tuple[int, str, str, int, int]]:
-        """Of every data key: its number, purpose, state, the records it ever sealed, and those it seals now."""
-        columns = (data_keys.c.number, data_keys.c.purpose, data_keys.c.state, data_keys.c.used, data_keys.c.live)
-        with self.database.read() as connection:
-            return [(row[0], row[1], row[2], row[3], row[4]) for row in connection.execute(select(*columns))]
-
-
-def _wrapped_of(row: Row[tuple[object, ...]]) -> WrappedKey:
-    if row.purpose not in set(Purpose) or not isinstance(row.wrapped, bytes):
-        msg = f"data key {row.number} holds a value that icehouse never writes"
-        raise SealError(msg)
-    return WrappedKey(row.number, Purpose(row.purpose), row.root_key, row.wrapped)
+        return data_keys.wrapped_key(self.database, number)
 
 
 def take_numbers(connection: Connection, counter: str, count: int, given: Column[int]) -> int:
@@ -228,27 +238,4 @@ def take_numbers(connection: Connection, counter: str, count: int, given: Column
     return after - count
 
 
-def insert_data_key(connection: Connection, key: WrappedKey) -> None:
-    """Add an unused data key."""
-    row = {"number": key.number, "purpose": key.purpose, "root_key": key.root_key, "wrapped": key.wrapped}
-    connection.execute(statements.INSERT_DATA_KEY, {**row, "state": "filling", "used": 0, "live": 0})
-
-
-def move_slots(connection: Connection, before: Mapping[int, int], after: Mapping[int, int]) -> None:
-    """Count what a change seals under each data key; raises `DataKeyFullError` where one takes no more."""
-    for number in sorted(before.keys() | after.keys()):
-        difference = after.get(number, 0) - before.get(number, 0)
-        if difference > 0:
-            _take_slots(connection, number, difference)
-        elif difference < 0:
-            connection.execute(statements.LEAVE_SLOTS, {"key": number, "records": -difference})
-
-
-def _take_slots(connection: Connection, number: int, count: int) -> None:
-    taken = connection.execute(statements.TAKE_SLOTS, {"key": number, "records": count})
-    if taken.rowcount != 1:
-        msg = f"data key {number} has no room for {count} more records"
-        raise DataKeyFullError(msg)
-
-
-__all__ = ["DataKeyFullError", "VaultRecord", "VaultStore"]
+__all__ = ["VaultStore"]

@@ -27,6 +27,16 @@ def test_a_new_key_was_made_inside_and_cannot_leave(hsm, kind):
         assert told.get(name, False) is False
 
 
+@pytest.mark.needs(Can.TELL_ATTRIBUTES)
+def test_a_uri_that_names_a_key_opens_only_a_module_that_has_it(adapter):
+    uri = adapter.uri.replace("?", ";object=key?")
+    with pytest.raises(HsmRefusedError, match="no key labelled 'key'"):
+        adapter.open(uri)
+
+    key = adapter.open().create_key("key", KeyKind.AES)
+    assert adapter.open(uri).keys("") == [key]
+
+
 def refused(hsm, kind: KeyKind, words: str) -> None:
     key = HsmKey("planted", kind)
     calls = {
