@@ -100,3 +100,11 @@ def row_tag(node: bytes, user: str, row: bytes) -> bytes:
 def enrolment_code(node: bytes, vault: bytes, key_id: bytes, salt: bytes) -> bytes:
     """The code of the salt in force."""
     return expand(node, ctx("code", vault, key_id, salt), 32)
+
+
+def sign_ed25519(secret: int, public_key: bytes, text: bytes) -> bytes:
+    """RFC 8032's signature, with a nonce of this test's own."""
+    nonce = int.from_bytes(hashlib.sha512(b"a nonce for one test" + text).digest(), "little") % ED25519.order
+    commitment = ED25519.encode(ED25519.times(nonce, ED25519.generator))
+    challenge = int.from_bytes(hashlib.sha512(commitment + public_key + text).digest(), "little")
+    return commitment + ((nonce + challenge * secret) % ED25519.order).to_bytes(32, "little")
