@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 PAGE = Path(__file__).parents[1] / "docs" / "explanation" / "custody.md"
 _DEVICES = 50
 _MESSAGE = b"a message of thirty-two bytes..."
-_BLOCK = re.compile(r"(<!-- measured: [^\n]* -->\n).*?(\n<!-- end of what was measured -->)", re.DOTALL)
+_BLOCK = re.compile(r"(<!-- measured: [^\n]* -->).*?(\n<!-- end of what was measured -->)", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,7 +196,7 @@ def rewritten(page: str, ran: dict[str, object]) -> str:
     if not _BLOCK.search(page):
         msg = "the page has no place for what is measured"
         raise ValueError(msg)
-    return _BLOCK.sub(lambda found: found[1] + table(ran) + found[2], page)
+    return _BLOCK.sub(lambda found: f"{found[1]}\n\n{table(ran)}\n{found[2]}", page)
 
 
 if __name__ == "__main__":

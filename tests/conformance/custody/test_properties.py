@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 from cryptography.exceptions import InvalidTag
@@ -14,11 +15,14 @@ from icehouse._core import bucket, data_key_to_bytes, derive
 from icehouse.ceremonies.recover import Listed, recover
 from icehouse.custody import RootKeys
 from icehouse.errors import HsmRefusedError, HsmUnavailableError, ProtocolError, RequestError, SealError
+from icehouse.hsm import HsmKey, KeyKind
 from icehouse.hsm._profile import Fault, Profile
 from icehouse.hsm._simulated import SimulatedHsm
-from icehouse.model import NO_OFFER_ID, RECORDS_PER_DATA_KEY, Purpose
+from icehouse.model import NO_DATA_KEY, NO_OFFER_ID, RECORDS_PER_DATA_KEY, Purpose, RootState, Sealed, State
 from icehouse.opening import recover_vault
 from icehouse.service import FrostService
+from icehouse.store import root_keys
+from icehouse.store.data_keys import begin_retiring, drop_empty
 from tamper.attacker import channel_of, inside, open_record, row_context
 
 SEALING = (HYBRID, DIRECT)
@@ -350,3 +354,21 @@ def test_only_a_hierarchical_vault_is_rebuilt_without_its_database(house):
     else:
         with pytest.raises(RequestError, match="only a hierarchical vault"):
             recover(house.service.vault, [Listed("alice")], 1, create_unknown=False)
+
+
+@pytest.mark.under(DIRECT)
+def test_a_destruction_cut_off_after_the_hsm_did_its_part_is_finished_by_the_same_call(house):
+    house.service.create_users(["alice", "bob"])
+    key, store = house.key("alice"), house.service.vault.store
+    label = f"icehouse-u-{key.key_id.hex()}-1"
+    store.remove(key, replace(key, state=State.DESTROYED, sealed=Sealed(NO_DATA_KEY, b""), claim=None))
+    begin_retiring(store.database, [key.sealed.data_key])
+    drop_empty(store.database)
+    with store.database.write() as connection:
+        root_keys.set_state(connection, label, RootState.CURRENT, RootState.DRAINING)
+    root_keys.begin_retiring(store.database, label)
+    house.hsm.destroy_key(HsmKey(label, KeyKind.AES))
+    house.service.destroy_user("alice")
+
+    assert root_keys.root_of(store.database, label).state == RootState.RETIRED
+    assert [found.label for found in house.hsm.keys("icehouse-u-")] == [f"icehouse-u-{house.key('bob').key_id.hex()}-1"]
