@@ -90,7 +90,8 @@ def destroy_root(vault: Vault, label: str, kind: KeyKind) -> None:
 
 def status(vault: Vault, key: Key) -> Removal:
     """Whether a removed key is destroyed, and if not, what stands in the way and until when."""
-    if vault.store.record.current(Role.MASTER) is not None:
+    masters = [root for root in vault.store.reload().roots if root.role is Role.MASTER]
+    if any(root.state is RootState.CURRENT for root in masters):
         return Removal(key.user, destroyed=False, waits_for="never, while the master key lives: it derives this key")
     numbers = set(vault.store.removals_of(key))
     rows = [row for row in data_keys.counts(vault.store.database) if row.number in numbers]
@@ -98,7 +99,8 @@ def status(vault: Vault, key: Key) -> Removal:
     if alive:
         names = ", ".join(map(str, alive))
         return Removal(key.user, destroyed=False, waits_for=f"data keys {names}: reseal them, rewrap, and trim")
-    roots = _roots_of(vault, {row.root_key for row in rows})
+    # A vault that was hierarchical: nothing tells whether this key was made before or after.
+    roots = [*masters, *_roots_of(vault, {row.root_key for row in rows})]
     living = [root.label for root in roots if root.state is not RootState.RETIRED]
     if living:
         names = ", ".join(living)

@@ -79,6 +79,8 @@ def insert_page(store: VaultStore, users: Sequence[str], dealt: Sequence[DealtRo
 
 def insert_keys(store: VaultStore, made: Sequence[Key]) -> None:
     """Write keys that were made elsewhere, in one transaction; derived ones and tombstones only."""
+    if not made:
+        return
     with store.database.write() as connection:
         store.check_master(connection, derived=True)
         first = take_numbers(connection, "next_key", len(made), keys.c.id)

@@ -131,6 +131,18 @@ class VaultStore:
                 raise reading
             yield reading
 
+    def changed_keys(self, since: int) -> Iterator[Key]:
+        """Every key whose row was written at or after this second since 1970, in the order they were made."""
+        last = 0
+        while True:
+            with self.database.read() as connection:
+                page = connection.execute(statements.CHANGED_AFTER, {"last": last, "since": since}).all()
+            if not page:
+                return
+            for row in page:
+                yield key_of(row, self.vault_id)
+            last = page[-1][0]
+
     def readings(self) -> Iterator[Key | SealError]:
         """Every key, or for a row that contradicts itself what is wrong with it, in the order they were made."""
         last = 0
