@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from icehouse.ceremonies import convert, destroy, reseal, rewrap, rewrap_users, trim
+from icehouse.ceremonies import convert, destroy, orphans, reseal, rewrap, rewrap_users, trim
 from icehouse.errors import RequestError
 from icehouse.model import State
 
@@ -37,16 +37,12 @@ class Upkeep:
 
         Raises `RequestError` for a hierarchical vault, `HsmRefusedError` where the HSM has no room.
         """
-        direct = self._vault.custody.name == "direct"
-        if direct:
-            rewrap_users.begin_users(self._vault)
         rewrap.begin(self._vault)
-        moved = rewrap.drain(self._vault, advance)
-        return moved + (rewrap_users.drain_users(self._vault, advance) if direct else 0)
+        return rewrap.drain(self._vault, advance) + rewrap_users.drain_users(self._vault, advance)
 
     def is_rewrapping(self) -> bool:
         """Whether a rewrap was begun and not finished."""
-        return bool(rewrap.unfinished(self._vault) or rewrap_users.unfinished_users(self._vault))
+        return rewrap.is_unfinished(self._vault)
 
     def convert_to_hybrid(self, advance: Callable[[int], None] = _silent) -> int:
         """Seal every share that a hierarchical vault derives; how many keys were converted. Devices notice nothing."""
@@ -75,3 +71,14 @@ class Upkeep:
         """How far the destruction of every user who was removed has come."""
         tombstones = (key for key in self._vault.store.every_key() if key.state is State.DESTROYED)
         return (destroy.status(self._vault, key) for key in tombstones)
+
+    def orphans(self) -> list[tuple[str, bool]]:
+        """Keys in the vault's HSMs that nothing is under: their labels, and whether this vault made them.
+
+        Those that are not this vault's are another vault's. One that is may be one that is being made just now.
+        """
+        return orphans.orphans(self._vault)
+
+    def remove_orphans(self) -> list[str]:
+        """Destroy the orphans that this vault made; their labels. Another vault's are never touched."""
+        return orphans.remove_orphans(self._vault)

@@ -8,8 +8,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from icehouse.ceremonies.moving import sweep
-from icehouse.ceremonies.rewrap import RewrapPlan, check_room, flip, make_next
-from icehouse.errors import RequestError
+from icehouse.ceremonies.rewrap import RewrapPlan, flip, make_next
+from icehouse.errors import ConflictError, RequestError
 from icehouse.model import NO_DATA_KEY, RECORDS_PER_DATA_KEY, Role, RootState
 from icehouse.store.sweep import count_derived
 
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from icehouse.model import VaultRecord
 
 _ROLES = [Role.KEK, Role.CLAIM]
-
 _SETTINGS = 2
 """The settings are sealed under the new root key, and the seal is read."""
 
@@ -51,11 +50,13 @@ def to_hybrid(vault: Vault, advance: Callable[[int], None] = lambda _: None) -> 
 
     Enrolment codes in force are void: they followed from the master. Killed anywhere, the same call finishes it.
     """
-    record = vault.store.reload()
+    vault.refresh()
+    record = vault.store.record
     _check(record)
     if record.custody == "hierarchical":
-        check_room(vault.custody.roots.main, len(_ROLES))
-        flip(vault, record, make_next(vault, record, _ROLES), custody="hybrid")
-    else:
-        vault.refresh()
+        made = make_next(vault, record, _ROLES)
+        try:
+            flip(vault, record, made, custody="hybrid")
+        except ConflictError:
+            vault.refresh()  # another process flipped first, and this one helps it
     return sweep(vault, [NO_DATA_KEY], advance)

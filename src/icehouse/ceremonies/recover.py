@@ -148,7 +148,7 @@ def recover(vault: Vault, listed: Iterable[Listed], floor: int | None, *, create
     entries = list(listed)
     _refuse_doubles(entries)
     keys = _rebuilt(vault, vault.custody, entries, floor, create_unknown=create_unknown)
-    # All in one transaction: killed anywhere, the database holds an empty vault, and the same call begins again.
+    # All in one transaction: killed anywhere, the database holds no vault, and the same call begins again.
     insert_keys(vault.store, keys)
     return Recovered(
         sum(key.state in {State.LIVE, State.SUSPENDED} for key in keys),

@@ -8,7 +8,8 @@ import typer
 
 from icehouse.cli.options import FormatOption, VaultOption, named
 from icehouse.cli.printer import Format, put_facts, say
-from icehouse.moving import left_behind, settle
+from icehouse.errors import ConflictError
+from icehouse.moving import settle
 from icehouse.service import FrostService
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ def trim(
     place = named(vault)
     with FrostService.open(place) as service:
         trimmed = service.upkeep.trim(void_backups=void_backups)
-        settled = void_backups and _settled(service, place)
+        moving = void_backups and bool(service.vault.custody.roots.former)
     put_facts(
         {
             "data_keys_destroyed": trimmed.data_keys,
@@ -45,21 +46,19 @@ def trim(
         form,
     )
     _explain(trimmed)
-    if settled:
+    if moving:
+        _settle(place)
+
+
+def _settle(place: Path) -> None:
+    """A move comes to its end where nothing of the vault is left behind."""
+    try:
+        settle(place)
+    except ConflictError as exc:
+        say(f"the settings go on naming the former HSM: {exc}")
+        say(f"hint: {exc.hint}")
+    else:
         say("nothing of the vault is left in the former HSM, and the settings do not name it any more")
-
-
-def _settled(service: FrostService, place: Path) -> bool:
-    """Whether a move came to its end with this."""
-    if not service.vault.custody.roots.former:
-        return False
-    left = left_behind(service.vault)
-    if left:
-        say(f"the former HSM still holds {_named(tuple(left))}: the settings go on naming it")
-        say("hint: 'icehouse rewrap' moves what is left, 'icehouse doctor --remove-orphans' what crashes left")
-        return False
-    settle(place)
-    return True
 
 
 def _explain(trimmed: Trimmed) -> None:
