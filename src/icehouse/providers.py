@@ -41,6 +41,18 @@ def _pkcs11(config: Mapping[str, Any]) -> str:
     return f"pkcs11:token={label.replace('/', '%2F')}?module-path={module}&pin-source=file:{pin}"
 
 
+def _google(config: Mapping[str, Any]) -> str:
+    required = {"project_id", "location", "key_ring"}
+    _check(config, required | {"endpoint"})
+    missing = sorted(required - config.keys())
+    if missing:
+        msg = f"the provider google needs {', '.join(missing)} in config"
+        raise RequestError(msg)
+    project, location, ring = (quote(str(config[name]), safe="") for name in ("project_id", "location", "key_ring"))
+    query = f"?endpoint={quote(str(config['endpoint']), safe=':[]')}" if "endpoint" in config else ""
+    return f"gcpkms://projects/{project}/locations/{location}/keyRings/{ring}{query}"
+
+
 def _check(config: Mapping[str, Any], known: set[str]) -> None:
     unknown = sorted(config.keys() - known)
     if unknown:
@@ -48,4 +60,8 @@ def _check(config: Mapping[str, Any], known: set[str]) -> None:
         raise RequestError(msg)
 
 
-_MAKERS: dict[str, Callable[[Mapping[str, Any]], str]] = {"simulated": _simulated, "pkcs11": _pkcs11}
+_MAKERS: dict[str, Callable[[Mapping[str, Any]], str]] = {
+    "simulated": _simulated,
+    "pkcs11": _pkcs11,
+    "google": _google,
+}
