@@ -6,16 +6,21 @@ kind `console`, behind `$`; everything beneath it in the block is what it printe
 
 from __future__ import annotations
 
+import contextlib
+import io
 import re
 import shlex
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
 
+import typer
+
+from icehouse.cli.plan import register
+from icehouse.cli.printer import explain
+from icehouse.errors import IcehouseError
+
 DOCS = Path(__file__).parent
 _BLOCK = re.compile(r"^```console\n\$ icehouse (plan (?:[^\n\\]|\\\n)*)\n.*?^```$", re.DOTALL | re.MULTILINE)
-_ICEHOUSE = Path(sys.executable).with_name("icehouse")
 _CHARTS = "*.svg"
 
 
@@ -35,10 +40,17 @@ def rerun(page: Path) -> tuple[str, dict[str, bytes]]:
 
 
 def _printed(command: str, place: Path) -> str:
-    result = subprocess.run(  # noqa: S603  the pages' own commands
-        [_ICEHOUSE, *shlex.split(command.replace("\\\n", " "))], cwd=place, capture_output=True, text=True, check=False
-    )
-    return f"```console\n$ icehouse {command}\n{result.stdout}{result.stderr}```"
+    """The block of a command. It is run in this process: starting twenty of them would take most of the time."""
+    app = typer.Typer()
+    register(app)
+    data, words = io.StringIO(), io.StringIO()
+    arguments = shlex.split(command.replace("\\\n", " "))[1:]
+    with contextlib.chdir(place), contextlib.redirect_stdout(data), contextlib.redirect_stderr(words):
+        try:
+            app(args=arguments, standalone_mode=False)
+        except IcehouseError as error:
+            explain(error)
+    return f"```console\n$ icehouse {command}\n{data.getvalue()}{words.getvalue()}```"
 
 
 def main() -> None:

@@ -179,17 +179,22 @@ def _vault(settings: Settings, store: VaultStore, roots: RootKeys) -> Vault:
     keys: Opened = Opened(settings.cache_keys, settings.cache_seconds)  # type: ignore[type-arg]
     nodes: Opened = Opened(settings.cache_keys, settings.cache_seconds)  # type: ignore[type-arg]
 
+    def reload() -> VaultRecord:
+        record = store.reload()
+        check_settings(record, roots)
+        return record
+
     def custody_of(record: VaultRecord) -> Custody:
         check_settings(record, roots)
         match record.custody:
             case "hierarchical":
                 return HierarchicalCustody(record, roots, nodes)
             case "direct":
-                return DirectCustody(record, roots, store, keys)
+                return DirectCustody(record, roots, store, keys, reload)
             case "hybrid":
                 # A vault that was hierarchical still has its master until that is retired.
                 derived = HierarchicalCustody(record, roots, nodes) if record.newest(Role.MASTER) else None
-                return HybridCustody(record, roots, store, keys, derived)
+                return HybridCustody(record, roots, store, keys, reload, derived)
             case other:
                 msg = f"the vault's database names a custody that this icehouse does not know: {other!r}"
                 raise SealError(msg)

@@ -53,6 +53,7 @@ COMMANDS = (
     ("show",),
     ("doctor",),
     ("exchange",),
+    ("plan",),
     ("demo",),
 )
 

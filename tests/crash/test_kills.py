@@ -90,7 +90,7 @@ def test_a_kill_at_any_point_loses_nothing(scene, tmp_path, name, side):
         scene.public_key, scene.token = public_key, token
         for role in roles if before else ():
             scene.open(role)
-        scene.worker(side).do("arm", at=at, writes=1)
+        scene.worker(side).do("arm", at=at, writes=0)
         kills = scene.kills
         play(scene, (act,))
         survived(scene, side)

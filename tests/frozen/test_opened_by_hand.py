@@ -28,6 +28,7 @@ from frozen.formats import (
 )
 from frozen.hpke import open_psk, public_key
 from icehouse import Device, FrostService, create_hsm_frost
+from icehouse._core import Group
 from icehouse.hsm import open_hsm
 from icehouse.model import SUITES
 
@@ -146,12 +147,6 @@ def story(tmp_path, request):
     yield made
     made.device.close()
     made.frost.close()
-
-
-def fits(suite, share, facts, number):
-    """Whether a share is the participant's: share · G is f(number) · G, here through both shares of a 2-of-2."""
-    del number
-    return times_base(suite, scalar_of(suite, share)), facts
 
 
 def secret_of(suite, one, two):
@@ -287,16 +282,8 @@ class Reader:
         share = scalar_of(self.suite, plain[:size])
         if offer["kind"] == "difference":
             share += scalar_of(self.suite, bytes.fromhex(held["current"]["share"]))
-        assert times_base(self.suite, share % order_of(self.suite)) == verifying_share(facts)
-
-
-def verifying_share(facts):
-    """f(1) · G: the sum of both commitments, through the core's own addition, which other tests check."""
-    from icehouse._core import Group  # noqa: PLC0415  only here
-
-    names = list(facts.participants)
-    group = Group(facts.vault, facts.user, facts.suite, 0, 2, names, facts.epoch, facts.commitments)
-    return group.verifying_share(1)
+        group = Group(vault, USER, self.suite, 0, 2, [USER, "server"], facts.epoch, commitments)
+        assert times_base(self.suite, share % order_of(self.suite)) == group.verifying_share(1)
 
 
 def test_a_device_file_is_an_age_file_around_known_fields(story):

@@ -4,12 +4,12 @@ from fractions import Fraction
 from itertools import pairwise
 from math import ceil
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from icehouse.planner.curve import Curve
 
-LAST = 60
+LAST = 40
 fractions = st.fractions(min_value=-5, max_value=5, max_denominator=12)
 
 
@@ -45,6 +45,7 @@ def test_runs_cover_every_number_once_with_its_sign(formula):
     assert all(before.sign != after.sign for before, after in pairwise(runs))
 
 
+@settings(max_examples=40)
 @given(formulas(), formulas())
 def test_sums_differences_and_the_lesser_are_taken_number_by_number(one, other):
     (a, plain_a), (b, plain_b) = one, other

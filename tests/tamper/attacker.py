@@ -229,3 +229,22 @@ def seal_offer(offer: dict[str, Any], to: bytes, psk: bytes, kid: str, plain: by
     """An offer whose half is sealed to this device key, as good as the vault's own."""
     enc, sealed = Hpke.seal(to, psk, kid.encode(), offer_context(offer, to), plain)
     return {**offer, "enc": enc.hex(), "sealed": sealed.hex()}
+
+
+def times_base(scalar: int) -> bytes:
+    """`scalar · B` of Ed25519 by the textbook."""
+    p, d = 2**255 - 19, -121665 * pow(121666, -1, 2**255 - 19)
+
+    def add(one: tuple[int, int], two: tuple[int, int]) -> tuple[int, int]:
+        (x1, y1), (x2, y2) = one, two
+        k = d * x1 * x2 * y1 * y2
+        return (x1 * y2 + x2 * y1) * pow(1 + k, -1, p) % p, (y1 * y2 + x1 * x2) * pow(1 - k, -1, p) % p
+
+    y = 4 * pow(5, -1, p) % p
+    x = 15112221349535400772501151409588531511454012693041857206046113283949847762202
+    total, power = (0, 1), (x, y)
+    while scalar:
+        if scalar & 1:
+            total = add(total, power)
+        power, scalar = add(power, power), scalar >> 1
+    return (total[1] | (total[0] & 1) << 255).to_bytes(32, "little")

@@ -263,6 +263,20 @@ fn a_signature_s_scalar_plus_the_order_is_refused() {
 }
 
 #[test]
+fn a_signature_whose_r_is_of_mixed_order_is_refused() {
+    // A cofactored verifier would take it; RFC 9591 wants R in the prime-order group.
+    let sample = Sample::deal(SuiteId::Ed25519, 2, 2);
+    let signature = sample.sign(&[1, 2], |_| ()).unwrap();
+    let r = CompressedEdwardsY::from_slice(&signature[..32]).unwrap();
+    for torsion in &EIGHT_TORSION[1..] {
+        let mut mixed = signature.clone();
+        mixed[..32].copy_from_slice((r.decompress().unwrap() + torsion).compress().as_bytes());
+
+        verify(&sample.group, MESSAGE, Taproot::Untweaked, &mixed).unwrap_err();
+    }
+}
+
+#[test]
 fn a_public_key_that_is_no_element_verifies_nothing() {
     for suite in SuiteId::ALL {
         let sample = Sample::deal(suite, 2, 2);

@@ -51,12 +51,18 @@ mod dealing_tests;
 #[cfg(test)]
 mod decoding_tests;
 #[cfg(test)]
+mod device_file_tests;
+#[cfg(test)]
 mod device_tests;
 #[cfg(test)]
 mod message_tests;
 #[cfg(test)]
 mod offer_tests;
 #[cfg(test)]
+mod payload_tests;
+#[cfg(test)]
 mod rfc9591_tests;
 #[cfg(test)]
 mod sample;
+#[cfg(test)]
+mod seal_tests;

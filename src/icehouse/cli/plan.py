@@ -41,15 +41,14 @@ from icehouse.cli.plan_options import (
     SoftwareOption,
     UsersOption,
     VersionsOption,
-    numbers,
 )
+from icehouse.cli.plan_question import ORIGINAL, Question, read_pair, read_question
 from icehouse.cli.plan_report import break_even_lines, phase_lines, plan_lines, review_lines, sensitivity_lines
 from icehouse.cli.printer import say
 from icehouse.errors import RequestError
-from icehouse.planner import Choice, Constraints, Scenario, chart, growth, original, reading, terminal
+from icehouse.planner import Constraints, Scenario, chart, growth, original, terminal
 from icehouse.planner import plan as weigh
 from icehouse.planner.breakeven import alternatives, break_even, sensitivity
-from icehouse.planner.choice import choices, custody_of
 from icehouse.planner.coefficients import Custody
 from icehouse.planner.phases import phases
 from icehouse.planner.scenario import fraction
@@ -58,34 +57,9 @@ from icehouse.planner.series import series
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from icehouse.planner.catalogue import Catalogue
     from icehouse.planner.series import Series
 
-_USERS = (100, 1_000, 10_000, 100_000, 1_000_000)
-_ORIGINAL = "original"
 _IN_LETTERS = "-"
-
-
-@dataclass(frozen=True, slots=True)
-class _Question:
-    """What was asked, read and checked."""
-
-    catalogue: Catalogue
-    scenario: Scenario
-    users: tuple[int, ...]
-    providers: tuple[str, ...]
-    custodies: tuple[str, ...]
-    constraints: Constraints
-
-    @property
-    def choices(self) -> list[Choice]:
-        """The choices that were asked about."""
-        return choices(
-            self.catalogue,
-            providers=self.providers,
-            custodies=self.custodies,
-            two_providers=self.constraints.two_providers,
-        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +124,9 @@ def plan(  # noqa: PLR0913  every option is one of a scenario's facts
         software_until=software_until,
     )
     constraints = Constraints.parse(require or (), any_driver=any_driver)
-    question = _question(catalogue, prices, scenario, users, (tuple(provider or ()), tuple(custody or ())), constraints)
+    question = read_question(
+        catalogue, prices, scenario, users, (tuple(provider or ()), tuple(custody or ())), constraints
+    )
     ending = None if chart_file in {None, _IN_LETTERS} else chart.format_of(str(chart_file))
     _print(_answer(question, growth_points, pair, every=every), form)
     if ending is not None:
@@ -164,40 +140,7 @@ def register(app: typer.Typer) -> None:
     app.command("plan")(plan)
 
 
-def _question(
-    name: str,
-    prices: Path | None,
-    scenario: Scenario,
-    users: str | None,
-    wanted: tuple[tuple[str, ...], tuple[str, ...]],
-    constraints: Constraints,
-) -> _Question:
-    catalogue = reading.load(name)
-    if prices is not None:
-        catalogue = reading.read(_text(prices), str(prices), catalogue)
-    catalogue.check_region(scenario.region)
-    default = original.written_users() if name == _ORIGINAL else _USERS
-    found = tuple(numbers(users)) if users else tuple(default)
-    for number in found:
-        replace(scenario, users=number)  # raises RequestError for an absurd one, before anything is printed
-    providers, custodies = wanted
-    if name == _ORIGINAL and not custodies:
-        custodies = (Custody.ONE_KEY.value,)
-    return _Question(catalogue, replace(scenario, users=found[0]), found, providers, custodies, constraints)
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except OSError as exc:
-        msg = f"{path} cannot be read: {exc.strerror}"
-        raise RequestError(msg) from exc
-    except UnicodeDecodeError as exc:
-        msg = f"{path} is not TOML: it is not UTF-8"
-        raise RequestError(msg) from exc
-
-
-def _answer(question: _Question, growth_points: str | None, pair: str | None, *, every: bool) -> _Answer:
+def _answer(question: Question, growth_points: str | None, pair: str | None, *, every: bool) -> _Answer:
     if growth_points is not None and pair is not None:
         msg = "--growth and --break-even are two questions: ask one at a time"
         raise RequestError(msg)
@@ -205,12 +148,12 @@ def _answer(question: _Question, growth_points: str | None, pair: str | None, *,
         return _phases(question, growth_points)
     if pair is not None:
         return _break_even(question, pair)
-    if question.catalogue.name == _ORIGINAL and question.custodies == (Custody.ONE_KEY,) and not question.providers:
+    if question.catalogue.name == ORIGINAL and question.custodies == (Custody.ONE_KEY,) and not question.providers:
         return _review(question)
     return _plans(question, every=every)
 
 
-def _plans(question: _Question, *, every: bool) -> _Answer:
+def _plans(question: Question, *, every: bool) -> _Answer:
     found = [
         weigh(
             replace(question.scenario, users=number),
@@ -228,12 +171,12 @@ def _plans(question: _Question, *, every: bool) -> _Answer:
     return _Answer(lines, {"catalogue": question.catalogue.name, "choices": rows}, rows)
 
 
-def _review(question: _Question) -> _Answer:
+def _review(question: Question) -> _Answer:
     data = review_data(original.review(question.users))
     return _Answer(list(review_lines(original.review(question.users))), {"original": data}, data["rows"])
 
 
-def _phases(question: _Question, points: str) -> _Answer:
+def _phases(question: Question, points: str) -> _Answer:
     found = phases(
         question.catalogue,
         question.scenario,
@@ -246,8 +189,8 @@ def _phases(question: _Question, points: str) -> _Answer:
     return _Answer(list(phase_lines(found)), {"catalogue": question.catalogue.name, "phases": rows}, rows)
 
 
-def _break_even(question: _Question, pair: str) -> _Answer:
-    one, other = _pair(question.catalogue, pair)
+def _break_even(question: Question, pair: str) -> _Answer:
+    one, other = read_pair(question.catalogue, pair)
     lines: list[str] = []
     documents = []
     for number in question.users:
@@ -268,18 +211,6 @@ def _break_even(question: _Question, pair: str) -> _Answer:
     return _Answer(lines, {"catalogue": question.catalogue.name, "break_even": documents}, rows)
 
 
-def _pair(catalogue: Catalogue, text: str) -> tuple[Choice, Choice]:
-    parts = [part.strip().partition(":") for part in text.split(",")]
-    if len(parts) != 2 or not all(colon for _, colon, _ in parts):  # noqa: PLR2004  a pair
-        msg = f"two choices are written PROVIDER:CUSTODY,PROVIDER:CUSTODY, not {text!r}"
-        raise RequestError(msg, hint="for example --break-even gcp_kms:direct,aws_cloudhsm:direct")
-    one, other = (Choice(catalogue.provider(name).name, custody_of(custody)) for name, _, custody in parts)
-    if one == other:
-        msg = f"{one} breaks even with itself everywhere"
-        raise RequestError(msg)
-    return one, other
-
-
 def _print(answer: _Answer, form: PlanFormat) -> None:
     if form is PlanFormat.JSON:
         typer.echo(json.dumps(answer.document, indent=1, ensure_ascii=False))
@@ -296,7 +227,7 @@ def _say_lines(lines: Iterable[str]) -> None:
         typer.echo(line, err=True)
 
 
-def _series(question: _Question) -> Series:
+def _series(question: Question) -> Series:
     first, last = min(question.users), max(question.users)
     if first == last:
         msg = "a chart of cost against users needs two different numbers of users"
@@ -311,7 +242,7 @@ def _series(question: _Question) -> Series:
     )
 
 
-def _drawn(question: _Question, points: str | None, ending: str) -> bytes:
+def _drawn(question: Question, points: str | None, ending: str) -> bytes:
     prices = f"prices: {question.catalogue.name}"
     if points is None:
         found = _series(question)

@@ -28,11 +28,14 @@ def plan_lines(found: Plan, *, every: bool) -> Iterator[str]:
     yield f"{whole(scenario.users)} users (a year, each: signatures {signatures}, rotations {rotations})"
     yield ""
     feasible = [verdict for verdict in found.verdicts if verdict.feasible]
-    yield from table(_HEADER, [_row(verdict) for verdict in feasible])
+    if feasible:
+        yield from table(_HEADER, [_row(verdict) for verdict in feasible])
     rest = [verdict for verdict in found.verdicts if not verdict.feasible]
     if rest:
-        yield ""
-        yield f"{len(rest)} choices cannot work{':' if every else '; --all says why'}"
+        if feasible:
+            yield ""
+        choices = "1 choice" if len(rest) == 1 else f"{len(rest)} choices"
+        yield f"{choices} cannot work{':' if every else '; --all says why'}"
         if every:
             yield from (f"  {verdict.choice.custody}: {verdict.binding}" for verdict in rest)
     yield from (f"note: {note}" for note in dict.fromkeys(note for verdict in feasible for note in verdict.notes))
@@ -66,7 +69,7 @@ def _duration(seconds: float) -> str:
     for size, name in ((86400, "days"), (3600, "hours"), (60, "minutes")):
         if seconds >= size:
             return f"{seconds / size:.1f} {name}"
-    return f"{seconds:.1f} seconds"
+    return f"{seconds:.1f} seconds" if seconds >= 1 else "under a second"
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from icehouse.errors import HsmRefusedError, HsmUnavailableError
 from icehouse.hsm import HsmKey, KeyKind
-from icehouse.model import Role
+from icehouse.model import USERS_OWN, Role
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from icehouse.hsm import Hsm
 
 T = TypeVar("T")
-_USERS_OWN = "icehouse-u-"
 
 
 class RootKeys:
@@ -67,7 +66,7 @@ class RootKeys:
 
     def use(self, label: str, kind: KeyKind, work: Callable[[Hsm, HsmKey], T]) -> T:
         """Use a root key where it is. Users' own keys are tried, not looked up: listing thousands would cost more."""
-        if not label.startswith(_USERS_OWN) or label in self._found:
+        if not label.startswith(USERS_OWN) or label in self._found:
             return work(*self.find(label, kind))
         try:
             return self._tried(label, kind, work)

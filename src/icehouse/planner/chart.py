@@ -22,6 +22,7 @@ _STYLES = {"direct": "-", "hybrid": "--", "hierarchical": ":", "one-key": "-"}
 _WIDEST, _THINNEST = 5.0, 1.6
 _BAND = 1.22
 _NEAR = 1.05
+_PLAIN = 300
 _SIZE = (10.5, 7)
 _DPI = 120
 
@@ -186,6 +187,8 @@ def draw_growth(found: Sequence[Phase], catalogue: Catalogue, ending: str, title
         for axes in (above, below):
             axes.axvline(months[0] - 0.5, color="#999999", linewidth=0.8, linestyle=":")
     above.set_yscale("log")
+    if _wide(found):
+        below.set_yscale("log")
     above.set_ylabel("users")
     below.set_ylabel("US dollars a month")
     below.set_xlabel("month")
@@ -193,6 +196,12 @@ def draw_growth(found: Sequence[Phase], catalogue: Catalogue, ending: str, title
     _plain_users(above, below)
     figure.legend(*below.get_legend_handles_labels(), loc="outside lower left", frameon=False, fontsize=9)
     return _written(figure, ending)
+
+
+def _wide(found: Sequence[Phase]) -> bool:
+    """Whether the costs differ so much that the low ones would vanish on a plain axis."""
+    costs = [float(month.best.cost) for phase in found for month in phase.months if month.best and month.best.cost]
+    return bool(costs) and max(costs) > _PLAIN * min(costs)
 
 
 def _plain_users(above: Any, below: Any) -> None:  # noqa: ANN401

@@ -218,15 +218,12 @@ def _envelope() -> str:
 
 def _trial() -> str:
     current = load("current")
-    old, now = (
-        load("original").tiers("aws_cloudhsm", "hsm.trial", None)[0],
-        current.tiers("aws_cloudhsm", "hsm", None)[0],
-    )
-    retired = current.tiers("aws_cloudhsm", "hsm.hsm1", None)[0]
+    old = load("original").tiers("aws_cloudhsm", "hsm.trial", None)[0]
+    now, retired = (current.tiers("aws_cloudhsm", item, None)[0] for item in ("hsm", "hsm.hsm1"))
     least = current.limit("aws_cloudhsm", "minimum_hsms")
     hsms = int(least.value) if least else 1
+    was, costs = dollars(old.value * _TRIAL_HOURS), dollars(now.value * hsms * _TRIAL_HOURS)
     return (
-        f"{_TRIAL_HOURS} hours of one {old.note} were {dollars(old.value * _TRIAL_HOURS)}, and today none can be made: "
-        f"{retired.note}. {hsms} HSMs of today for {_TRIAL_HOURS} hours cost "
-        f"{dollars(now.value * hsms * _TRIAL_HOURS)}."
+        f"{_TRIAL_HOURS} hours of one {old.note} were {was}, and today none can be made: {retired.note}. "
+        f"{hsms} HSMs of today for {_TRIAL_HOURS} hours cost {costs}."
     )

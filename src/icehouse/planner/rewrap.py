@@ -60,12 +60,12 @@ def rate(catalogue: Catalogue, provider: str, scenario: Scenario) -> Fraction | 
 
 
 def rewrap(catalogue: Catalogue, choice: Choice, scenario: Scenario) -> Rewrap:
-    """The same custody under a new version of its root keys, at the same provider."""
+    """The same custody under new versions of its root keys, at the same provider, when every device is enrolled."""
     table = TABLE[choice.custody]
     keys = data_keys(choice.custody, scenario)
     if not table.rewrap_per_data_key:
         return Rewrap(0, 0, 0, None, possible=False)
-    created = scenario.users if table.keys_per_user else 1
+    created = _created(choice, scenario)
     operations = keys * table.rewrap_per_data_key
     speed = rate(catalogue, choice.provider, scenario)
     return Rewrap(keys, operations - keys, created, None if speed is None else (operations + created) / speed)
