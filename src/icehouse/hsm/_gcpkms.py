@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, NoReturn, TypeVar
 
 from icehouse._core import data_key_from_bytes, data_key_to_bytes, node_from_bytes
 from icehouse.errors import HsmRefusedError, RequestError, SealError
@@ -147,7 +147,7 @@ class GcpKmsHsm:
             check_answer(answer.name, version, answer.protection_level)
             return _FORMAT + bytes(answer.ciphertext)
 
-        return self._use(key, self._begun(Operation.WRAP), encrypt)
+        return self._use(HsmKey(key.label, KeyKind.AES), self._begun(Operation.WRAP), encrypt)
 
     def unwrap(self, key: HsmKey, wrapped: bytes, context: bytes) -> DataKey:
         """Open what `wrap` made under this key in this context."""
@@ -173,7 +173,7 @@ class GcpKmsHsm:
             return data_key_from_bytes(answer.plaintext)
 
         try:
-            return self._use(key, begun, decrypt)
+            return self._use(HsmKey(key.label, KeyKind.AES), begun, decrypt)
         except InvalidError as exc:
             raise _shut(key.label) from exc
         except NotUsableError as exc:
@@ -191,7 +191,7 @@ class GcpKmsHsm:
             check_answer(answer.name, version, answer.protection_level)
             return node_from_bytes(answer.mac)
 
-        return self._use(key, self._begun(Operation.MAC), mac_sign)
+        return self._use(HsmKey(key.label, KeyKind.HMAC), self._begun(Operation.MAC), mac_sign)
 
     def sign(self, key: HsmKey, digest: bytes) -> bytes:
         """An ECDSA signature on a digest of 32 bytes, as the 64 bytes r || s."""
@@ -205,7 +205,7 @@ class GcpKmsHsm:
             check_answer(answer.name, version, answer.protection_level)
             return answers.raw_signature(answer.signature)
 
-        return self._use(key, self._begun(Operation.SIGN), asymmetric_sign)
+        return self._use(HsmKey(key.label, KeyKind.ECDSA), self._begun(Operation.SIGN), asymmetric_sign)
 
     def public_key(self, key: HsmKey) -> bytes:
         """The public key that `sign` signs under, as an uncompressed SEC1 point of 65 bytes."""
@@ -216,7 +216,7 @@ class GcpKmsHsm:
             check_answer(answer.name, version, answer.protection_level)
             return answers.point_of(answer.pem)
 
-        return self._use(key, self._begun(None), get_public_key)
+        return self._use(HsmKey(key.label, KeyKind.ECDSA), self._begun(None), get_public_key)
 
     def close(self) -> None:
         """Close the channel of this process."""
@@ -224,6 +224,11 @@ class GcpKmsHsm:
         if live.wire is not None and live.pid == os.getpid():
             live.wire.close()
         self._live = _Live(os.getpid(), None)
+
+    def __reduce__(self) -> NoReturn:
+        """Refuse: a connection belongs to its process."""
+        msg = "GcpKmsHsm cannot be pickled: open it anew by its URI"
+        raise TypeError(msg)
 
     def _begun(self, operation: Operation | None) -> _Begun:
         wire, deadline = self._wire(), Deadline(self._uri.deadline)
