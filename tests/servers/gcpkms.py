@@ -12,13 +12,14 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import partial
 
 import grpc
 from google.cloud.kms_v1 import types
 
 from icehouse.hsm._gcpkms_wire import RIGHTS
-from servers.gcpkms_keys import Keys, Refused
-from servers.gcpkms_keys import crc32c_of as crc32c
+from servers import gcpkms_crypto
+from servers.gcpkms_keys import Keys, StatusError
 
 SERVICE = "google.cloud.kms.v1.KeyManagementService"
 METHODS = {
@@ -141,14 +142,18 @@ class KmsServer:
             if permission in self.weather.denied:
                 context.abort(grpc.StatusCode.PERMISSION_DENIED, f"Permission '{permission}' denied on resource")
             try:
-                answer = self.keys.answer(name, request)
-            except Refused as refused:
-                context.abort(refused.code, str(refused))
+                answer = self.keys.answer(self._work(_snake(name)), request)
+            except StatusError as refusal:
+                context.abort(refusal.code, str(refusal))
             if fault is Fault.LOST_ANSWER:
                 context.abort(_CODES[fault], "the connection was lost")
             return bend(name, answer, fault)
 
         return handle
+
+    def _work(self, method: str):
+        computes = getattr(gcpkms_crypto, method, None)
+        return partial(computes, self.keys) if computes else getattr(self.keys, method)
 
     def _arrived(self, name: str) -> Fault | None:
         """Count a call and say what befalls it."""
@@ -198,6 +203,3 @@ def bend(name: str, answer, fault: Fault | None):
 
 def _snake(name: str) -> str:
     return "".join(f"_{letter.lower()}" if letter.isupper() else letter for letter in name).lstrip("_")
-
-
-__all__ = ["Fault", "KmsServer", "Weather", "crc32c"]
