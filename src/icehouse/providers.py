@@ -11,6 +11,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 
+_GOOGLE_OPTIONS = {"endpoint", "insecure", "deadline", "concurrency"}
+
+
 def hsm_uri(provider: str, config: Mapping[str, Any]) -> str:
     """The URI of a provider's HSM. Raises `RequestError` for an unknown provider or setting."""
     maker = _MAKERS.get(provider)
@@ -43,13 +46,14 @@ def _pkcs11(config: Mapping[str, Any]) -> str:
 
 def _google(config: Mapping[str, Any]) -> str:
     required = {"project_id", "location", "key_ring"}
-    _check(config, required | {"endpoint"})
+    _check(config, required | _GOOGLE_OPTIONS)
     missing = sorted(required - config.keys())
     if missing:
         msg = f"the provider google needs {', '.join(missing)} in config"
         raise RequestError(msg)
     project, location, ring = (quote(str(config[name]), safe="") for name in ("project_id", "location", "key_ring"))
-    query = f"?endpoint={quote(str(config['endpoint']), safe=':[]')}" if "endpoint" in config else ""
+    options = [f"{name}={quote(str(config[name]), safe=':[]')}" for name in sorted(_GOOGLE_OPTIONS & config.keys())]
+    query = f"?{'&'.join(options)}" if options else ""
     return f"gcpkms://projects/{project}/locations/{location}/keyRings/{ring}{query}"
 
 

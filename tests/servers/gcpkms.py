@@ -10,6 +10,7 @@ import random
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import partial
@@ -90,6 +91,8 @@ class KmsServer:
         self.keys = Keys("p-1", "europe-west3", "ring")
         self.weather = Weather()
         self.calls: list[str] = []
+        self.most_at_once = 0
+        self._under_way = 0
         self._lock = threading.Lock()
         self._random = random.Random(0)  # noqa: S311  the same faults in each run
         self._spent = (time.monotonic(), 0.0)
@@ -133,6 +136,10 @@ class KmsServer:
 
     def _handler(self, name):
         def handle(request, context):
+            with self._entered():
+                return answered(request, context)
+
+        def answered(request, context):
             fault = self._arrived(name)
             if self.weather.latency:
                 time.sleep(self.weather.latency)
@@ -150,6 +157,17 @@ class KmsServer:
             return bend(name, answer, fault)
 
         return handle
+
+    @contextmanager
+    def _entered(self):
+        with self._lock:
+            self._under_way += 1
+            self.most_at_once = max(self.most_at_once, self._under_way)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._under_way -= 1
 
     def _work(self, method: str):
         computes = getattr(gcpkms_crypto, method, None)

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from icehouse.hsm._gcpkms_uri import GcpKmsUri
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 1.0
-_MARGIN = 0.9
+_MARGIN = 0.8
 """An operation gives up after this part of its deadline, so that its error is out before the deadline is."""
 _SHORTEST_TRY = 0.5
 _OPTIONS = (
