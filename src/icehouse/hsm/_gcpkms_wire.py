@@ -44,6 +44,8 @@ _PASSING = (
     api.GatewayTimeout,
     api.ResourceExhausted,
     api.Aborted,
+    # How a server that goes away ends the calls under way.
+    api.Cancelled,
     api.InternalServerError,
     api.Unknown,
 )
@@ -113,10 +115,11 @@ class Deadline:
 class Wire:
     """The service as one process reaches it. Never used by another: a forked child makes its own."""
 
-    __slots__ = ("_channel", "_client", "_places", "_uri")
+    __slots__ = ("_channel", "_client", "_closed", "_places", "_uri")
 
     def __init__(self, uri: GcpKmsUri) -> None:
         self._uri = uri
+        self._closed = False
         self._channel = _channel(uri)
         self._client = KeyManagementServiceClient(transport=KeyManagementServiceGrpcTransport(channel=self._channel))
         self._places = BoundedSemaphore(uri.concurrency)
@@ -148,6 +151,7 @@ class Wire:
 
     def close(self) -> None:
         """Close the channel; calls under way end with an error."""
+        self._closed = True
         self._channel.close()
 
     def _once(self, method: str, request: object, deadline: Deadline) -> Any:  # noqa: ANN401
@@ -168,6 +172,9 @@ class Wire:
 
     def _translated(self, exc: Exception, method: str, deadline: Deadline) -> HsmError:
         """Whatever went wrong, as icehouse's own error: the one place that knows both."""
+        if self._closed:
+            # By another thread, under this call.
+            return closed()
         told = f"Google Cloud KMS ({self._uri.endpoint}), {method}: {getattr(exc, 'message', exc)}"
         if isinstance(exc, api.ResourceExhausted):
             return HsmUnavailableError(f"throttled by {told}", hint=_QUOTA)
@@ -186,9 +193,6 @@ def _refusal(exc: Exception, told: str) -> HsmError:
             return HsmRefusedError(f"no valid credentials: {told}", hint=_LOG_IN)
         case api.InvalidArgument() if "checksum" in told.lower():
             return CorruptedError(told)
-        case api.Cancelled() | ValueError() if "closed" in told.lower():
-            # Another thread closed the channel.
-            return closed()
         case _:
             return _REFUSALS.get(type(exc), HsmRefusedError)(told)
 
