@@ -48,6 +48,7 @@ class Fault(StrEnum):
     UNAVAILABLE = "unavailable"
     DEADLINE = "deadline"
     EXHAUSTED = "exhausted"
+    UNAUTHENTICATED = "unauthenticated"
     LOST_ANSWER = "lost answer"
     """The call is done, and its answer never arrives."""
     CORRUPTED = "corrupted"
@@ -64,6 +65,7 @@ _CODES = {
     Fault.UNAVAILABLE: grpc.StatusCode.UNAVAILABLE,
     Fault.LOST_ANSWER: grpc.StatusCode.UNAVAILABLE,
     Fault.DEADLINE: grpc.StatusCode.DEADLINE_EXCEEDED,
+    Fault.UNAUTHENTICATED: grpc.StatusCode.UNAUTHENTICATED,
     Fault.EXHAUSTED: grpc.StatusCode.RESOURCE_EXHAUSTED,
 }
 
@@ -87,7 +89,10 @@ class Weather:
 class KmsServer:
     """One project with one key ring, `projects/p-1/locations/europe-west3/keyRings/ring`, served on loopback."""
 
-    def __init__(self) -> None:
+    def __init__(self, tls: grpc.ServerCredentials | None = None) -> None:
+        self._tls = tls
+        self.tokens: set[str] = set()
+        """What callers proved who they are with."""
         self.keys = Keys("p-1", "europe-west3", "ring")
         self.weather = Weather()
         self.calls: list[str] = []
@@ -117,7 +122,11 @@ class KmsServer:
             for name, (asked, told) in METHODS.items()
         }
         self._server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, handlers),))
-        self.port = self._server.add_insecure_port(f"127.0.0.1:{self.port}")
+        address = f"127.0.0.1:{self.port}"
+        if self._tls:
+            self.port = self._server.add_secure_port(address, self._tls)
+        else:
+            self.port = self._server.add_insecure_port(address)
         self._server.start()
 
     def stop(self) -> None:
@@ -136,6 +145,7 @@ class KmsServer:
 
     def _handler(self, name):
         def handle(request, context):
+            self.tokens |= {value for name, value in context.invocation_metadata() if name == "authorization"}
             with self._entered():
                 return answered(request, context)
 

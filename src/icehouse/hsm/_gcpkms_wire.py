@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import random
 import time
-from threading import BoundedSemaphore
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as FutureTimeoutError
+from threading import BoundedSemaphore, Thread
 from typing import TYPE_CHECKING, Any
 
 from icehouse.errors import HsmError, HsmRefusedError, HsmUnavailableError, MissingExtraError
@@ -19,6 +22,7 @@ try:
     from google.auth.exceptions import GoogleAuthError
     from google.cloud.kms_v1 import KeyManagementServiceClient
     from google.cloud.kms_v1.services.key_management_service.transports import KeyManagementServiceGrpcTransport
+    from google.cloud.kms_v1.services.key_management_service.transports import grpc as logging_transport
 except ImportError as exc:
     raise MissingExtraError("google") from exc  # noqa: EM101  the name of the extra
 
@@ -26,6 +30,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from icehouse.hsm._gcpkms_uri import GcpKmsUri
+
+# At DEBUG, Google's client logs every request and answer whole, data keys and all.
+logging.getLogger(logging_transport.__name__).setLevel(logging.INFO)
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 1.0
 _MARGIN = 0.8
@@ -115,13 +122,12 @@ class Deadline:
 class Wire:
     """The service as one process reaches it. Never used by another: a forked child makes its own."""
 
-    __slots__ = ("_channel", "_client", "_closed", "_places", "_uri")
+    __slots__ = ("_client", "_closed", "_places", "_uri")
 
     def __init__(self, uri: GcpKmsUri) -> None:
         self._uri = uri
         self._closed = False
-        self._channel = _channel(uri)
-        self._client = KeyManagementServiceClient(transport=KeyManagementServiceGrpcTransport(channel=self._channel))
+        self._client = KeyManagementServiceClient(transport=_transport(uri))
         self._places = BoundedSemaphore(uri.concurrency)
 
     def call(
@@ -152,7 +158,7 @@ class Wire:
     def close(self) -> None:
         """Close the channel; calls under way end with an error."""
         self._closed = True
-        self._channel.close()
+        self._client.transport.close()  # type: ignore[no-untyped-call]
 
     def _once(self, method: str, request: object, deadline: Deadline) -> Any:  # noqa: ANN401
         if not self._places.acquire(timeout=deadline.left()):
@@ -214,12 +220,40 @@ def closed() -> HsmRefusedError:
     return HsmRefusedError(msg)
 
 
-def _channel(uri: GcpKmsUri) -> Any:  # noqa: ANN401  gRPC has no types
+def _transport(uri: GcpKmsUri) -> KeyManagementServiceGrpcTransport:
     if uri.insecure:
-        return grpc.insecure_channel(uri.endpoint, options=_OPTIONS)
+        return KeyManagementServiceGrpcTransport(channel=grpc.insecure_channel(uri.endpoint, options=_OPTIONS))
+
+    def channel(*arguments: Any, options: Any = (), **named: Any) -> Any:  # noqa: ANN401
+        # Google's own way to make a channel, with our options added.
+        return KeyManagementServiceGrpcTransport.create_channel(*arguments, options=(*options, *_OPTIONS), **named)
+
+    return KeyManagementServiceGrpcTransport(
+        host=uri.endpoint,
+        credentials=_credentials(uri),
+        channel=channel,
+        # A service account signs its own tokens: one server less that must answer.
+        always_use_jwt_access=True,
+    )
+
+
+def _credentials(uri: GcpKmsUri) -> Any:  # noqa: ANN401
+    """The application default credentials. Google looks for them on the network too, with no deadline of ours."""
+    found: Future[Any] = Future()
+
+    def look() -> None:
+        try:
+            found.set_result(google.auth.default(default_scopes=KeyManagementServiceGrpcTransport.AUTH_SCOPES)[0])
+        except BaseException as exc:  # noqa: BLE001  whoever waits raises it
+            found.set_exception(exc)
+
+    # A daemon, so that the process may end while it still waits.
+    Thread(target=look, name="icehouse-google-credentials", daemon=True).start()
     try:
-        credentials, _ = google.auth.default(scopes=KeyManagementServiceGrpcTransport.AUTH_SCOPES)
-    except GoogleAuthError as exc:
+        return found.result(timeout=uri.deadline * _MARGIN)
+    except FutureTimeoutError:
+        msg = f"Google's metadata server gave no credentials (within {uri.deadline:g} seconds)"
+        raise HsmUnavailableError(msg, hint=_LOG_IN) from None
+    except (GoogleAuthError, OSError, ValueError) as exc:
         msg = f"there are no usable credentials for Google Cloud: {exc}"
         raise HsmRefusedError(msg, hint=_LOG_IN) from exc
-    return KeyManagementServiceGrpcTransport.create_channel(uri.endpoint, credentials=credentials, options=_OPTIONS)

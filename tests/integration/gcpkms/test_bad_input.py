@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import subprocess
 import sys
 
@@ -10,6 +11,7 @@ import pytest
 from icehouse.errors import HsmRefusedError, RequestError
 from icehouse.hsm import KeyKind, open_hsm
 from integration.gcpkms.calls import AUDIT, CALLS, KEK, MASTER, PERMISSIONS
+from servers.gcpkms import Fault
 
 
 @pytest.mark.parametrize(
@@ -71,9 +73,9 @@ except IcehouseError as exc:
 """
 
 
-def fresh(before: str, tmp_path) -> str:
+def fresh(before: str, tmp_path, **named: str) -> str:
     """Open a Google key ring in an interpreter of its own, on a machine without credentials."""
-    environment = {"HOME": str(tmp_path), "NO_GCE_CHECK": "true", "PATH": "/usr/bin:/bin"}
+    environment = {"HOME": str(tmp_path), "NO_GCE_CHECK": "true", "PATH": "/usr/bin:/bin"} | named
     command = [sys.executable, "-c", FRESH.format(before=before)]
     told = subprocess.run(command, check=False, capture_output=True, text=True, env=environment, timeout=60)
     assert told.returncode == 0, told.stderr
@@ -91,3 +93,19 @@ def test_a_missing_client_is_an_error_that_names_the_extra(tmp_path):
     told = fresh("sys.modules['google'] = sys.modules['grpc'] = None", tmp_path)
 
     assert told.strip() == "MissingExtraError|this needs the optional part 'google'|pip install 'icehouse[google]'"
+
+
+def test_credentials_that_the_service_does_not_take_are_refused(server):
+    server.weather.always = {"GetKeyRing": Fault.UNAUTHENTICATED}
+
+    with pytest.raises(HsmRefusedError, match="no valid credentials") as caught:
+        open_hsm(server.uri)
+    assert "GOOGLE_APPLICATION_CREDENTIALS" in caught.value.hint
+
+
+def test_a_metadata_server_that_never_answers_is_reported_within_the_deadline(tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        named = {"GCE_METADATA_IP": f"127.0.0.1:{silent.getsockname()[1]}", "NO_GCE_CHECK": "false"}
+        told = fresh("", tmp_path, **named)
+
+    assert told.startswith("HsmUnavailableError|Google's metadata server gave no credentials (within 5 seconds)")
