@@ -26,6 +26,7 @@ HSM = types.ProtectionLevel.HSM
 _MARK = "icehouse-made"
 _GENERATION_PAUSE = 0.2
 _DEAD = frozenset({_State.DESTROY_SCHEDULED, _State.DESTROYED})
+_ALIVE = frozenset(_State) - _DEAD - {_State.CRYPTO_KEY_VERSION_STATE_UNSPECIFIED}
 _ENABLE = "enable it: 'gcloud kms keys versions enable'; that takes the permission cloudkms.cryptoKeyVersions.update"
 _MAKE_ANEW = "let icehouse make its keys, and rewrap under a new one"
 
@@ -66,9 +67,8 @@ class Ring:
 
     def usable(self, key: HsmKey) -> str:
         """The resource name of the version that serves; refused unless everything about it is as icehouse made it."""
-        crypto_key = self._of_kind(key)
         while True:
-            version = self._serving(crypto_key, key.label)
+            version = self._serving(self._of_kind(key), key.label)
             if version.state != _State.PENDING_GENERATION:
                 break
             if not self._deadline.pause(_GENERATION_PAUSE):
@@ -106,7 +106,7 @@ class Ring:
             except NotUsableError:
                 # The answer of an earlier try got lost, or another was faster.
                 told = next(same for same in self._versions(key.label) if same.name == version.name)
-                if told.state not in _DEAD:
+                if told.state in _ALIVE:
                     raise
             ends.append(told.destroy_time)
         return max((end for end in ends if end is not None), default=None)
@@ -133,8 +133,8 @@ class Ring:
 
     def _serving(self, crypto_key: Any, label: str) -> Any:  # noqa: ANN401
         """The primary of an AES key, which the service itself may have rotated; of others the only version alive."""
-        if crypto_key.purpose == _Purpose.ENCRYPT_DECRYPT and crypto_key.primary.name:
-            return self._crypto_key(label).primary
+        if crypto_key.purpose == _Purpose.ENCRYPT_DECRYPT:
+            return crypto_key.primary
         live = self._live(label)
         if len(live) != 1:
             msg = f"{len(live)} versions of the key labelled {label!r} are alive; exactly one must be"
@@ -142,27 +142,23 @@ class Ring:
         return live[0]
 
     def _lives(self, crypto_key: Any) -> bool:  # noqa: ANN401
-        primary = crypto_key.primary
-        if primary.name and primary.state not in _DEAD:
-            return True
+        if crypto_key.purpose == _Purpose.ENCRYPT_DECRYPT:
+            # Without a living primary nothing can be wrapped; and no further call is needed to know.
+            return crypto_key.primary.state in _ALIVE
         return bool(self._live(crypto_key.name.rpartition("/")[2]))
 
     def _revive(self, crypto_key: Any, key: HsmKey) -> None:  # noqa: ANN401
-        if self._live(key.label):
+        if self._lives(crypto_key):
             raise _taken(key.label)
         _check_template(crypto_key, SHAPES[key.kind], key.label)
-        made = self._new_version(crypto_key.name, key.label)
-        live = sorted(_number(version.name) for version in self._live(key.label))
-        if live[:1] != [_number(made)]:
-            # Two made one at the same time; the first one stays.
-            request = types.DestroyCryptoKeyVersionRequest(name=made)
-            self._wire.call("destroy_crypto_key_version", request, self._deadline)
-            raise _taken(key.label)
+        # A version that is alive and not primary is what an interrupted revival left.
+        names = [str(version.name) for version in self._live(key.label)]
+        made = names[0] if names else self._new_version(crypto_key.name, key.label)
         if key.kind is KeyKind.AES:
-            primary = types.UpdateCryptoKeyPrimaryVersionRequest(
+            request = types.UpdateCryptoKeyPrimaryVersionRequest(
                 name=crypto_key.name, crypto_key_version_id=made.rpartition("/")[2]
             )
-            self._wire.call("update_crypto_key_primary_version", primary, self._deadline)
+            self._wire.call("update_crypto_key_primary_version", request, self._deadline)
 
     def _new_version(self, name: str, label: str) -> str:
         request = types.CreateCryptoKeyVersionRequest(parent=name)
@@ -196,7 +192,7 @@ class Ring:
         return found
 
     def _live(self, label: str) -> list[Any]:
-        return [version for version in self._versions(label) if version.state not in _DEAD]
+        return [version for version in self._versions(label) if version.state in _ALIVE]
 
     def _listed(self, method: str, request: Any, field: str) -> Iterator[Any]:  # noqa: ANN401
         while True:

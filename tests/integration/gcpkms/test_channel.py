@@ -56,7 +56,7 @@ def certified():
     server.stop()
 
 
-def use(server, tmp_path, roots: bytes) -> str:
+def use(server, tmp_path, roots: bytes, deadline: float = 5) -> str:
     """Use the server as a service account would, in a process that trusts these roots."""
     (tmp_path / "roots.pem").write_bytes(roots)
     account = {
@@ -71,7 +71,7 @@ def use(server, tmp_path, roots: bytes) -> str:
         "GRPC_DEFAULT_SSL_ROOTS_FILE_PATH": str(tmp_path / "roots.pem"),
         "GOOGLE_APPLICATION_CREDENTIALS": str(tmp_path / "account.json"),
     }
-    uri = f"gcpkms://{server.keys.ring}?endpoint=127.0.0.1:{server.port}"
+    uri = f"gcpkms://{server.keys.ring}?endpoint=127.0.0.1:{server.port}&deadline={deadline}"
     command = [sys.executable, "-c", USE, uri]
     told = subprocess.run(command, check=False, capture_output=True, text=True, env=environment, timeout=60)
     assert told.returncode == 0, told.stderr
@@ -88,7 +88,7 @@ def test_a_service_account_uses_keys_over_tls_and_proves_itself_with_a_token_of_
 
 def test_a_server_whose_certificate_nobody_vouches_for_gets_nothing(certified, tmp_path):
     server, _ = certified
-    told = use(server, tmp_path, b"")
+    told = use(server, tmp_path, b"", deadline=1)
 
     assert told.startswith("HsmUnavailableError")
     assert (server.calls, server.tokens) == ([], set())

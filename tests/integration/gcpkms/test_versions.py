@@ -8,9 +8,10 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from icehouse._core import DataKey
-from icehouse.errors import HsmRefusedError, SealError
+from icehouse.errors import HsmRefusedError, HsmUnavailableError, SealError
 from icehouse.hsm import KeyKind, open_hsm
-from integration.gcpkms.calls import AUDIT, CALLS, CONTEXT, KEK, MASTER
+from integration.gcpkms.calls import AUDIT, CALLS, CONTEXT, KEK, MASTER, impatient
+from servers.gcpkms import Fault
 from servers.gcpkms_keys import Algorithm, Level, State
 
 
@@ -108,3 +109,17 @@ def test_lists_have_many_pages(server, hsm):
 
     assert hsm.keys("key-") == made
     assert server.count("ListCryptoKeys") == 3
+
+
+@pytest.mark.usefixtures("wrapped")
+def test_a_label_that_was_taken_again_by_half_is_finished_by_the_same_call(server, hsm):
+    hsm.destroy_key(KEK)
+    server.weather.always = {"UpdateCryptoKeyPrimaryVersion": Fault.UNAVAILABLE}
+    with impatient(server) as other, pytest.raises(HsmUnavailableError):
+        other.create_key("kek", KeyKind.AES)
+    assert KEK not in hsm.keys("")
+
+    server.weather.always = {}
+    hsm.create_key("kek", KeyKind.AES)
+    hsm.wrap(KEK, DataKey.random(), CONTEXT)
+    assert server.count("CreateCryptoKeyVersion") == 1
