@@ -214,9 +214,9 @@ class OrderOfMessages(RuleBasedStateMachine):
         pocket.doing = None
         if isinstance(doing.failure, Crash):
             pocket.start()
-        elif isinstance(doing.failure, ProtocolError) and doing not in self.attacked:
-            raise doing.failure
-        elif not isinstance(doing.failure, IcehouseError | ConnectionError | None):
+        elif (isinstance(doing.failure, ProtocolError) and doing not in self.attacked) or not isinstance(
+            doing.failure, IcehouseError | ConnectionError | None
+        ):
             raise doing.failure
 
     # What holds at every moment

@@ -9,7 +9,17 @@ from icehouse.ceremonies.rewrap import check_room
 from icehouse.custody import NOTHING_TO_OPEN, HierarchicalCustody, OpenKey
 from icehouse.errors import HsmRefusedError
 from icehouse.hsm import KeyKind
-from icehouse.model import NO_DATA_KEY, SERVER, Purpose, Role, RootKey, RootState, StaleRootsError, user_label
+from icehouse.model import (
+    NO_DATA_KEY,
+    SERVER,
+    USERS_OWN,
+    Purpose,
+    Role,
+    RootKey,
+    RootState,
+    StaleRootsError,
+    user_label,
+)
 from icehouse.store import root_keys
 from icehouse.store.bulk import Making, insert_page
 
@@ -56,9 +66,17 @@ def _own_keys(vault: Vault, users: Sequence[str], suite: str, claim: OpenKey) ->
     """A key inside the HSM for every user, written down before it is made, and a data key under it."""
     hsm = vault.custody.roots.main
     labels = [user_label(key_id(vault.vault_id, user, suite, 0), 1) for user in users]
-    check_room(hsm, len(labels))
+    check_room(hsm, len(labels) - len(_left_behind(vault, hsm, labels)))
     announce(vault, labels)
-    return Dealing(users, suite, [own_data_key(vault, hsm, label) for label in labels], claim, roots=tuple(labels))
+    first = vault.store.allocate_data_keys(len(labels))
+    servers = [own_data_key(vault, hsm, label, number) for number, label in enumerate(labels, first)]
+    return Dealing(users, suite, servers, claim, roots=tuple(labels))
+
+
+def _left_behind(vault: Vault, hsm: Hsm, labels: Sequence[str]) -> set[str]:
+    """Those of the labels whose keys a creation that was cut off made already: they need no room."""
+    announced = {root.label for root in root_keys.user_roots(vault.store.database, RootState.MAKING)}.intersection(labels)
+    return announced and announced.intersection(key.label for key in hsm.keys(USERS_OWN))
 
 
 def announce(vault: Vault, labels: Sequence[str]) -> None:
@@ -67,7 +85,7 @@ def announce(vault: Vault, labels: Sequence[str]) -> None:
     root_keys.announce(vault.store.database, roots)
 
 
-def own_data_key(vault: Vault, hsm: Hsm, label: str) -> OpenKey:
+def own_data_key(vault: Vault, hsm: Hsm, label: str, number: int) -> OpenKey:
     """A user's own key in the HSM and a fresh data key under it; a key that a crash left behind is taken up."""
     try:
         hsm.create_key(label, KeyKind.AES)
@@ -75,7 +93,7 @@ def own_data_key(vault: Vault, hsm: Hsm, label: str) -> OpenKey:
         if not any(key.label == label for key in hsm.keys(label)):
             raise
     vault.custody.roots.made(label, hsm)
-    return vault.custody.new_data_key(vault.store.allocate_data_key(), Purpose.SERVER, label)
+    return vault.custody.new_data_key(number, Purpose.SERVER, label)
 
 
 def deal(vault: Vault, dealing: Dealing) -> Dealt:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from icehouse.ceremonies.vault import retry
 from icehouse.errors import RequestError
-from icehouse.hsm import KeyKind
+from icehouse.hsm import Destruction, KeyKind
 from icehouse.model import NO_DATA_KEY, Role, RootState, Sealed, State
 from icehouse.store import data_keys, root_keys
 
@@ -79,13 +79,21 @@ def destroy_root(vault: Vault, label: str, kind: KeyKind) -> None:
     root = root_keys.root_of(database, label)
     if root is None or root.state is RootState.RETIRED:
         return
-    hsm, key = vault.custody.roots.find(label, kind)
-    if root.state is not RootState.RETIRING:
-        root_keys.begin_retiring(database, label)
-    done = hsm.destroy_key(key)
+    done = _destroyed(vault, root, kind)
     vault.custody.roots.forget(label)
     until = done.recoverable_until
     root_keys.end_retiring(database, label, int(until.timestamp()) if until else None)
+
+
+def _destroyed(vault: Vault, root: RootKey, kind: KeyKind) -> Destruction:
+    roots = vault.custody.roots
+    if root.state is RootState.RETIRING and not any(roots.holds(hsm, root.label) for hsm in roots.hsms):
+        # A call before this one was killed after the HSM destroyed the key: nothing else moves a key on to here.
+        return Destruction(done=True)
+    hsm, key = roots.find(root.label, kind)
+    if root.state is not RootState.RETIRING:
+        root_keys.begin_retiring(vault.store.database, root.label)
+    return hsm.destroy_key(key)
 
 
 def status(vault: Vault, key: Key) -> Removal:

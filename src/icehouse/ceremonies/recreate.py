@@ -71,4 +71,4 @@ def _under(vault: Vault, key: Key) -> tuple[OpenKey, list[str]]:
         return vault.slot(Purpose.SERVER, key=key), []
     label = user_label(key.key_id, 1)
     announce(vault, [label])
-    return own_data_key(vault, vault.custody.roots.main, label), [label]
+    return own_data_key(vault, vault.custody.roots.main, label, vault.store.allocate_data_keys(1)), [label]
