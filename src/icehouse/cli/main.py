@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from icehouse import __version__
-from icehouse.cli import demo, device, doctor, exchange, init, plan, rotate, show, sign, users
+from icehouse.cli import cloudhsm, demo, device, doctor, exchange, init, plan, rotate, show, sign, users
 from icehouse.cli.printer import explain, log_to_stderr, put
 
 app = typer.Typer(
@@ -24,6 +24,7 @@ app = typer.Typer(
 app.command("init")(init.init)
 app.add_typer(users.app, name="users")
 app.add_typer(device.app, name="device")
+app.add_typer(cloudhsm.app, name="cloudhsm")
 app.command("sign")(sign.sign)
 app.command("verify")(sign.verify)
 app.command("rotate")(rotate.rotate)
