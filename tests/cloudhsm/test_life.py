@@ -8,12 +8,14 @@ from dataclasses import replace
 
 import pytest
 from cryptography import x509
-from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
 
 from icehouse.cloudhsm import Aws, Wanted
 from icehouse.cloudhsm.certificate_files import KEY_FILE, ROOT_FILE
 from icehouse.cloudhsm.record import TAG
 from icehouse.errors import ConflictError, HsmRefusedError, RequestError
+from servers.aws_clock import ApiError
 from servers.cloudhsm_trial import PASSPHRASE, SUBNETS, WANTED, left, never_touched_others
 
 
@@ -98,23 +100,29 @@ def test_another_passphrase_is_refused_before_anything_is_asked_for(place, world
 
 def test_a_request_that_changed_is_signed_anew(place, world):
     """AWS may replace the first HSM before the cluster is claimed; the new one makes another request."""
-    answer = world.hsm.initialize_cluster
-    tries = []
+    claim = world.hsm.initialize_cluster
+    requests = []
 
-    def refuse_once(asked):
-        tries.append(asked["SignedCert"])
-        if len(tries) == 1:
-            world.hsm.clusters[asked["ClusterId"]].csr = world.hsm.clusters[asked["ClusterId"]].csr.replace(
-                "-----BEGIN", "\n-----BEGIN"
-            )
-            world.faults[len(world.requests)] = "throttle"
-        return answer(asked)
+    def replace_first(asked):
+        cluster = world.hsm.clusters[asked["ClusterId"]]
+        requests.append(cluster.csr)
+        if len(requests) == 1:
+            cluster.csr = another_request()
+            raise ApiError("CloudHsmInternalFailureException", "the HSM was replaced", 500)
+        return claim(asked)
 
-    world.hsm.initialize_cluster = refuse_once
+    world.hsm.initialize_cluster = replace_first
     raising = place.up()
 
-    assert raising.record.cluster
-    assert len(tries) >= 1
+    assert world.hsm.clusters[raising.record.cluster].state == "INITIALIZED"
+    assert requests[0] != requests[1]
+
+
+def another_request():
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "HSM:another")])
+    key = rsa.generate_private_key(65537, 2048)
+    made = x509.CertificateSigningRequestBuilder().subject_name(name).sign(key, hashes.SHA256())
+    return made.public_bytes(serialization.Encoding.PEM).decode()
 
 
 def test_where_aws_wants_activation_first_the_others_wait_for_it(place, world):

@@ -21,9 +21,28 @@ _DAYS = 3652
 _NAME = "icehouse CloudHSM trial"
 
 
-def claim(notebook: Notebook, passphrase: str, csr: str, now: int) -> tuple[str, str]:
+def root_key(notebook: Notebook, passphrase: str) -> rsa.RSAPrivateKey:
+    """The run's root key; it is made where there is none. Raises `RequestError` for another passphrase."""
+    path = notebook.directory / KEY_FILE
+    if path.exists():
+        try:
+            return cast("rsa.RSAPrivateKey", serialization.load_pem_private_key(path.read_bytes(), passphrase.encode()))
+        except (ValueError, TypeError) as exc:
+            msg = f"the passphrase does not open {path}"
+            raise RequestError(msg) from exc
+    key = rsa.generate_private_key(65537, _BITS)
+    kept = key.private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.BestAvailableEncryption(passphrase.encode()),
+    )
+    notebook.keep(KEY_FILE, kept)
+    return key
+
+
+def claim(notebook: Notebook, key: rsa.RSAPrivateKey, csr: str, now: int) -> tuple[str, str]:
     """The signed certificate of a cluster and the root that signed it, both in PEM."""
-    key, root = _root(notebook, passphrase, now)
+    root = _root(notebook, key, now)
     try:
         request = x509.load_pem_x509_csr(csr.encode())
     except ValueError as exc:
@@ -48,20 +67,13 @@ def claim(notebook: Notebook, passphrase: str, csr: str, now: int) -> tuple[str,
     return _pem(signed), _pem(root)
 
 
-def check_passphrase(notebook: Notebook, passphrase: str) -> None:
-    """Raise `RequestError` where there is a key already, and this passphrase does not open it."""
-    if (notebook.directory / KEY_FILE).exists():
-        _key(notebook, passphrase)
-
-
-def _root(notebook: Notebook, passphrase: str, now: int) -> tuple[rsa.RSAPrivateKey, x509.Certificate]:
-    """The root; it is made where there is none. The key is written first: a certificate alone is worth nothing."""
-    key = _key(notebook, passphrase)
+def _root(notebook: Notebook, key: rsa.RSAPrivateKey, now: int) -> x509.Certificate:
+    """The certificate of a root key; it is made where there is none of this key."""
     path = notebook.directory / ROOT_FILE
     if path.exists():
         root = x509.load_pem_x509_certificate(path.read_bytes())
         if root.public_key() == key.public_key():
-            return key, root
+            return root
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, _NAME)])
     start = datetime.fromtimestamp(now, UTC)
     root = (
@@ -76,25 +88,7 @@ def _root(notebook: Notebook, passphrase: str, now: int) -> tuple[rsa.RSAPrivate
         .sign(key, hashes.SHA256())
     )
     notebook.keep(ROOT_FILE, _pem(root).encode())
-    return key, root
-
-
-def _key(notebook: Notebook, passphrase: str) -> rsa.RSAPrivateKey:
-    path = notebook.directory / KEY_FILE
-    if path.exists():
-        try:
-            return cast("rsa.RSAPrivateKey", serialization.load_pem_private_key(path.read_bytes(), passphrase.encode()))
-        except (ValueError, TypeError) as exc:
-            msg = f"the passphrase does not open {path}"
-            raise RequestError(msg) from exc
-    key = rsa.generate_private_key(65537, _BITS)
-    kept = key.private_bytes(
-        serialization.Encoding.PEM,
-        serialization.PrivateFormat.PKCS8,
-        serialization.BestAvailableEncryption(passphrase.encode()),
-    )
-    notebook.keep(KEY_FILE, kept)
-    return key
+    return root
 
 
 def _pem(certificate: x509.Certificate) -> str:

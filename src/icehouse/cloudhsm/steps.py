@@ -11,14 +11,14 @@ if TYPE_CHECKING:
 
     from icehouse.cloudhsm.aws import Aws
 
-_MOST_FAILURES = 3
+_MOST_FAILURES = 5
 
 
 def until_done(aws: Aws, step: Callable[[], bool]) -> None:
     """Repeat a step until it says that nothing is left to do.
 
     Every step looks before it acts. So whatever AWS could not answer just now, or did without saying so, is mended by
-    another look. Raises `HsmUnavailableError` after three failures in a row.
+    another look. Raises `HsmUnavailableError` after five failures in a row.
     """
     failures = 0
     while True:

@@ -54,11 +54,10 @@ class Raising:
             from icehouse.cloudhsm import certificate  # noqa: PLC0415  it needs pyca/cryptography
         except ImportError as exc:
             raise MissingExtraError(EXTRA) from exc
-        certificate.check_passphrase(notebook, passphrase)
+        self._key = certificate.root_key(notebook, passphrase)
         self._claim = certificate.claim
         self._aws = aws
         self._notebook = notebook
-        self._passphrase = passphrase
         self._said: set[str] = set()
         self._tell = say
         self.record = record
@@ -117,7 +116,7 @@ class Raising:
             self._say("waiting for the first HSM and its certificate signing request")
             self._check_hsms(cluster)
             return False
-        signed, root = self._claim(self._notebook, self._passphrase, cluster.csr, self._aws.now)
+        signed, root = self._claim(self._notebook, self._key, cluster.csr, self._aws.now)
         self._notebook.keep("cluster.crt", signed.encode())
         self._say("initialising the cluster with its signed certificate")
         claim = {"ClusterId": cluster.cluster, "SignedCert": signed, "TrustAnchor": root}
