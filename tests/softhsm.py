@@ -19,6 +19,8 @@ class Token:
 
     label: str
     pin_file: Path
+    directory: Path
+    """Where SoftHSM keeps it; without it the token is away."""
 
     @property
     def uri(self) -> str:
@@ -45,17 +47,22 @@ class SoftHsm:
 
     def new_token(self, label: str, pin: str = PIN) -> Token:
         """Make a token; labels need not differ."""
+        before = set(self.tokens.iterdir())
         run("softhsm2-util", "--init-token", "--free", "--label", label, "--pin", pin, "--so-pin", f"so-{pin}")
         pin_file = self.directory / f"{label}.pin"
         pin_file.write_text(f"{pin}\n")
         pin_file.chmod(0o600)
-        return Token(label, pin_file)
+        (directory,) = set(self.tokens.iterdir()) - before
+        return Token(label, pin_file, directory)
 
-    def new_key(self, token: Token, label: str, *options: str) -> None:
+    def new_key(self, token: Token, label: str, *options: str, key_type: str = "AES:32") -> None:
         """Make a key behind icehouse's back, with the options of `pkcs11-tool --keygen`."""
+        self.tool(token, "--keygen", "--key-type", key_type, "--label", label, *options)
+
+    def tool(self, token: Token, *options: str) -> None:
+        """Use `pkcs11-tool` on a token."""
         pin = token.pin_file.read_text().strip()
-        tool = ("pkcs11-tool", "--module", str(MODULE), "--token-label", token.label, "--login", "--pin", pin)
-        run(*tool, "--keygen", "--key-type", "AES:32", "--label", label, *options)
+        run("pkcs11-tool", "--module", str(MODULE), "--token-label", token.label, "--login", "--pin", pin, *options)
 
 
 def run(*command: str) -> None:

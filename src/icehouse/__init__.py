@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from icehouse.device import Cosigner, Device
     from icehouse.errors import HsmError, IcehouseError, RequestError, SealError
     from icehouse.model import BulkResult, FrostShards
+    from icehouse.planner import plan
     from icehouse.service import FrostService, HybridFrostService, create_hsm_frost
 
 __version__ = "0.1.0"
@@ -26,6 +27,7 @@ _NAMES = {
     "RequestError": "errors",
     "SealError": "errors",
     "create_hsm_frost": "service",
+    "plan": "planner",
 }
 
 __all__ = [
@@ -40,6 +42,7 @@ __all__ = [
     "RequestError",
     "SealError",
     "create_hsm_frost",
+    "plan",
 ]
 
 

@@ -126,10 +126,12 @@ class Device:
     def enrol(self, cosigner: Cosigner, token: str | None = None) -> None:
         """Claim this user's key with an enrolment token, prove the share, and commit.
 
-        Again after a crash it goes on where it stopped; the token is kept until the first commit. Raises
-        `RequestError` for a void code, `ConflictError` while another device claims the key.
+        Again after a crash it goes on where it stopped; the token is kept until the first commit. A device whose epoch
+        the vault does not know any more goes on from a token that the application made for it. Raises `RequestError`
+        for a void code, `ConflictError` while another device claims the key.
         """
-        if self.epoch:
+        again = self.epoch > 0
+        if again and token is None and not self.has_token:
             msg = f"the device of {self.user!r} is enrolled already"
             raise RequestError(msg)
         if token is not None:
@@ -138,10 +140,14 @@ class Device:
         elif not self.has_token:
             msg = "a first enrolment needs an enrolment token"
             raise RequestError(msg, hint=ASK_AGAIN)
-        with explained(self):
-            self._resolve(cosigner)
-            if not self.epoch:
-                self._obtain(cosigner)
+        self._state.reclaim(again)
+        try:
+            with explained(self):
+                self._resolve(cosigner)
+                if self.has_token:  # the first commit under it drops the token
+                    self._obtain(cosigner)
+        finally:
+            self._state.reclaim(by_code=False)
 
     def rotate(self, cosigner: Cosigner) -> None:
         """Move to new shares of the same public key.

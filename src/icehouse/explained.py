@@ -32,7 +32,9 @@ class explained:  # noqa: N801  reads as a word in a with statement
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if isinstance(error, RefusedError):
-            raise _explanation(self._device, error) from error
+            explanation = _explanation(self._device, error)
+            # An error that is its own cause would send whoever follows the chain round for ever.
+            raise explanation from None if explanation is error else error
 
 
 def _explanation(device: Holder, refusal: RefusedError) -> Exception:

@@ -16,9 +16,19 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
 from icehouse import settings as vault_settings
+from icehouse.custody import RootKeys
 from icehouse.errors import ConflictError, IcehouseError, RequestError, StoreError
 from icehouse.hsm import open_hsm
-from icehouse.opening import check_custody, check_durable, create_vault, new_vault_id, open_vault, root_labels
+from icehouse.model import root_label
+from icehouse.opening import (
+    ROLES_OF,
+    check_buckets,
+    check_custody,
+    check_durable,
+    create_vault,
+    new_vault_id,
+    open_vault,
+)
 from icehouse.settings import FILE_NAME, Settings
 from icehouse.store import VaultStore
 
@@ -45,7 +55,7 @@ class Founded:
     simulated_inside: bool
 
 
-def found(place: Path, wanted: Settings, *, custody: str = "hybrid") -> Founded:
+def found(place: Path, wanted: Settings, *, custody: str = "hybrid", buckets: int = 0) -> Founded:
     """Make a vault in a directory, or with a settings file of this name; never over another.
 
     Relative paths of `wanted` are relative to it; `MODULE` as its HSM is made as well. Raises `ConflictError` where a
@@ -53,12 +63,12 @@ def found(place: Path, wanted: Settings, *, custody: str = "hybrid") -> Founded:
     """
     file = place if place.suffix == ".toml" else place / FILE_NAME
     directory = file.parent.absolute()
-    check_custody(custody)
+    check_buckets(check_custody(custody), buckets)
     settings = vault_settings.absolute(wanted, directory)
     check_durable(settings)
     with _undoing() as made, _held(directory, made):
         founding = _Founding(file, directory, wanted, settings, made)
-        founding.found(custody)
+        founding.found(custody, buckets)
     return Founded(founding.vault_id, file, founding.inside)
 
 
@@ -75,7 +85,7 @@ class _Founding:
         self.inside = wanted.hsm_uri == MODULE
         self.vault_id = b""
 
-    def found(self, custody: str) -> None:
+    def found(self, custody: str, buckets: int) -> None:
         if self.file.exists():
             msg = f"there is a vault already at {self.file}"
             raise ConflictError(msg, hint="nothing is overwritten: choose another place")
@@ -86,11 +96,11 @@ class _Founding:
             _write(self.plan, f"{_ID_LINE}{self.vault_id.hex()}\n{vault_settings.dump(self.wanted)}", self.made)
         if self.inside:
             self._make_pin()
-        hsms = self._open_hsms()
+        roots = self._open_roots()
         try:
-            self._create(custody, hsms)
+            self._create(custody, buckets, roots)
         except BaseException:
-            self._keep_what_a_module_holds(hsms)
+            self._keep_what_a_module_holds(custody, roots)
             raise
         self.plan.rename(self.file)
         _sync(self.directory)
@@ -121,11 +131,10 @@ class _Founding:
         if not pin.exists():
             _write(pin, f"{secrets.token_hex(_PIN_BYTES)}\n", self.made)
 
-    def _open_hsms(self) -> tuple[Hsm, Hsm]:
+    def _open_roots(self) -> RootKeys:
         first = self._open(self.settings.hsm_uri)
-        if self.settings.claim_uri == self.settings.hsm_uri:
-            return first, first
-        return first, self._open(self.settings.claim_uri)
+        same = self.settings.claim_uri == self.settings.hsm_uri
+        return RootKeys(first, first if same else self._open(self.settings.claim_uri))
 
     def _open(self, uri: str) -> Hsm:
         """Open an HSM; a simulated one's file is made where there is none, since nobody else makes it."""
@@ -135,14 +144,14 @@ class _Founding:
         self.made += [path, path.with_name(f"{path.name}.lock")]
         return open_hsm(uri, create=True)
 
-    def _create(self, custody: str, hsms: tuple[Hsm, Hsm]) -> None:
+    def _create(self, custody: str, buckets: int, roots: RootKeys) -> None:
         existing = VaultStore.open(self.settings.store_url)
         if existing is not None:
             existing.close()
-            vault = open_vault(self.settings, hsms)
+            vault = open_vault(self.settings, roots)
         else:
             self.made += _sqlite_files(self.settings.store_url)
-            vault = create_vault(self.settings, custody, hsms, vault_id=self.vault_id)
+            vault = create_vault(self.settings, custody, roots, vault_id=self.vault_id, buckets=buckets)
         self._close(vault)
 
     def _close(self, vault: Vault) -> None:
@@ -151,15 +160,15 @@ class _Founding:
             msg = "the database holds another vault than the one this init began"
             raise ConflictError(msg)
 
-    def _keep_what_a_module_holds(self, hsms: tuple[Hsm, Hsm]) -> None:
+    def _keep_what_a_module_holds(self, custody: str, roots: RootKeys) -> None:
         """Root keys in a module that stays must not be orphaned: their plan is kept, for a repetition to finish."""
         if all(_simulated_file(uri) in self.made for uri in (self.settings.hsm_uri, self.settings.claim_uri)):
             return
         try:
-            orphans = [label for hsm, label in zip(hsms, root_labels(self.vault_id), strict=True) if hsm.keys(label)]
+            orphaned = any(roots.home(role).keys(root_label(self.vault_id, role, 1)) for role in ROLES_OF[custody])
         except IcehouseError:
-            orphans = list(root_labels(self.vault_id))
-        if orphans:
+            orphaned = True
+        if orphaned:
             self.made.clear()
 
 

@@ -8,7 +8,7 @@ from enum import StrEnum
 from functools import cached_property
 
 from icehouse._core import Group, Row
-from icehouse.errors import IcehouseError, RequestError, SealError
+from icehouse.errors import ConflictError, IcehouseError, RequestError, SealError
 
 SERVER = "server"
 """The participant that the vault holds."""
@@ -16,9 +16,17 @@ DEVICE_NUMBER = 1
 SERVER_NUMBER = 2
 THRESHOLD = 2
 RECORDS_PER_DATA_KEY = 1024
+NO_DATA_KEY = 0
+"""Stands where a record needs no data key: a hierarchical row's tag, a tombstone."""
+USERS_OWN = "icehouse-u-"
+"""How the labels of users' own keys in a direct vault's HSM start."""
+NO_OFFER_ID = bytes(16)
+"""The offer id of epoch 0, which no device is ever dealt."""
 SUITES = ("ed25519", "secp256k1-tr", "secp256k1", "p256", "ristretto255", "ed448")
 DEFAULT_SUITE = SUITES[0]
 MAX_NAME_BYTES = 255
+MAX_EPOCH = 1 << 53
+"""Every number on the wire is below this, so that any JSON reader keeps it whole."""
 MAX_MESSAGE_BYTES = 1 << 20
 """The longest message that is signed."""
 
@@ -30,6 +38,12 @@ class State(StrEnum):
     """Made, but no device has proved that it holds its share."""
     LIVE = "live"
     """A device and the vault sign together."""
+    SUSPENDED = "suspended"
+    """Live, and refused by the operator until resumed."""
+    LOST = "lost"
+    """Rebuilt without its epoch: refused until the application authorises a claim with a new code."""
+    DESTROYED = "destroyed"
+    """A tombstone: no record is left, and no ceremony is served."""
 
 
 class Purpose(StrEnum):
@@ -37,6 +51,85 @@ class Purpose(StrEnum):
 
     SERVER = "server"
     CLAIM = "claim"
+
+
+class Role(StrEnum):
+    """What a key inside the HSM is for."""
+
+    KEK = "kek"
+    """Wraps the data keys of the server's records."""
+    CLAIM = "claim"
+    """Wraps the data keys of the devices' records."""
+    MASTER = "master"
+    """Derives every share of a hierarchical vault."""
+    USER = "user"
+    """Wraps one user's data keys, in a direct vault."""
+
+
+class RootState(StrEnum):
+    """Where a root key stands."""
+
+    MAKING = "making"
+    """About to be made in the HSM; perhaps made already."""
+    CURRENT = "current"
+    """New data keys are wrapped under it."""
+    DRAINING = "draining"
+    """Superseded; data keys may still be wrapped under it."""
+    RETIRING = "retiring"
+    """Nothing is under it any more; about to be destroyed in the HSM."""
+    RETIRED = "retired"
+    """Destroyed in the HSM."""
+
+
+@dataclass(frozen=True, slots=True)
+class RootKey:
+    """A key inside the HSM, as the vault's database knows it. Times are seconds since 1970."""
+
+    label: str
+    role: Role
+    version: int
+    state: RootState
+    superseded: int | None = None
+    recoverable_until: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class VaultRecord:
+    """The vault's settings as the database holds them; `seal` proves that the HSM saw the others."""
+
+    vault_id: bytes
+    custody: str
+    buckets: int
+    roots: tuple[RootKey, ...]
+    seal: bytes
+
+    def __post_init__(self) -> None:
+        types = (type(self.vault_id), type(self.custody), type(self.buckets), type(self.seal))
+        if types != (bytes, str, int, bytes) or not all(type(root.label) is str for root in self.roots):
+            msg = "the vault's settings in the database were changed: they hold a value that icehouse never writes"
+            raise SealError(msg)
+
+    def current(self, role: Role) -> RootKey | None:
+        """The root key of this role that new data keys are wrapped under."""
+        return next((root for root in self.roots if (root.role, root.state) == (role, RootState.CURRENT)), None)
+
+    def newest(self, role: Role) -> RootKey | None:
+        """The root key of this role with the highest version, whatever its state."""
+        return max((root for root in self.roots if root.role is role), key=lambda root: root.version, default=None)
+
+
+class StaleRootsError(ConflictError):
+    """Another process moved the vault to other root keys; load its settings again."""
+
+
+def root_label(vault_id: bytes, role: Role, version: int) -> str:
+    """The label of a root key in the HSM."""
+    return f"icehouse-{vault_id.hex()}-{role}-{version}"
+
+
+def user_label(key_id: bytes, version: int) -> str:
+    """The label of a user's own key in the HSM, in a direct vault."""
+    return f"{USERS_OWN}{key_id.hex()}-{version}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +190,7 @@ class Key:
     sealed: Sealed
     claim: Sealed | None = None
     offer: StandingOffer | None = None
+    changed: int = 0
 
     @cached_property
     def group(self) -> Group:
@@ -148,7 +242,7 @@ class Key:
     def slots(self) -> Counter[int]:
         """How many records of this key each data key seals."""
         records = [self.sealed, self.claim, self.offer.sealed if self.offer else None]
-        return Counter(record.data_key for record in records if record is not None)
+        return Counter(record.data_key for record in records if record is not None and record.data_key != NO_DATA_KEY)
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,32 +3,69 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from icehouse._core import DataKey, context_digest
 from icehouse.ceremonies.limit import Limit
 from icehouse.ceremonies.vault import Vault
-from icehouse.custody import HybridCustody, OpenedKeys
-from icehouse.errors import ConflictError, HsmRefusedError, RequestError, SealError
-from icehouse.hsm import HsmKey, KeyKind, open_hsm
-from icehouse.model import Purpose
-from icehouse.store import VaultRecord, VaultStore
+from icehouse.custody import (
+    DirectCustody,
+    HierarchicalCustody,
+    HybridCustody,
+    Opened,
+    RootKeys,
+    check_settings,
+    seal_settings,
+)
+from icehouse.errors import ConflictError, RequestError, SealError
+from icehouse.hsm import KeyKind, open_hsm
+from icehouse.model import Role, RootKey, RootState, VaultRecord, root_label
+from icehouse.store import VaultStore
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from icehouse.custody import Custody
     from icehouse.hsm import Hsm
     from icehouse.settings import Settings
 
-CUSTODIES = ("hybrid",)
+ROLES_OF = {
+    "hybrid": (Role.KEK, Role.CLAIM),
+    "hierarchical": (Role.MASTER,),
+    "direct": (Role.CLAIM,),
+}
+"""The root keys that each custody needs from the start."""
+KIND_OF = {Role.KEK: KeyKind.AES, Role.CLAIM: KeyKind.AES, Role.USER: KeyKind.AES, Role.MASTER: KeyKind.HMAC}
+USERS_PER_BUCKET = 1000
 _VAULT_ID_BYTES = 16
-_PURPOSE_OF = {"kek": Purpose.SERVER, "claim": Purpose.CLAIM}
+_MAX_BUCKETS = 1 << 32
 
 
 def check_custody(custody: str) -> str:
     """Return the custody's name, or raise `RequestError`."""
-    if custody not in CUSTODIES:
-        msg = f"custody must be one of {', '.join(CUSTODIES)}, not {custody!r}"
+    if custody not in ROLES_OF:
+        msg = f"custody must be one of {', '.join(ROLES_OF)}, not {custody!r}"
         raise RequestError(msg)
     return custody
+
+
+def check_buckets(custody: str, buckets: int) -> int:
+    """Return how many nodes a vault's users share, or raise `RequestError`."""
+    if not 0 <= buckets < _MAX_BUCKETS:
+        msg = f"buckets must be between 0 and {_MAX_BUCKETS - 1}, not {buckets}"
+        raise RequestError(msg)
+    if buckets and custody != "hierarchical":
+        msg = f"only a hierarchical vault has buckets, and this one's custody is {custody}"
+        raise RequestError(msg)
+    return buckets
+
+
+def buckets_for(expected_users: int) -> int:
+    """How many nodes serve this many users: about one for every thousand."""
+    if expected_users < 0:
+        msg = f"the number of users expected must not be negative, as {expected_users} is"
+        raise RequestError(msg)
+    return -(-expected_users // USERS_PER_BUCKET)
 
 
 def check_durable(settings: Settings) -> None:
@@ -47,87 +84,128 @@ def new_vault_id() -> bytes:
 
 
 def create_vault(
-    settings: Settings, custody: str, hsms: tuple[Hsm, Hsm] | None = None, *, vault_id: bytes | None = None
+    settings: Settings,
+    custody: str,
+    roots: RootKeys | None = None,
+    *,
+    vault_id: bytes | None = None,
+    buckets: int = 0,
 ) -> Vault:
     """Make root keys and an empty database; raises `ConflictError` where there is a vault already.
 
     With a `vault_id` that was drawn before, root keys that an interrupted creation made for it are taken as they are.
     """
-    check_custody(custody)
+    check_buckets(check_custody(custody), buckets)
     check_durable(settings)
     existing = VaultStore.open(settings.store_url)
     if existing is not None:
         existing.close()
         msg = "the database holds a vault already"
         raise ConflictError(msg)
-    pair = hsms or open_hsms(settings)
-    resumed = vault_id is not None
-    vault_id = vault_id or new_vault_id()
-    kek, claim = root_labels(vault_id)
-    for hsm, label in zip(pair, (kek, claim), strict=True):
+    roots = roots or open_roots(settings)
+    record = make_roots(vault_id or new_vault_id(), custody, buckets, roots, resumed=vault_id is not None)
+    return _vault(settings, VaultStore.create(settings.store_url, record), roots)
+
+
+def make_roots(vault_id: bytes, custody: str, buckets: int, roots: RootKeys, *, resumed: bool) -> VaultRecord:
+    """Make a new vault's root keys in the HSM, and seal its settings."""
+    made = []
+    for role in ROLES_OF[custody]:
+        label, hsm = root_label(vault_id, role, 1), roots.home(role)
         if not (resumed and hsm.keys(label)):
-            hsm.create_key(label, KeyKind.AES)
-    seal = pair[0].wrap(HsmKey(kek, KeyKind.AES), DataKey.random(), _settings_context(vault_id, custody, kek, claim))
-    record = VaultRecord(vault_id, custody, kek, claim, seal)
-    return _vault(settings, VaultStore.create(settings.store_url, record), pair)
+            hsm.create_key(label, KIND_OF[role])
+        roots.made(label, hsm)
+        made.append(RootKey(label, role, 1, RootState.CURRENT))
+    record = VaultRecord(vault_id, custody, buckets, tuple(made), b"")
+    return replace(record, seal=seal_settings(record, roots))
 
 
-def root_labels(vault_id: bytes) -> tuple[str, str]:
-    """The labels of a new vault's `kek` and `claim`."""
-    kek, claim = (f"icehouse-{vault_id.hex()}-{kind}-1" for kind in _PURPOSE_OF)
-    return kek, claim
+def recover_vault(settings: Settings, vault_id: bytes, buckets: int, roots: RootKeys | None = None) -> Vault:
+    """An empty hierarchical vault around the master key that the HSM still has; one of the same id is gone on with.
+
+    Raises `ConflictError` where the database holds another vault, `HsmRefusedError` where the HSM has no such master.
+    """
+    check_buckets("hierarchical", buckets)
+    check_durable(settings)
+    roots = roots or open_roots(settings)
+    label = root_label(vault_id, Role.MASTER, 1)
+    roots.find(label, KeyKind.HMAC)
+    record = VaultRecord(vault_id, "hierarchical", buckets, (RootKey(label, Role.MASTER, 1, RootState.CURRENT),), b"")
+    record = replace(record, seal=seal_settings(record, roots))
+    store = VaultStore.open(settings.store_url)
+    if store is None:
+        return _vault(settings, VaultStore.create(settings.store_url, record), roots)
+    if store.record != record or store.count():
+        store.close()
+        msg = "the database holds a vault already"
+        raise ConflictError(msg, hint="recover into an empty database")
+    return _vault(settings, store, roots)
 
 
-def open_vault(settings: Settings, hsms: tuple[Hsm, Hsm] | None = None) -> Vault:
-    """Open a vault that was made; its settings must be those its HSM saw."""
+def open_vault(settings: Settings, roots: RootKeys | None = None, again: Callable[[], Settings] | None = None) -> Vault:
+    """Open a vault that was made; its settings must be those its HSM saw.
+
+    `again` reads the configuration anew, for when another process moves the vault to another HSM.
+    """
     check_durable(settings)
     store = VaultStore.open(settings.store_url)
     if store is None:
         msg = "the database holds no vault"
         raise RequestError(msg, hint="make one with 'icehouse init'")
     try:
-        pair = hsms or open_hsms(settings)
-        _check_settings(store.record, pair)
+        return _vault(settings, store, _complete(store.record, roots or open_roots(settings, again)))
     except BaseException:
         store.close()
         raise
-    return _vault(settings, store, pair)
 
 
-def open_hsms(settings: Settings) -> tuple[Hsm, Hsm]:
-    """The HSM of `kek` and that of `claim`, which is the same one unless the settings say otherwise."""
-    first = open_hsm(settings.hsm_uri)
-    if settings.claim_uri == settings.hsm_uri:
-        return first, first
-    return first, open_hsm(settings.claim_uri)
+def _complete(record: VaultRecord, roots: RootKeys) -> RootKeys:
+    """The HSMs, once every current root key was found in one of them."""
+    for root in record.roots:
+        if root.state is RootState.CURRENT:
+            roots.find(root.label, KIND_OF[root.role])
+    return roots
 
 
-def _settings_context(vault_id: bytes, custody: str, kek: str, claim: str) -> bytes:
-    return context_digest("settings", [vault_id, custody, kek, claim])
+def open_roots(
+    settings: Settings, again: Callable[[], Settings] | None = None, known: dict[str, Hsm] | None = None
+) -> RootKeys:
+    """Open the HSMs that the settings name, each once."""
+    opened = {} if known is None else known
+
+    def hsm_of(uri: str) -> Hsm:
+        if uri not in opened:
+            opened[uri] = open_hsm(uri)
+        return opened[uri]
+
+    former = [hsm_of(uri) for uri in (settings.hsm_former_uri, settings.hsm_former_claim_uri) if uri]
+    anew = None if again is None else (lambda: open_roots(again(), known=opened))
+    return RootKeys(hsm_of(settings.hsm_uri), hsm_of(settings.claim_uri), former, anew)
 
 
-def _check_settings(record: VaultRecord, pair: tuple[Hsm, Hsm]) -> None:
-    """Open the seal that was made with the settings; it opens with no others (ADR 0003)."""
-    for hsm, label in zip(pair, (record.kek, record.claim), strict=True):
-        if not any(key.label == label for key in hsm.keys(label)):
-            msg = f"the HSM has no key {label!r}, which this vault's database names as a root key"
-            raise HsmRefusedError(msg, hint="is this the HSM that the vault was made with?")
-    context = _settings_context(record.vault_id, record.custody, record.kek, record.claim)
-    try:
-        pair[0].unwrap(HsmKey(record.kek, KeyKind.AES), record.seal, context)
-    except SealError as exc:
-        msg = "the vault's settings in the database were changed: the HSM did not see these"
-        raise SealError(msg) from exc
-    check_custody(record.custody)
+def _vault(settings: Settings, store: VaultStore, roots: RootKeys) -> Vault:
+    keys: Opened = Opened(settings.cache_keys, settings.cache_seconds)  # type: ignore[type-arg]
+    nodes: Opened = Opened(settings.cache_keys, settings.cache_seconds)  # type: ignore[type-arg]
 
+    def reload() -> VaultRecord:
+        record = store.reload()
+        check_settings(record, roots)
+        return record
 
-def _vault(settings: Settings, store: VaultStore, pair: tuple[Hsm, Hsm]) -> Vault:
-    labels = {"kek": store.record.kek, "claim": store.record.claim}
-    roots = {
-        purpose: (hsm, HsmKey(labels[kind], KeyKind.AES))
-        for (kind, purpose), hsm in zip(_PURPOSE_OF.items(), pair, strict=True)
-    }
-    opened = OpenedKeys(settings.cache_keys, settings.cache_seconds)
-    custody = HybridCustody(store.vault_id, roots, store, opened)
+    def custody_of(record: VaultRecord) -> Custody:
+        check_settings(record, roots)
+        match record.custody:
+            case "hierarchical":
+                return HierarchicalCustody(record, roots, nodes)
+            case "direct":
+                return DirectCustody(record, roots, store, keys, reload)
+            case "hybrid":
+                # A vault that was hierarchical still has its master until that is retired.
+                derived = HierarchicalCustody(record, roots, nodes) if record.newest(Role.MASTER) else None
+                return HybridCustody(record, roots, store, keys, reload, derived)
+            case other:
+                msg = f"the vault's database names a custody that this icehouse does not know: {other!r}"
+                raise SealError(msg)
+
     limit = Limit(settings.limit_per_second, settings.limit_burst)
-    return Vault(store, custody, settings.offers_seconds, limit=limit)
+    return Vault(store, custody_of, settings.offers_seconds, limit=limit)

@@ -6,10 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from icehouse import settings as vault_settings
-from icehouse.ceremonies import bulk, code, keygen, rotate
+from icehouse.ceremonies import bulk, code, destroy, keygen, rotate
 from icehouse.ceremonies.exchange import exchange
 from icehouse.errors import ConflictError, ProtocolError, RequestError, SealError
-from icehouse.hsm import open_hsm
 from icehouse.model import (
     DEFAULT_SUITE,
     DEVICE_NUMBER,
@@ -22,17 +21,20 @@ from icehouse.model import (
     State,
     check_user,
 )
-from icehouse.opening import check_custody, check_durable, create_vault, open_vault
+from icehouse.opening import check_buckets, check_custody, check_durable, create_vault, open_roots, open_vault
 from icehouse.providers import hsm_uri
 from icehouse.settings import Settings
 from icehouse.store import VaultStore
 from icehouse.store.counts import miscounts
+from icehouse.upkeep import Upkeep
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
     from typing import Self
 
+    from icehouse.ceremonies.destroy import Removal
     from icehouse.ceremonies.vault import Vault
+    from icehouse.custody import RootKeys
     from icehouse.device import Device
     from icehouse.hsm import Hsm
     from icehouse.model import Key
@@ -50,7 +52,8 @@ class FrostService:
     @classmethod
     def open(cls, path: str | Path) -> Self:
         """Open the vault of a directory or a settings file."""
-        return cls(open_vault(vault_settings.load(Path(path))))
+        place = Path(path)
+        return cls(open_vault(vault_settings.load(place), again=lambda: vault_settings.load(place)))
 
     @property
     def hsm(self) -> Hsm:
@@ -58,9 +61,9 @@ class FrostService:
         return self.vault.custody.hsm
 
     def close(self) -> None:
-        """Close the database and the HSM."""
+        """Close the database and the HSMs."""
         self.vault.store.close()
-        self.hsm.close()
+        self.vault.custody.roots.close()
 
     def __enter__(self) -> Self:
         return self
@@ -128,6 +131,15 @@ class FrostService:
         """A new enrolment token, `<key id>.<code>`, to hand to the user. Earlier ones are void."""
         return code.mint(self.vault, check_user(user_id))
 
+    def destroy_user(self, user_id: str) -> Removal:
+        """Remove a user's key at once; the answer says whether it is destroyed, or what that waits for."""
+        return destroy.destroy(self.vault, check_user(user_id))
+
+    @property
+    def upkeep(self) -> Upkeep:
+        """Rewrap, reseal, trim, convert."""
+        return Upkeep(self.vault)
+
     def exchange(self, message: str) -> str:
         """Answer one message of a device. Never raises for what the message says."""
         return exchange(self.vault, message)
@@ -142,10 +154,12 @@ class FrostService:
         return self._view(key)
 
     def _check(self, key: Key) -> None:
+        if key.state is State.DESTROYED:
+            return
         custody = self.vault.custody
         try:
             custody.open_share(key).check(key.group, SERVER_NUMBER)
-            if key.state is State.DEALT:
+            if key.state in {State.DEALT, State.LOST}:
                 custody.open_claim(key).check(key.group, DEVICE_NUMBER)
             if key.offer is not None:
                 custody.open_pending(key, key.offer).check(key.offered_group(key.offer), SERVER_NUMBER)
@@ -178,7 +192,8 @@ class FrostService:
 
     def _vouched(self, key: Key) -> Key:
         """The key, once its sealed record has shown that nobody changed its row: callers trust its public key."""
-        self.vault.custody.open_share(key)
+        if key.state is not State.DESTROYED:
+            self.vault.custody.open_share(key)
         return key
 
     def _view(self, key: Key) -> FrostShards:
@@ -220,20 +235,35 @@ class HybridFrostService(FrostService):
     """A `FrostService` with hybrid custody: random shares under a few root keys."""
 
 
+class HierarchicalFrostService(FrostService):
+    """A `FrostService` with hierarchical custody: every share is derived from one master key in the HSM."""
+
+
+class DirectFrostService(FrostService):
+    """A `FrostService` with direct custody: one HSM key per user, as many as the HSM holds."""
+
+
+SERVICES = {"hybrid": HybridFrostService, "hierarchical": HierarchicalFrostService, "direct": DirectFrostService}
+
+
 def create_hsm_frost(
     hsm_provider: str,
     config: Mapping[str, Any] | None = None,
     *,
     custody: str = "hybrid",
     store: str | None = None,
+    buckets: int = 0,
     fallback_to_software: bool = False,
 ) -> FrostService:
     """Open the vault of a store, or make it where the store holds none.
 
     `hsm_provider` is "simulated" or "pkcs11"; `config` for "pkcs11" has `module_path`, `token_label`, `pin_source`
-    (a file's path), for "simulated" `path` and `pin_source`, or nothing for one in memory. `store` is a SQLAlchemy
-    URL; without one an in-memory SQLite serves. `fallback_to_software` is accepted where there is nothing to fall
-    back from. Raises `RequestError`, `HsmError`, `StoreError`, `SealError`.
+    (a file's path), for "simulated" `path` and `pin_source`, or nothing for one in memory. `custody` is "hybrid",
+    "hierarchical" or "direct"; `buckets`, for a hierarchical vault, is how many nodes its users share (0: a node and
+    an HSM operation for each). `store` is a SQLAlchemy URL; without one an in-memory SQLite serves.
+    `fallback_to_software` is accepted where there is nothing to fall back from.
+
+    Raises `RequestError`, `HsmError`, `StoreError`, `SealError`.
     """
     if fallback_to_software and hsm_provider != "simulated":
         msg = "fallback_to_software is for the simulated provider only so far"
@@ -241,16 +271,24 @@ def create_hsm_frost(
     check_custody(custody)
     settings = Settings(store_url=store or "sqlite://", hsm_uri=hsm_uri(hsm_provider, config or {}))
     check_durable(settings)
-    hsm = open_hsm(settings.hsm_uri)
-    return HybridFrostService(_open_or_create(settings, custody, (hsm, hsm)))
+    check_buckets(custody, buckets)
+    return SERVICES[custody](_open_or_create(settings, custody, open_roots(settings), buckets))
 
 
-def _open_or_create(settings: Settings, custody: str, hsms: tuple[Hsm, Hsm]) -> Vault:
+def _open_or_create(settings: Settings, custody: str, roots: RootKeys, buckets: int) -> Vault:
     existing = None if settings.store_url == "sqlite://" else VaultStore.open(settings.store_url)
     if existing is not None:
         existing.close()
-        return open_vault(settings, hsms)
+        return _of_custody(open_vault(settings, roots), custody)
     try:
-        return create_vault(settings, custody, hsms)
+        return create_vault(settings, custody, roots, buckets=buckets)
     except ConflictError:
-        return open_vault(settings, hsms)  # another process made it meanwhile
+        return _of_custody(open_vault(settings, roots), custody)  # another process made it meanwhile
+
+
+def _of_custody(vault: Vault, custody: str) -> Vault:
+    """The vault, or `ConflictError` where it was made with another custody than the caller asks for."""
+    if vault.custody.name != custody:
+        msg = f"the vault's custody is {vault.custody.name}, not {custody}"
+        raise ConflictError(msg)
+    return vault

@@ -28,8 +28,12 @@ class Settings:
     hsm_uri: str
     hsm_claim_uri: str = ""
     """Where the claim root key lives; empty for the same HSM."""
-    cache_keys: int = 256
-    """How many opened data keys a process keeps; 0 turns the cache off."""
+    hsm_former_uri: str = ""
+    """The HSM that the vault is being moved away from, until it is trimmed."""
+    hsm_former_claim_uri: str = ""
+    """The same for the claim root key."""
+    cache_keys: int = 1024
+    """How many opened data keys, and how many nodes, a process keeps; 0 turns the cache off."""
     cache_seconds: float = 300.0
     """For how long."""
     offers_seconds: int = 900
@@ -72,6 +76,28 @@ def load(path: Path, environment: Mapping[str, str] = os.environ) -> Settings:
         msg = f"{file} lacks {' and '.join(missing)}"
         raise RequestError(msg)
     return absolute(Settings(**found), file.parent.absolute())
+
+
+def read(file: Path) -> Settings:
+    """A vault's settings as its file has them: relative paths stay relative, the environment is left out."""
+    return Settings(**_flatten(tomllib.loads(file.read_text(encoding="utf-8")), file))
+
+
+def rewrite(file: Path, settings: Settings) -> None:
+    """Put other settings into a vault's file: whole or not at all, and durable."""
+    fresh = file.with_name(f".{file.name}.new")
+    fresh.unlink(missing_ok=True)
+    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as out:
+        out.write(dump(settings))
+        out.flush()
+        os.fsync(descriptor)
+    fresh.rename(file)
+    directory = os.open(file.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)
 
 
 def dump(settings: Settings) -> str:
@@ -130,6 +156,8 @@ def absolute(settings: Settings, directory: Path) -> Settings:
         store_url=_absolute_sqlite(settings.store_url, directory),
         hsm_uri=_absolute_hsm(settings.hsm_uri, directory),
         hsm_claim_uri=_absolute_hsm(settings.hsm_claim_uri, directory),
+        hsm_former_uri=_absolute_hsm(settings.hsm_former_uri, directory),
+        hsm_former_claim_uri=_absolute_hsm(settings.hsm_former_claim_uri, directory),
     )
 
 

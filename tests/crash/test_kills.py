@@ -56,7 +56,7 @@ def play(scene, acts):
 def go_on(scene):
     """Whatever was not reached yet; then a signature, a rotation, and another signature."""
     if scene.public_key is None:
-        play(scene, FOUNDED + (CREATE,))
+        play(scene, (*FOUNDED, CREATE))
     if not scene.token:
         play(scene, (MINT,))
     play(scene, (MAKE, ENROL))
@@ -99,4 +99,3 @@ def test_a_kill_at_any_point_loses_nothing(scene, tmp_path, name, side):
         go_on(scene)
 
     assert scene.kills == at - 1
-    print(name, side, scene.kills)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import event
 
 from crash.ledger import Ledger, payload_of
+from icehouse.custody import RootKeys
 from icehouse.hsm._simulated import SimulatedHsm
 from icehouse.opening import create_vault, open_vault
 from icehouse.service import FrostService
@@ -36,7 +37,7 @@ class Founded:
     @classmethod
     def found(cls, directory: Path) -> Founded:
         hsm = SimulatedHsm()
-        create_vault(_settings(directory), "hybrid", (hsm, hsm)).store.close()
+        create_vault(_settings(directory), "hybrid", RootKeys(hsm, hsm)).store.close()
         return cls(directory, hsm)
 
 
@@ -62,7 +63,7 @@ class Town:
         self.answers: list[str] = []
 
     def _open(self, number: int) -> FrostService:
-        vault = open_vault(_settings(self.path, CACHES[number]), (self.hsm, self.hsm))
+        vault = open_vault(_settings(self.path, CACHES[number]), RootKeys(self.hsm, self.hsm))
 
         def happen(*execution: object) -> None:
             # Before a transaction takes the right to write, whatever waits for that moment happens.

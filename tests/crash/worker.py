@@ -29,7 +29,7 @@ from icehouse.settings import Settings
 from icehouse.store.counts import miscounts
 
 POINTS = ctypes.CDLL(os.environ["LD_PRELOAD"])
-PASSPHRASE = "correct horse"
+PASSPHRASE = "correct horse"  # noqa: S105  of devices that live for one test
 WORK_FACTOR = 2
 
 

@@ -28,7 +28,7 @@ def node():
     lock, installed = HERE / "package-lock.json", HERE / "node_modules" / ".package-lock.json"
     if not installed.exists() or installed.stat().st_mtime < lock.stat().st_mtime:
         command = ["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--silent"]
-        subprocess.run(command, cwd=HERE, check=True, timeout=120)
+        subprocess.run(command, cwd=HERE, check=True, timeout=300)
         installed.touch()
     return program
 
@@ -55,7 +55,7 @@ class ForeignDevice:
 
     def run(self, *steps, stop_after=None):
         """Do these steps in one process; `stop_after` names the durable step after which it ends."""
-        cosigner = [sys.executable, str(HERE / "exchange.py"), str(self.vault)]
+        cosigner = [str(Path(sys.executable).with_name("icehouse")), "exchange", "--vault", str(self.vault)]
         environment = os.environ | ({"STOP_AFTER": stop_after} if stop_after else {})
         done = subprocess.run(
             [self.node, str(HERE / "main.js"), str(self.state), *steps, "--", *cosigner],
@@ -63,7 +63,7 @@ class ForeignDevice:
             capture_output=True,
             text=True,
             env=environment,
-            timeout=60,
+            timeout=180,
         )
         assert done.returncode == 0, done.stderr
         return json.loads(done.stdout)

@@ -5,6 +5,7 @@ import { canonical, ctx, refuseUnless, unhex } from "./formats.js";
 import { expect, read, RefusedByCosigner, write } from "./message.js";
 import { accept, deviceKey, newRequest } from "./offer.js";
 import { Signing } from "./signing.js";
+import { Suite } from "./suites.js";
 
 // What a refusal must say before a device asks whether its pending offer is gone.
 const GONE = ["unknown-epoch", "bad-mac", "not-the-offer", "bad-proof", "not-the-proof", "wrong-epoch"];
@@ -102,17 +103,28 @@ export class Device {
     const { pending } = this.state;
     const held = pending.epoch;
     const speaker = this.speakAs(held);
-    if (pending.proof === null) {
-      const message = ctx("proof", canonical(held.group), unhex(held.offer_id), unhex(deviceKey(pending.device_key)));
-      pending.proof = Buffer.from(await this.signWith(speaker, held, message, "proof")).toString("hex");
-      this.save("proof");
-    }
-    const question = { type: "prove", offer_id: held.offer_id, signature: pending.proof };
+    const signature = await this.proof(speaker, pending);
+    const question = { type: "prove", offer_id: held.offer_id, signature };
     const answer = expect(await this.ask(speaker, question), speaker.kid, "committed", ["offer_id"]);
     refuseUnless(answer.offer_id === held.offer_id, "'committed' names another offer");
     if (this.stopAfter === "answer") throw new Stop("answer");
     Object.assign(this.state, { current: held, pending: null, token: null });
     this.save("committed");
+  }
+
+  async proof(speaker, pending) {
+    const held = pending.epoch;
+    if (pending.proof !== null) return pending.proof;
+    const message = ctx("proof", canonical(held.group), unhex(held.offer_id), unhex(deviceKey(pending.device_key)));
+    try {
+      pending.proof = Buffer.from(await this.signWith(speaker, held, message, "proof")).toString("hex");
+    } catch (error) {
+      if (!(error instanceof RefusedByCosigner) || error.reason !== "wrong-epoch" || !error.authenticated) throw error;
+      // The offered epoch is current already: another copy of this device proved it, and any signature will do.
+      return "0".repeat(2 * new Suite(held.group.suite).signatureLength);
+    }
+    this.save("proof");
+    return pending.proof;
   }
 
   async abandon() {

@@ -52,6 +52,10 @@ export class Suite {
     return hex(sum.toBytes());
   }
 
+  get signatureLength() {
+    return this.name === "FROST-secp256k1-SHA256-TR-v1" ? 64 : this.elementLength + this.scalarLength;
+  }
+
   publicKey(commitment) {
     return this.name === "FROST-secp256k1-SHA256-TR-v1" ? commitment.slice(2) : commitment;
   }

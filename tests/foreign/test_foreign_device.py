@@ -91,6 +91,18 @@ def test_a_foreign_device_abandons_an_offer_that_the_vault_burnt(foreign_device)
     assert facts["epoch"] > 1
 
 
+def test_a_copy_from_before_the_proof_learns_that_its_offer_is_committed(foreign_device):
+    token = token_for(foreign_device.vault, "ed25519")
+    foreign_device.run("create", "alice", "enrol", token, stop_after="offer")
+    copy = replace(foreign_device, state=foreign_device.vault / "copy.json")
+    copy.state.write_bytes(foreign_device.state.read_bytes())
+    foreign_device.run("resume")
+    facts = copy.run("resume", "sign", MESSAGE.hex())
+
+    accepted("ed25519", facts)
+    assert (facts["epoch"], facts["pending"]) == (1, False)
+
+
 def test_the_vault_sees_a_foreign_device_as_any_other(foreign_device):
     token = token_for(foreign_device.vault, "ed25519")
     facts = foreign_device.run("create", "alice", "enrol", token)

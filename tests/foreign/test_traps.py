@@ -12,7 +12,7 @@ import pytest
 @pytest.fixture(scope="module")
 def traps(node):
     script = Path(__file__).with_name("traps.js")
-    done = subprocess.run([node, str(script)], check=True, capture_output=True, text=True, timeout=60)
+    done = subprocess.run([node, str(script)], check=True, capture_output=True, text=True, timeout=180)
     return json.loads(done.stdout)
 
 

@@ -13,7 +13,8 @@ import struct
 from typing import TYPE_CHECKING, Any
 
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.ciphers.aead import AESGCMSIV, ChaCha20Poly1305
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM, AESGCMSIV, ChaCha20Poly1305
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF, HKDFExpand
 from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
 
@@ -157,3 +158,93 @@ def open_record(data_key: bytes, record: bytes, context: bytes) -> bytes:
     """A sealed record's scalar."""
     assert record[0] == 1
     return AESGCMSIV(data_key).decrypt(record[1:13], record[13:], context)
+
+
+# Offers
+
+
+class Hpke:
+    """RFC 9180 in PSK mode: DHKEM(X25519, HKDF-SHA256), HKDF-SHA256, AES-256-GCM, one shot."""
+
+    KEM = b"KEM" + struct.pack(">H", 0x20)
+    SUITE = b"HPKE" + struct.pack(">HHH", 0x20, 1, 2)
+
+    @staticmethod
+    def extract(salt: bytes, suite: bytes, label: bytes, ikm: bytes) -> bytes:
+        return hmac.digest(salt or bytes(32), b"HPKE-v1" + suite + label + ikm, "sha256")
+
+    @staticmethod
+    def expand(prk: bytes, suite: bytes, label: bytes, info: bytes, size: int) -> bytes:
+        labelled = struct.pack(">H", size) + b"HPKE-v1" + suite + label + info
+        return HKDFExpand(hashes.SHA256(), size, labelled).derive(prk)
+
+    @classmethod
+    def _key(cls, shared: bytes, both: bytes, psk: bytes, psk_id: bytes) -> tuple[AESGCM, bytes]:
+        prk = cls.extract(b"", cls.KEM, b"eae_prk", shared)
+        secret = cls.expand(prk, cls.KEM, b"shared_secret", both, 32)
+        hashed = cls.extract(b"", cls.SUITE, b"psk_id_hash", psk_id)
+        info = cls.extract(b"", cls.SUITE, b"info_hash", ctx("offer"))
+        schedule = b"\x01" + hashed + info
+        secret = cls.extract(secret, cls.SUITE, b"secret", psk)
+        key = cls.expand(secret, cls.SUITE, b"key", schedule, 32)
+        return AESGCM(key), cls.expand(secret, cls.SUITE, b"base_nonce", schedule, 12)
+
+    @classmethod
+    def seal(cls, to: bytes, psk: bytes, psk_id: bytes, aad: bytes, plain: bytes) -> tuple[bytes, bytes]:
+        own = X25519PrivateKey.generate()
+        enc = own.public_key().public_bytes_raw()
+        key, nonce = cls._key(own.exchange(X25519PublicKey.from_public_bytes(to)), enc + to, psk, psk_id)
+        return enc, key.encrypt(nonce, plain, aad)
+
+    @classmethod
+    def open(cls, own: X25519PrivateKey, enc: bytes, psk: bytes, psk_id: bytes, aad: bytes, sealed: bytes) -> bytes:
+        to = own.public_key().public_bytes_raw()
+        shared = own.exchange(X25519PublicKey.from_public_bytes(enc))
+        key, nonce = cls._key(shared, enc + to, psk, psk_id)
+        return key.decrypt(nonce, sealed, aad)
+
+
+def canonical(group: dict[str, Any]) -> bytes:
+    """`G` of FORMATS "Group"."""
+    ids = [bytes.fromhex(group["vault"]), bytes.fromhex(group["key"])]
+    shape = [group["user"], group["suite"], group["generation"], group["threshold"], len(group["participants"])]
+    elements = [bytes.fromhex(group["public_key"]), *map(bytes.fromhex, group["commitments"])]
+    return ctx("group", *ids, *shape, *group["participants"], group["epoch"], *elements)
+
+
+def offer_context(offer: dict[str, Any], device_key: bytes, participant: int = 1) -> bytes:
+    """The associated data of an offer's sealed half."""
+    binding = [canonical(offer["group"]), offer["kind"], participant, device_key, bytes.fromhex(offer["offer_id"])]
+    return ctx("offer", *binding)
+
+
+def open_offer(offer: dict[str, Any], own: X25519PrivateKey, psk: bytes, kid: str) -> bytes:
+    """The device's half, for whoever has the X25519 key and the PSK."""
+    context = offer_context(offer, own.public_key().public_bytes_raw())
+    enc, sealed = bytes.fromhex(offer["enc"]), bytes.fromhex(offer["sealed"])
+    return Hpke.open(own, enc, psk, kid.encode(), context, sealed)
+
+
+def seal_offer(offer: dict[str, Any], to: bytes, psk: bytes, kid: str, plain: bytes) -> dict[str, Any]:
+    """An offer whose half is sealed to this device key, as good as the vault's own."""
+    enc, sealed = Hpke.seal(to, psk, kid.encode(), offer_context(offer, to), plain)
+    return {**offer, "enc": enc.hex(), "sealed": sealed.hex()}
+
+
+def times_base(scalar: int) -> bytes:
+    """`scalar · B` of Ed25519 by the textbook."""
+    p, d = 2**255 - 19, -121665 * pow(121666, -1, 2**255 - 19)
+
+    def add(one: tuple[int, int], two: tuple[int, int]) -> tuple[int, int]:
+        (x1, y1), (x2, y2) = one, two
+        k = d * x1 * x2 * y1 * y2
+        return (x1 * y2 + x2 * y1) * pow(1 + k, -1, p) % p, (y1 * y2 + x1 * x2) * pow(1 - k, -1, p) % p
+
+    y = 4 * pow(5, -1, p) % p
+    x = 15112221349535400772501151409588531511454012693041857206046113283949847762202
+    total, power = (0, 1), (x, y)
+    while scalar:
+        if scalar & 1:
+            total = add(total, power)
+        power, scalar = add(power, power), scalar >> 1
+    return (total[1] | (total[0] & 1) << 255).to_bytes(32, "little")

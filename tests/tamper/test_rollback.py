@@ -6,11 +6,12 @@ import logging
 
 import pytest
 
-from icehouse._core import DeviceState
+from icehouse._core import data_key_to_bytes
 from icehouse.device import Device
 from icehouse.device_file import MemoryFile
 from icehouse.errors import SealError, StaleEpochError
-from tamper.attacker import reason_of
+from icehouse.model import Purpose
+from tamper.attacker import ED25519_ORDER, open_record, reason_of, row_context, times_base
 from tamper.probes import copy_of
 from tamper.world import USERS
 
@@ -192,7 +193,6 @@ def test_an_old_salt_put_back_does_not_make_an_old_code_good_again(world):
 
 def test_an_expiry_brought_forward_does_not_let_another_device_replace_an_offer(world):
     world.bring_to("claiming")
-    other = DeviceState("alice")
     other = copy_of(world.devices["alice"])
     other.prepare()
     world.bend("offers", "expires", 1, "1")
@@ -216,3 +216,37 @@ def test_a_claim_record_taken_away_is_missed(world):
 
     with pytest.raises(SealError, match="does not fit its claim record"):
         world.service.enrolment_code("alice")
+
+
+def test_both_dealt_shares_of_an_old_backup_make_the_whole_key_even_after_rotations(world):
+    """Why backups from before the claim are to be destroyed: SECURITY.md says so. Opening them takes both root keys."""
+    world.bring_to("code")
+    key, custody = world.key(), world.service.vault.custody
+    shares = []
+    halves = ("claim", key.claim, Purpose.CLAIM, 1), ("current", key.sealed, Purpose.SERVER, 2)
+    for role, sealed, purpose, number in halves:
+        data_key = data_key_to_bytes(custody.open_number(sealed.data_key, purpose).key)
+        record = open_record(data_key, sealed.record, row_context(key, role, sealed.data_key, number))
+        shares.append(int.from_bytes(record, "little"))
+    alice = world.devices["alice"]
+    alice.accept_offer(world.say(alice.ask()))
+    world.finish(alice)
+    world.rotate(alice)
+
+    assert times_base((2 * shares[0] - shares[1]) % ED25519_ORDER) == world.key().group.public_key
+
+
+def test_the_dealt_share_of_an_old_backup_does_not_combine_with_the_vaults_share_of_today(world):
+    world.bring_to("code")
+    key, custody = world.key(), world.service.vault.custody
+    data_key = data_key_to_bytes(custody.open_number(key.claim.data_key, Purpose.CLAIM).key)
+    dealt = open_record(data_key, key.claim.record, row_context(key, "claim", key.claim.data_key, 1))
+    alice = world.devices["alice"]
+    alice.accept_offer(world.say(alice.ask()))
+    world.finish(alice)
+    now = world.key()
+    data_key = data_key_to_bytes(custody.open_number(now.sealed.data_key, Purpose.SERVER).key)
+    server = open_record(data_key, now.sealed.record, row_context(now, "current", now.sealed.data_key, 2))
+    whole = 2 * int.from_bytes(dealt, "little") - int.from_bytes(server, "little")
+
+    assert times_base(whole % ED25519_ORDER) != now.group.public_key

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from icehouse._core import DeviceState
+from icehouse.custody import RootKeys
 from icehouse.hsm._simulated import SimulatedHsm
 from icehouse.opening import create_vault, open_vault
 from icehouse.service import FrostService
@@ -38,18 +39,23 @@ class World:
     cache_keys: int = 0
     limit_burst: int = 100_000
     now: float | None = None
+    custody: str = "hybrid"
+    buckets: int = 0
 
     def __post_init__(self) -> None:
         self.directory.mkdir(parents=True, exist_ok=True)
         self.path = self.directory / "vault.db"
-        self.service = FrostService(create_vault(self.settings, "hybrid", self.hsms))
+        vault = create_vault(self.settings, self.custody, self.roots, buckets=self.buckets)
+        if self.now is not None:
+            vault = replace(vault, clock=lambda: self.now or 0.0)
+        self.service = FrostService(vault)
         self.devices = {user: DeviceState(user) for user in USERS}
         self.raw = sqlite3.connect(self.path, isolation_level=None, timeout=30)
         self.raw.execute("PRAGMA synchronous=OFF")
 
     @property
-    def hsms(self) -> tuple[Hsm, Hsm]:
-        return self.hsm, self.claim_hsm or self.hsm
+    def roots(self) -> RootKeys:
+        return RootKeys(self.hsm, self.claim_hsm or self.hsm)
 
     @property
     def settings(self) -> Settings:
@@ -64,7 +70,7 @@ class World:
 
     def reopen(self) -> FrostService:
         """The vault as another process would find it."""
-        return FrostService(open_vault(self.settings, self.hsms))
+        return FrostService(open_vault(self.settings, self.roots))
 
     def key(self, user: str = "alice") -> Key:
         key = self.service.vault.store.key_of(user)

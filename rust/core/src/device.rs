@@ -43,6 +43,8 @@ pub struct Device {
     pub(crate) request: Option<DeviceSecret>,
     pub(crate) current: Option<Held>,
     pub(crate) pending: Option<Pending>,
+    // Not kept in the file: whoever calls `enrol` says so.
+    reclaiming: bool,
 }
 
 /// A signature under way: nonces that one answer consumes.
@@ -54,8 +56,10 @@ pub struct Round {
 /// Whose channel key authenticates a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Speaker {
-    /// The current epoch; before the first commit, the enrolment code.
+    /// The current epoch.
     Current,
+    /// The enrolment code: before the first commit, and when the application authorises a claim anew.
+    Code,
     /// The offered epoch.
     Pending,
 }
@@ -86,6 +90,7 @@ impl Device {
             request: None,
             current: None,
             pending: None,
+            reclaiming: false,
         })
     }
 
@@ -163,11 +168,6 @@ impl Device {
                 ));
             }
         }
-        if self.current.is_some() {
-            return Err(Error::request(
-                "this device is enrolled already; it needs no enrolment token",
-            ));
-        }
         // A request made under another code would wait for an answer that cannot come.
         if self.token.as_ref().is_some_and(|old| old.key != key) {
             self.request = None;
@@ -197,7 +197,8 @@ impl Device {
                 Err(Error::request("this device has no pending offer"))
             }
             (Speaker::Current, _, Some(held), _) => Ok((held.kid(), &held.channel)),
-            (Speaker::Current, _, None, Some(token)) => Ok((
+            (Speaker::Current, _, None, _) => Err(Error::request("this device is not enrolled")),
+            (Speaker::Code, _, _, Some(token)) => Ok((
                 Kid {
                     key: token.key,
                     epoch: 0,
@@ -207,6 +208,20 @@ impl Device {
             _ => Err(Error::request(
                 "this device is not enrolled and has no enrolment token",
             )),
+        }
+    }
+
+    /// Speaks under the enrolment token although an epoch is held: the application authorised the claim anew.
+    pub fn reclaim(&mut self, by_code: bool) {
+        self.reclaiming = by_code;
+    }
+
+    /// Who asks for offers.
+    fn asker(&self) -> Speaker {
+        if self.current.is_none() || self.reclaiming {
+            Speaker::Code
+        } else {
+            Speaker::Current
         }
     }
 
@@ -227,11 +242,13 @@ impl Device {
             .as_ref()
             .ok_or_else(|| Error::request("no request is prepared"))?;
         let device_key = device_key(secret);
-        let request = match self.current {
-            Some(_) => Request::Rotate { device_key },
-            None => Request::Claim { device_key },
+        let speaker = self.asker();
+        let request = if speaker == Speaker::Code {
+            Request::Claim { device_key }
+        } else {
+            Request::Rotate { device_key }
         };
-        self.message(Speaker::Current, &request)
+        self.message(speaker, &request)
     }
 
     /// Checks an offer completely and keeps it as pending. Make it durable before going on.
@@ -244,7 +261,7 @@ impl Device {
         if self.pending.is_some() {
             return Err(Error::request("another offer is pending; resolve it first"));
         }
-        let (kid, psk) = self.authority(Speaker::Current)?;
+        let (kid, psk) = self.authority(self.asker())?;
         let payload = authenticate(answer, &kid, psk)?;
         let offer = Offer::read(&payload).map_err(|error| match Answer::read(&payload, &kid) {
             Err(refused @ Error::Refused { .. }) => refused,
@@ -253,9 +270,9 @@ impl Device {
         self.check_group(&offer, &kid)?;
         let participant = offer.group.number_of(&self.user)?;
         let half = offer.open(secret, participant, psk, &kid)?;
-        let share = match &self.current {
-            Some(held) => held.share.plus(&half.share)?,
-            None => half.share,
+        let share = match (&self.current, offer.kind) {
+            (Some(held), Kind::Difference) => held.share.plus(&half.share)?,
+            _ => half.share,
         };
         share.check(&offer.group, participant)?;
         let held = Held {
@@ -280,20 +297,21 @@ impl Device {
         if new.user() != self.user || new.key_id() != kid.key {
             return refuse("the offer is for another user or key");
         }
-        if new.epoch() <= kid.epoch {
+        if new.epoch() <= self.epoch().max(kid.epoch) {
             return refuse("the offer's epoch is not above the device's own");
         }
+        let expected = if self.asker() == Speaker::Code {
+            Kind::Share
+        } else {
+            Kind::Difference
+        };
+        if offer.kind != expected {
+            return refuse("a claim is offered a whole share, a rotation a difference");
+        }
         let Some(held) = &self.current else {
-            return if offer.kind == Kind::Share {
-                Ok(())
-            } else {
-                refuse("a first offer carries a whole share")
-            };
+            return Ok(());
         };
         let old = &held.group;
-        if offer.kind != Kind::Difference {
-            return refuse("a rotation carries a difference");
-        }
         let same = old.at(new.epoch(), new.commitments().to_vec())?;
         if same != *new || old.commitments()[0] != new.commitments()[0] {
             return refuse("the offer would change the key");
@@ -382,12 +400,12 @@ impl Device {
         let offer_id = offer_id
             .or(pending)
             .ok_or_else(|| Error::request("this device has no pending offer to abandon"))?;
-        self.message(Speaker::Current, &Request::Abandon { offer_id })
+        self.message(self.asker(), &Request::Abandon { offer_id })
     }
 
     /// On an authenticated `abandoned`, the pending offer of that id goes.
     pub fn accept_abandoned(&mut self, offer_id: Option<[u8; 16]>, answer: &str) -> Result<()> {
-        let Answer::Abandoned { offer_id: named } = self.answer(Speaker::Current, answer)? else {
+        let Answer::Abandoned { offer_id: named } = self.answer(self.asker(), answer)? else {
             return Err(Error::protocol(
                 "the answer to 'abandon' is not 'abandoned'",
             ));
@@ -403,12 +421,12 @@ impl Device {
 
     /// The `status` message.
     pub fn ask_status(&self) -> Result<String> {
-        self.message(Speaker::Current, &Request::Status)
+        self.message(self.asker(), &Request::Status)
     }
 
     /// The standing offer, if any, and whether a rotation is due.
     pub fn read_status(&self, answer: &str) -> Result<(Option<[u8; 16]>, bool)> {
-        match self.answer(Speaker::Current, answer)? {
+        match self.answer(self.asker(), answer)? {
             Answer::State { offer_id, due } => Ok((offer_id, due)),
             _ => Err(Error::protocol("the answer to 'status' is not 'state'")),
         }

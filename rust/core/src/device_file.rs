@@ -9,7 +9,7 @@ use crate::group::{Group, GroupJson};
 use crate::passphrase;
 use crate::polynomial::Share;
 use crate::secret::{DeviceSecret, MacKey, Passphrase};
-use crate::wire::{place, required, unhex, unhex_any};
+use crate::wire::{object, place, read_object, required, required_object, unhex, unhex_any};
 
 /// Room for the largest device: the buffer must not grow and leave copies behind.
 const ROOM: usize = 64 << 10;
@@ -41,13 +41,13 @@ fn secret(bytes: &[u8]) -> SecretHex {
 struct DeviceJson {
     v: u64,
     user: String,
-    #[serde(deserialize_with = "required")]
+    #[serde(deserialize_with = "required_object")]
     token: Option<TokenJson>,
     #[serde(deserialize_with = "required")]
     request: Option<SecretHex>,
-    #[serde(deserialize_with = "required")]
+    #[serde(deserialize_with = "required_object")]
     current: Option<HeldJson>,
-    #[serde(deserialize_with = "required")]
+    #[serde(deserialize_with = "required_object")]
     pending: Option<PendingJson>,
 }
 
@@ -61,6 +61,7 @@ struct TokenJson {
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct HeldJson {
+    #[serde(deserialize_with = "object")]
     group: GroupJson,
     share: SecretHex,
     channel_key: SecretHex,
@@ -71,6 +72,7 @@ struct HeldJson {
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct PendingJson {
+    #[serde(deserialize_with = "object")]
     epoch: HeldJson,
     device_key: SecretHex,
     #[serde(deserialize_with = "required")]
@@ -145,8 +147,7 @@ impl Device {
         let damaged = |error: &dyn std::fmt::Display| {
             Error::seal(format!("the file holds no icehouse device: {error}"))
         };
-        let json: DeviceJson =
-            serde_json::from_slice(&plain).map_err(|error| damaged(&place(&error)))?;
+        let json: DeviceJson = read_object(&plain).map_err(|error| damaged(&place(&error)))?;
         if json.v != 1 {
             return Err(damaged(&format!("version must be 1, not {}", json.v)));
         }

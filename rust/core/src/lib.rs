@@ -1,8 +1,30 @@
 //! The cryptographic core of icehouse. It knows no Python, no database and no HSM.
+//!
+//! Nonces are values that a signature share consumes; a second use does not compile:
+//!
+//! ```compile_fail,E0382
+//! use icehouse_core::{group::Group, polynomial::Share, sign};
+//! fn twice(nonces: sign::Nonces, share: &Share, group: &Group, request: &sign::Request<'_>) {
+//!     let _ = sign::sign(nonces, share, group, request);
+//!     let _ = sign::sign(nonces, share, group, request);
+//! }
+//! ```
+//!
+//! while a single one does:
+//!
+//! ```
+//! use icehouse_core::{group::Group, polynomial::Share, sign};
+//! fn once(nonces: sign::Nonces, share: &Share, group: &Group, request: &sign::Request<'_>) {
+//!     let _ = sign::sign(nonces, share, group, request);
+//! }
+//! ```
 #![forbid(unsafe_code)]
 
 pub mod answer;
 pub mod context;
+mod curve;
+pub mod derive;
+pub mod derived_page;
 pub mod device;
 pub mod device_file;
 pub mod element;
@@ -25,4 +47,22 @@ pub mod wire;
 pub use error::{Error, Result};
 
 #[cfg(test)]
+mod dealing_tests;
+#[cfg(test)]
+mod decoding_tests;
+#[cfg(test)]
+mod device_file_tests;
+#[cfg(test)]
+mod device_tests;
+#[cfg(test)]
+mod message_tests;
+#[cfg(test)]
+mod offer_tests;
+#[cfg(test)]
+mod payload_tests;
+#[cfg(test)]
 mod rfc9591_tests;
+#[cfg(test)]
+mod sample;
+#[cfg(test)]
+mod seal_tests;

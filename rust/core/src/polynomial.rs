@@ -95,7 +95,7 @@ pub fn deal<R: CryptoRngCore>(suite: SuiteId, threshold: u16, n: u16, rng: &mut 
     with_suite!(suite, C => deal_in::<C, R>(threshold, n, rng))
 }
 
-fn check_numbers(threshold: u16, n: u16) -> Result<()> {
+pub(crate) fn check_numbers(threshold: u16, n: u16) -> Result<()> {
     if !(2..=255).contains(&n) || threshold < 2 || threshold > n {
         return Err(Error::request(format!(
             "threshold must be between 2 and the number of participants ({n}, at most 255), \

@@ -68,7 +68,7 @@ impl Vector {
     }
 
     fn bytes(&self, pointer: &str) -> Vec<u8> {
-        unhex(&self.json.pointer(pointer).unwrap_or(&Value::Null))
+        unhex(self.json.pointer(pointer).unwrap_or(&Value::Null))
     }
 
     fn shares(&self) -> Vec<Share> {

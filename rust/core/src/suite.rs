@@ -3,15 +3,12 @@
 //! Frost arithmetic is `frost-core`'s; what is added here is what it lacks: a fixed-base
 //! multiplication, strict decoding with one error, and one meaning for BIP-340's even-Y rule.
 
-use curve25519_dalek::edwards::CompressedEdwardsY;
-use curve25519_dalek::traits::{IsIdentity, VartimeMultiscalarMul};
-use curve25519_dalek::{EdwardsPoint, RistrettoPoint};
-use frost_core::keys::{KeyPackage, PublicKeyPackage, SigningShare, VerifyingShare};
-use frost_core::{Ciphersuite, Element, Field, Group, Identifier, Scalar, VerifyingKey};
+use frost_core::keys::PublicKeyPackage;
+use frost_core::{Ciphersuite, Element, Field, Group, Identifier, Scalar};
 use rand_core::CryptoRngCore;
 use zeroize::Zeroizing;
 
-use crate::element::{foreign_point, Point};
+use crate::element::Point;
 use crate::error::{Error, Result};
 
 pub(crate) type Elem<C> = Element<C>;
@@ -30,7 +27,7 @@ pub enum Taproot {
 }
 
 impl Taproot {
-    fn merkle_root(&self) -> Option<&[u8]> {
+    pub(crate) fn merkle_root(&self) -> Option<&[u8]> {
         match self {
             Self::Root(root) => Some(root),
             _ => None,
@@ -302,143 +299,6 @@ pub(crate) fn random_scalar<C: Suite, R: CryptoRngCore>(rng: &mut R) -> Scal<C> 
 /// The FROST identifier of a participant: its number as a scalar.
 pub(crate) fn identifier<C: Suite>(participant: u16) -> Result<Identifier<C>> {
     Identifier::try_from(participant).map_err(|_| Error::request("participant numbers start at 1"))
-}
-
-/// The methods every suite has: its number, its curve, and how it multiplies the generator.
-macro_rules! own_curve {
-    ($id:ident, $curve:ident, $scalar:ident => $mul:expr) => {
-        const SUITE: SuiteId = SuiteId::$id;
-
-        fn point(element: Elem<Self>) -> Point {
-            Point::$curve(element)
-        }
-
-        fn element(point: &Point) -> Result<Elem<Self>> {
-            match point {
-                Point::$curve(element) => Ok(*element),
-                _ => Err(foreign_point(Self::SUITE)),
-            }
-        }
-
-        fn base_mul($scalar: &Scal<Self>) -> Elem<Self> {
-            $mul
-        }
-    };
-}
-
-impl Suite for frost_ed25519::Ed25519Sha512 {
-    own_curve!(Ed25519, Edwards, s => EdwardsPoint::mul_base(s));
-
-    /// As `frost-ed25519` decodes, but the subgroup check takes variable time: elements are public.
-    fn element_from(bytes: &[u8]) -> Option<Elem<Self>> {
-        let element = CompressedEdwardsY::from_slice(bytes).ok()?.decompress()?;
-        (!element.is_identity() && in_prime_order_group(&element)).then_some(element)
-    }
-
-    fn public_sum(terms: &[(Scal<Self>, Elem<Self>)]) -> Elem<Self> {
-        EdwardsPoint::vartime_multiscalar_mul(terms.iter().map(|t| t.0), terms.iter().map(|t| t.1))
-    }
-}
-
-/// `(ℓ − 1)·P = −P`: true for the points whose order divides ℓ, and for no point of another order.
-///
-/// No non-canonical encoding decodes to such a point (<https://eprint.iacr.org/2020/1244>, section 2).
-fn in_prime_order_group(element: &EdwardsPoint) -> bool {
-    let minus_one = -curve25519_dalek::Scalar::ONE;
-    let none = curve25519_dalek::Scalar::ZERO;
-    EdwardsPoint::vartime_double_scalar_mul_basepoint(&minus_one, element, &none) == -element
-}
-
-impl Suite for frost_ristretto255::Ristretto255Sha512 {
-    own_curve!(Ristretto255, Ristretto, s => RistrettoPoint::mul_base(s));
-
-    fn public_sum(terms: &[(Scal<Self>, Elem<Self>)]) -> Elem<Self> {
-        RistrettoPoint::vartime_multiscalar_mul(
-            terms.iter().map(|t| t.0),
-            terms.iter().map(|t| t.1),
-        )
-    }
-}
-
-impl Suite for frost_secp256k1::Secp256K1Sha256 {
-    own_curve!(Secp256k1, Secp256k1, s => k256_base_mul(s));
-}
-
-impl Suite for frost_p256::P256Sha256 {
-    own_curve!(P256, P256, s => p256::ProjectivePoint::GENERATOR * s);
-}
-
-impl Suite for frost_ed448::Ed448Shake256 {
-    own_curve!(Ed448, Ed448, s => <<Self as Ciphersuite>::Group as Group>::generator() * *s);
-}
-
-fn k256_base_mul(scalar: &k256::Scalar) -> k256::ProjectivePoint {
-    use k256::elliptic_curve::ops::MulByGenerator;
-    k256::ProjectivePoint::mul_by_generator(scalar)
-}
-
-mod taproot {
-    use frost_secp256k1_tr::keys::{EvenY, Tweak};
-    use frost_secp256k1_tr::Secp256K1Sha256TR as C;
-    use k256::elliptic_curve::point::AffineCoordinates;
-
-    use super::{
-        decode, encode, foreign_point, identifier, Ciphersuite, Elem, KeyPackage, Point,
-        PublicKeyPackage, Result, Scal, SigningShare, Suite, SuiteId, Taproot, VerifyingKey,
-        VerifyingShare,
-    };
-
-    impl Suite for C {
-        own_curve!(Secp256k1Tr, Secp256k1, s => super::k256_base_mul(s));
-
-        fn challenge_of(commitment: &[u8], key: &[u8], message: &[u8]) -> Scal<Self> {
-            // BIP-340 hashes the x coordinates; its tag is part of H2.
-            Self::H2(&[&commitment[1..], &key[1..], message].concat())
-        }
-
-        fn public_key(element: &Elem<Self>) -> Result<Vec<u8>> {
-            super::encode::<Self>(element).map(|bytes| bytes[1..].to_vec())
-        }
-
-        fn negates_nonces(commitment: &Elem<Self>) -> bool {
-            commitment.to_affine().y_is_odd().into()
-        }
-
-        fn signing_form(
-            share: Scal<Self>,
-            key: &[u8],
-            taproot: Taproot,
-        ) -> Result<(Scal<Self>, Vec<u8>)> {
-            let key = decode::<Self>(key)?;
-            // The identifier and the verifying share take no part in the tweak of a share.
-            let package = KeyPackage::<C>::new(
-                identifier::<C>(1)?,
-                SigningShare::new(share),
-                VerifyingShare::new(key),
-                VerifyingKey::new(key),
-                2,
-            );
-            let package = match taproot {
-                Taproot::Untweaked => package,
-                tweaked => package.tweak(tweaked.merkle_root()),
-            };
-            let package = package.into_even_y(None);
-            Ok((
-                package.signing_share().to_scalar(),
-                encode::<Self>(&package.verifying_key().to_element())?,
-            ))
-        }
-
-        fn public_form(
-            package: PublicKeyPackage<Self>,
-            taproot: Taproot,
-        ) -> Result<PublicKeyPackage<Self>> {
-            Ok(match taproot {
-                Taproot::Untweaked => package,
-                tweaked => package.tweak(tweaked.merkle_root()),
-            })
-        }
-    }
 }
 
 #[cfg(test)]

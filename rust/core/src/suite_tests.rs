@@ -1,6 +1,7 @@
 //! What strict decoding refuses.
 
 use curve25519_dalek::constants::EIGHT_TORSION;
+use curve25519_dalek::EdwardsPoint;
 use frost_ed25519::Ed25519Sha512 as Ed;
 use rand_core::OsRng;
 

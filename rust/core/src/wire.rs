@@ -59,6 +59,18 @@ where
     Object::deserialize(deserializer).map(|Object(value)| value)
 }
 
+/// A field that is an object or null, and must be there.
+pub(crate) fn required_object<'de, D, T>(
+    deserializer: D,
+) -> std::result::Result<Option<T>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Deserialize<'de>,
+{
+    let found: Option<Object<T>> = Option::deserialize(deserializer)?;
+    Ok(found.map(|Object(value)| value))
+}
+
 /// Where a JSON text stops making sense. Never its content: it may hold secrets.
 pub(crate) fn place(error: &serde_json::Error) -> String {
     format!("at line {} column {}", error.line(), error.column())

@@ -76,6 +76,8 @@ pub(crate) enum Failure {
         /// never closed.
         sessions_alive: bool,
     },
+    /// The token is not there to log in to. A module that starts anew may find it again.
+    Absent(String),
     /// The module's way of saying that a tag does not fit; believed once the key has proved that it works.
     WrongTag,
     /// It is what it is.
@@ -112,9 +114,7 @@ fn meaning(profile: &Profile, code: RvError, said: String) -> Failure {
     match code {
         RvError::SessionHandleInvalid
         | RvError::SessionClosed
-        | RvError::UserNotLoggedIn
         | RvError::CryptokiNotInitialized
-        | RvError::DeviceError
         | RvError::DeviceRemoved
         | RvError::TokenNotPresent
         | RvError::TokenNotRecognized
@@ -122,7 +122,9 @@ fn meaning(profile: &Profile, code: RvError, said: String) -> Failure {
             why: said,
             sessions_alive: false,
         },
-        RvError::ObjectHandleInvalid
+        RvError::UserNotLoggedIn
+        | RvError::DeviceError
+        | RvError::ObjectHandleInvalid
         | RvError::KeyHandleInvalid
         | RvError::OperationActive
         | RvError::GeneralError
@@ -133,7 +135,7 @@ fn meaning(profile: &Profile, code: RvError, said: String) -> Failure {
         RvError::PinIncorrect | RvError::PinInvalid | RvError::PinLenRange => {
             Failure::Is(Error::refused_with(
                 format!("wrong PIN ({said})"),
-                "check the PIN file named by pin-source; repeated tries may lock the token",
+                "check the PIN file named by pin-source; it is tried again once it is written anew, since tries may lock the token",
             ))
         }
         RvError::PinLocked => Failure::Is(Error::refused_with(
@@ -153,3 +155,7 @@ fn meaning(profile: &Profile, code: RvError, said: String) -> Failure {
         _ => Failure::Is(Error::refused(format!("the HSM refused: {said}"))),
     }
 }
+
+#[cfg(test)]
+#[path = "error_tests.rs"]
+mod tests;

@@ -1,21 +1,19 @@
 //! A bounded pool of sessions, and the one anchor session that keeps the login alive.
 
 use std::collections::HashMap;
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use cryptoki::context::Pkcs11;
-use cryptoki::error::{Error as Cryptoki, RvError};
 use cryptoki::object::ObjectHandle;
-use cryptoki::session::{Session, UserType};
-use cryptoki::slot::{Slot, TokenInfo};
-use cryptoki::types::AuthPin;
+use cryptoki::session::Session;
 
 use crate::error::{translate, Error, Failure};
-use crate::module::{self, Config};
-use crate::profile::{self, Profile};
+use crate::login::{log_in, Facts, Login, RefusedPin};
+use crate::module::{self, Config, Entered, Module};
 
 const PATIENCE: Duration = Duration::from_secs(30);
+// A new start of the module disturbs every token of it. So it is not done for each operation that finds none.
+const BETWEEN_STARTS: Duration = Duration::from_secs(1);
 
 /// A key's handle, good for one login only.
 #[derive(Debug, Clone, Copy)]
@@ -24,32 +22,21 @@ pub(crate) struct Handle {
     pub kind: crate::Kind,
 }
 
-/// What a login told about the token.
-#[derive(Debug, Clone)]
-pub(crate) struct Facts {
-    pub profile: &'static Profile,
-    pub info: TokenInfo,
-    pub hardware: bool,
-}
-
 /// A session on loan, with the number of the login that it belongs to.
-pub(crate) struct Lent {
+pub(crate) struct Lent<'p> {
     pub session: Session,
     pub login: u64,
-}
-
-struct Login {
-    context: Pkcs11,
-    slot: Slot,
-    // Never used for work: as long as it is open, the token stays logged in.
-    anchor: Session,
-    facts: Facts,
+    _entered: Entered<'p>,
 }
 
 #[derive(Default)]
 struct State {
     login: Option<Login>,
     number: u64,
+    // The token itself closed the sessions of this login and all before it. Their handles may name others by now, and
+    // are never closed.
+    dead: u64,
+    refused: Option<RefusedPin>,
     idle: Vec<Session>,
     lent: usize,
     handles: HashMap<String, Handle>,
@@ -58,38 +45,67 @@ struct State {
 
 pub(crate) struct Pool {
     config: Config,
+    module: Arc<Module>,
     state: Mutex<State>,
     returned: Condvar,
 }
 
 impl Pool {
-    pub fn new(config: Config) -> Self {
-        Self {
+    pub fn new(config: Config) -> Result<Self, Failure> {
+        Ok(Self {
+            module: module::load(&config.module_path)?,
             config,
             state: Mutex::default(),
             returned: Condvar::new(),
-        }
+        })
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What is known of the token; logs in if need be.
-    pub fn facts(&self) -> Result<Facts, Failure> {
-        let mut state = self.state();
-        self.logged_in(&mut state).map(|login| login.facts.clone())
+    /// Logs in for the first time, and says what that told of the token.
+    pub fn open(&self) -> Result<Facts, Failure> {
+        // A new token may be one that the module has not seen yet.
+        let lent = self
+            .borrow_after(Duration::ZERO)
+            .map_err(|(_, failure)| failure)?;
+        let facts = self.state().login.as_ref().map(|it| it.facts.clone());
+        self.give_back(lent);
+        facts.ok_or_else(|| Error::Unavailable("not logged in".into()).into())
     }
 
     /// A session for one operation. It comes back by `give_back` or `discard`. A failure comes with the number of the
     /// login that failed.
-    pub fn borrow(&self) -> Result<Lent, (u64, Failure)> {
+    pub fn borrow(&self) -> Result<Lent<'_>, (u64, Failure)> {
+        self.borrow_after(BETWEEN_STARTS)
+    }
+
+    fn borrow_after(&self, pause: Duration) -> Result<Lent<'_>, (u64, Failure)> {
+        let entered = self.module.enter();
+        let seen = entered.start();
+        match self.wait(entered) {
+            Err((_, Failure::Absent(_))) => {
+                self.module.start_anew(seen, pause);
+                self.wait(self.module.enter())
+            }
+            other => other,
+        }
+    }
+
+    /// A session, as soon as there is one.
+    fn wait<'p>(&'p self, entered: Entered<'p>) -> Result<Lent<'p>, (u64, Failure)> {
         let mut state = self.state();
         let deadline = Instant::now() + PATIENCE;
         loop {
-            let tried = self.lend(&mut state);
-            match tried {
-                Ok(Some(lent)) => return Ok(lent),
+            match self.lend(&mut state, entered.start()) {
+                Ok(Some(session)) => {
+                    return Ok(Lent {
+                        session,
+                        login: state.number,
+                        _entered: entered,
+                    })
+                }
                 Err(failure) => return Err((state.number, failure)),
                 Ok(None) => {}
             }
@@ -107,25 +123,23 @@ impl Pool {
     }
 
     /// A session, unless all that may be open are lent.
-    fn lend(&self, state: &mut State) -> Result<Option<Lent>, Failure> {
-        let limit = self.logged_in(state)?.facts.profile.max_sessions - 1;
-        if state.lent >= limit {
+    fn lend(&self, state: &mut State, start: u64) -> Result<Option<Session>, Failure> {
+        let login = self.logged_in(state, start)?;
+        let (slot, profile) = (login.slot, login.facts.profile);
+        if state.lent >= profile.max_sessions - 1 {
             return Ok(None);
         }
         let session = match state.idle.pop() {
             Some(session) => session,
-            None => {
-                let login = self.logged_in(state)?;
-                // CloudHSM refuses read-only sessions.
-                let opened = login.context.open_rw_session_no_drop(login.slot);
-                opened.map_err(|why| translate(login.facts.profile, why))?
-            }
+            // CloudHSM refuses read-only sessions.
+            None => self
+                .module
+                .context
+                .open_rw_session_no_drop(slot)
+                .map_err(|why| translate(profile, why))?,
         };
         state.lent += 1;
-        Ok(Some(Lent {
-            session,
-            login: state.number,
-        }))
+        Ok(Some(session))
     }
 
     /// Takes a session back whose operation is complete.
@@ -134,7 +148,11 @@ impl Pool {
         self.settle(&mut state, lent.login);
         if state.login.is_some() && state.number == lent.login {
             state.idle.push(lent.session);
-        } else if state.closed {
+            return;
+        }
+        let alive = lent.login > state.dead;
+        drop(state);
+        if alive {
             let _ = lent.session.close();
         }
     }
@@ -143,6 +161,7 @@ impl Pool {
     pub fn discard(&self, lent: Lent, alive: bool) {
         let mut state = self.state();
         self.settle(&mut state, lent.login);
+        let alive = alive && lent.login > state.dead;
         drop(state);
         if alive {
             let _ = lent.session.close();
@@ -159,17 +178,19 @@ impl Pool {
 
     /// Drops the login, its sessions and its handles, unless someone did so already.
     pub fn forget(&self, login: u64, sessions_alive: bool) {
+        let entered = self.module.enter();
         let mut state = self.state();
         if state.number == login {
-            release(&mut state, sessions_alive);
+            release(&mut state, sessions_alive, entered.start());
             self.returned.notify_all();
         }
     }
 
     /// Closes every session; nothing can be borrowed afterwards.
     pub fn close(&self) {
+        let entered = self.module.enter();
         let mut state = self.state();
-        release(&mut state, true);
+        release(&mut state, true, entered.start());
         state.closed = true;
         self.returned.notify_all();
     }
@@ -192,12 +213,16 @@ impl Pool {
         self.state().handles.remove(label);
     }
 
-    fn logged_in<'s>(&self, state: &'s mut State) -> Result<&'s Login, Failure> {
+    fn logged_in<'s>(&self, state: &'s mut State, start: u64) -> Result<&'s Login, Failure> {
         if state.closed {
             return Err(Failure::Is(Error::refused("this HSM was closed")));
         }
+        if state.login.as_ref().is_some_and(|it| it.start != start) {
+            release(state, false, start);
+        }
         if state.login.is_none() {
-            state.login = Some(log_in(&self.config)?);
+            let context = &self.module.context;
+            state.login = Some(log_in(&self.config, context, start, &mut state.refused)?);
             state.number += 1;
         }
         state
@@ -207,48 +232,19 @@ impl Pool {
     }
 }
 
-fn release(state: &mut State, sessions_alive: bool) {
-    let sessions = state
-        .idle
-        .drain(..)
-        .chain(state.login.take().map(|login| login.anchor));
-    for session in sessions {
-        if sessions_alive {
+fn release(state: &mut State, sessions_alive: bool, start: u64) {
+    let Some(login) = state.login.take() else {
+        return;
+    };
+    let alive = sessions_alive && login.start == start;
+    for session in state.idle.drain(..).chain([login.anchor]) {
+        if alive {
             let _ = session.close();
         }
     }
+    if !alive {
+        state.dead = state.number;
+    }
     state.handles.clear();
     state.lent = 0;
-}
-
-fn log_in(config: &Config) -> Result<Login, Failure> {
-    let context = module::load(&config.module_path)?;
-    let (slot, info) = module::select(&context, config)?;
-    let profile = profile::for_manufacturer(info.manufacturer_id());
-    let hardware = !profile.software
-        && context
-            .get_slot_info(slot)
-            .is_ok_and(|slot_info| slot_info.hardware_slot());
-    let anchor = context
-        .open_rw_session_no_drop(slot)
-        .map_err(|why| translate(profile, why))?;
-    let pin = icehouse_core::pin::read(&config.pin_file).map_err(Error::from)?;
-    let pin = AuthPin::from(pin.expose().to_owned());
-    match anchor.login(UserType::User, Some(&pin)) {
-        // The login belongs to the token: another session of this process may have made it.
-        Ok(()) | Err(Cryptoki::Pkcs11(RvError::UserAlreadyLoggedIn, _)) => Ok(Login {
-            context,
-            slot,
-            anchor,
-            facts: Facts {
-                profile,
-                info,
-                hardware,
-            },
-        }),
-        Err(why) => {
-            let _ = anchor.close();
-            Err(translate(profile, why))
-        }
-    }
 }

@@ -73,6 +73,10 @@ opaque!(
             self.lock().take_token(token).or_py()
         }
 
+        fn reclaim(&self, by_code: bool) {
+            self.lock().reclaim(by_code);
+        }
+
         fn prepare(&self) -> bool {
             self.lock().prepare()
         }

@@ -2,19 +2,25 @@
 
 use icehouse_core::message::taproot_from;
 use icehouse_core::suite::{SuiteId, Taproot};
-use icehouse_core::{group, polynomial, rotate as rotation, seal, sign};
+use icehouse_core::{derive, group, polynomial, rotate as rotation, seal, sign, Error};
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
 use crate::error::{fixed, OrPy};
-use crate::secret::{DataKey, Share};
+use crate::secret::{DataKey, Node, Share};
 
 pub fn suite(name: &str) -> PyResult<SuiteId> {
     SuiteId::from_name(name).or_py()
 }
 
 pub fn taproot(root: Option<&str>, suite: SuiteId) -> PyResult<Taproot> {
-    taproot_from(root, suite).or_py()
+    // From a caller it is a wrong request; only in a message would it be a malformed one.
+    taproot_from(root, suite)
+        .map_err(|error| match error {
+            Error::Malformed(text) => Error::Request(text),
+            other => other,
+        })
+        .or_py()
 }
 
 /// The public facts of a key at an epoch.
@@ -288,6 +294,35 @@ impl Row {
             py,
             &seal::seal(&data_key.0, &share.0, &aad).or_py()?,
         ))
+    }
+
+    /// The tag of this row, or of the offer beside it, under its user's node.
+    #[pyo3(signature = (role, node, participant, pending=None))]
+    fn tag<'py>(
+        &self,
+        py: Python<'py>,
+        role: &str,
+        node: &Node,
+        participant: u16,
+        pending: Option<PendingColumns<'_>>,
+    ) -> PyResult<Bound<'py, PyBytes>> {
+        let context = self.context(role, 0, participant, pending)?;
+        let tag = derive::row_mac(&node.0, self.0.group.user(), &context);
+        Ok(PyBytes::new(py, &tag))
+    }
+
+    /// Raises `SealError` unless the tag is this row's.
+    #[pyo3(signature = (role, node, participant, tag, pending=None))]
+    fn check_tag(
+        &self,
+        role: &str,
+        node: &Node,
+        participant: u16,
+        tag: &[u8],
+        pending: Option<PendingColumns<'_>>,
+    ) -> PyResult<()> {
+        let context = self.context(role, 0, participant, pending)?;
+        derive::check_row(&node.0, self.0.group.user(), &context, tag).or_py()
     }
 
     /// Opens a record of this row, or raises `SealError`.

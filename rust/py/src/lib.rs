@@ -5,6 +5,7 @@ use pyo3::prelude::*;
 
 mod batch;
 mod carry;
+mod derive;
 mod device;
 mod error;
 mod group;
@@ -28,6 +29,11 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<device::Round>()?;
     module.add_function(wrap_pyfunction!(batch::deal, module)?)?;
     module.add_function(wrap_pyfunction!(batch::deal_page, module)?)?;
+    module.add_function(wrap_pyfunction!(derive::bucket, module)?)?;
+    module.add_function(wrap_pyfunction!(derive::derive, module)?)?;
+    module.add_function(wrap_pyfunction!(derive::derive_page, module)?)?;
+    module.add_function(wrap_pyfunction!(derive::derive_share, module)?)?;
+    module.add_function(wrap_pyfunction!(derive::node_message, module)?)?;
     module.add_function(wrap_pyfunction!(batch::user_tags, module)?)?;
     module.add_function(wrap_pyfunction!(group::context_digest, module)?)?;
     module.add_function(wrap_pyfunction!(group::key_id, module)?)?;

@@ -17,13 +17,16 @@ pub struct Pkcs11Token(Token);
 #[pymethods]
 impl Pkcs11Token {
     #[new]
-    #[pyo3(signature = (module_path, pin_file, *, token=None, serial=None, slot_id=None))]
+    #[pyo3(signature = (module_path, pin_file, *, token=None, serial=None, manufacturer=None, model=None, slot_id=None))]
+    #[allow(clippy::too_many_arguments)] // what a URI can say of a token
     fn new(
         py: Python<'_>,
         module_path: PathBuf,
         pin_file: PathBuf,
         token: Option<String>,
         serial: Option<String>,
+        manufacturer: Option<String>,
+        model: Option<String>,
         slot_id: Option<u64>,
     ) -> PyResult<Self> {
         let config = Config {
@@ -31,6 +34,8 @@ impl Pkcs11Token {
             pin_file,
             token,
             serial,
+            manufacturer,
+            model,
             slot_id,
         };
         outside(py, || Token::open(config)).map(Self)

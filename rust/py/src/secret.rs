@@ -1,10 +1,12 @@
 //! Secrets as Python sees them: redacted, unpicklable, incomparable.
 
+use icehouse_core::derive;
 use icehouse_core::polynomial as poly;
 use icehouse_core::seal;
 use icehouse_core::secret as core;
 
 use pyo3::prelude::*;
+use pyo3::types::PyBytes;
 
 use crate::error::{fixed, OrPy};
 use crate::group::Group;
@@ -57,7 +59,18 @@ opaque!(
 );
 opaque!(
     /// The 64 bytes of an HMAC-SHA512 made inside an HSM.
-    Node, core::Node, {}
+    Node, core::Node, {
+        /// The enrolment code of this salt.
+        fn enrolment_code(&self, vault: &[u8], key: &[u8], salt: &[u8]) -> PyResult<MacKey> {
+            let (vault, key, salt) = (fixed("vault", vault)?, fixed("key", key)?, fixed("salt", salt)?);
+            Ok(MacKey(derive::enrolment_code(&self.0, &vault, &key, &salt)))
+        }
+
+        /// The tag that binds a vault's settings where its only root key makes MACs.
+        fn settings_tag<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
+            PyBytes::new(py, &derive::settings_tag(&self.0))
+        }
+    }
 );
 opaque!(
     /// The key that authenticates messages: an enrolment code or a channel key.
@@ -89,6 +102,11 @@ opaque!(
         /// This share plus a difference.
         fn plus(&self, difference: &Share) -> PyResult<Self> {
             self.0.plus(&difference.0).or_py().map(Self)
+        }
+
+        /// What to add to `start` to get this share.
+        fn minus(&self, start: &Share) -> PyResult<Self> {
+            derive::difference(&start.0, &self.0).or_py().map(Self)
         }
 
         /// The channel key of `epoch` that this (server's) share has in common with the device.

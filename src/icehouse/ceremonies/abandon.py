@@ -24,5 +24,6 @@ def answer(vault: Vault, key: Key, authority: Authority, envelope: Envelope, req
         share = authority.share or vault.custody.open_share(key)
         # One number more is burnt, so that the offer's row, put back into the database, opens no longer.
         changed = replace(key, next_epoch=key.next_epoch + 1, offer=None)
-        vault.store.replace(key, reseal(vault, key, changed, share))
+        after = reseal(vault, key, changed, share)
+        vault.store.replace(key, after.key, after.fresh)
     return envelope.abandoned(authority.mac_key, offer_id)

@@ -46,7 +46,7 @@ def speaker_of(key: Key, epoch: int) -> Speaker | None:
 def data_keys_of(key: Key, speaker: Speaker) -> list[int]:
     """The data keys that must be open before this speaker's MAC can be checked."""
     if speaker is Speaker.CODE:
-        return [key.claim.data_key] if key.claim else []
+        return [key.claim.data_key] if key.claim else [key.sealed.data_key]
     if speaker is Speaker.OFFERED and key.offer is not None:
         return [key.offer.sealed.data_key]
     return [key.sealed.data_key]

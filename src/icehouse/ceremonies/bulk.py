@@ -5,7 +5,8 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, TypeVar
 
-from icehouse.ceremonies.keygen import create_page, deal, take_data_keys, without_key, write
+from icehouse.ceremonies.dealing import deal, prepare, write
+from icehouse.ceremonies.keygen import create_page, without_key
 from icehouse.ceremonies.vault import retry
 from icehouse.errors import ConflictError
 from icehouse.model import DEFAULT_SUITE, RECORDS_PER_DATA_KEY, BulkResult, check_suite, check_user
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from concurrent.futures import Future
 
-    from icehouse.ceremonies.keygen import Dealing, Dealt
+    from icehouse.ceremonies.dealing import Dealing, Dealt
     from icehouse.ceremonies.vault import Vault
 
 T = TypeVar("T")
@@ -45,9 +46,9 @@ class _Run:
         self.existing = 0
 
     def start(self, users: Iterable[str], dealer: ThreadPoolExecutor) -> Iterator[tuple[Dealing, Future[Dealt]]]:
-        """Take the data keys of each page, and have it dealt."""
+        """Ask the HSM for what each page needs, and have it dealt."""
         for page in self._missing(users):
-            dealing = take_data_keys(self.vault, page, self.suite)
+            dealing = prepare(self.vault, page, self.suite)
             yield dealing, dealer.submit(deal, self.vault, dealing)
 
     def finish(self, dealing: Dealing, dealt: Future[Dealt]) -> None:
@@ -56,18 +57,18 @@ class _Run:
             write(self.vault, dealt.result())
             made = len(dealing.users)
         except (ConflictError, DataKeyFullError):
-            made = retry(lambda: create_page(self.vault, dealing.users, self.suite))
+            made = retry(self.vault, lambda: create_page(self.vault, dealing.users, self.suite))
         self.created += made
         self.existing += len(dealing.users) - made
 
     def _missing(self, users: Iterable[str]) -> Iterator[list[str]]:
         """Full pages of users who have no key, whatever lies between them; the last may be short."""
         missing: dict[str, None] = {}
-        for page in _pages(users):
+        for asked, page in _pages(users):
             fresh = without_key(self.vault, page, self.suite)
             before = len(missing)
             missing.update(dict.fromkeys(fresh))
-            self.existing += len(page) - (len(missing) - before)
+            self.existing += asked - (len(missing) - before)
             while len(missing) >= RECORDS_PER_DATA_KEY:
                 yield _take(missing)
         if missing:
@@ -81,15 +82,19 @@ def _take(missing: dict[str, None]) -> list[str]:
     return page
 
 
-def _pages(users: Iterable[str]) -> Iterator[list[str]]:
+def _pages(users: Iterable[str]) -> Iterator[tuple[int, list[str]]]:
+    """Pages of different users, and how many each was asked for: one who is named twice is made once."""
     page: dict[str, None] = {}
+    asked = 0
     for user in users:
         page[check_user(user)] = None
+        asked += 1
         if len(page) == RECORDS_PER_DATA_KEY:
-            yield list(page)
+            yield asked, list(page)
             page.clear()
+            asked = 0
     if page:
-        yield list(page)
+        yield asked, list(page)
 
 
 def _one_ahead(steps: Iterator[T]) -> Iterator[T]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from icehouse.ceremonies.authority import Speaker
-from icehouse.ceremonies.offer import Start, make, standing
+from icehouse.ceremonies.offer import make, standing
 from icehouse.ceremonies.refusal import expect
 
 if TYPE_CHECKING:
@@ -21,5 +21,4 @@ def answer(vault: Vault, key: Key, authority: Authority, envelope: Envelope, req
     offer = standing(vault, key, request, vault.clock())
     if offer is not None:
         return envelope.offer(authority.mac_key, offer.payload)
-    start = Start(vault.custody.open_share(key), vault.custody.open_claim(key))
-    return make(vault, key, authority, envelope, request, start)
+    return make(vault, key, authority, envelope, request)

@@ -18,7 +18,7 @@ _SALT_BYTES = 16
 
 def mint(vault: Vault, user: str) -> str:
     """A new enrolment token for a user's key; every earlier one is void, a standing claim is cancelled."""
-    return retry(lambda: _mint(vault, user))
+    return retry(vault, lambda: _mint(vault, user))
 
 
 def _mint(vault: Vault, user: str) -> str:
@@ -26,10 +26,12 @@ def _mint(vault: Vault, user: str) -> str:
     if key is None:
         msg = f"there is no user {user!r}"
         raise RequestError(msg, hint="create the user first")
-    if key.state is not State.DEALT:
+    if key.state not in {State.DEALT, State.LOST}:
         msg = f"{user!r} is enrolled already: an enrolment code is for a key that no device holds yet"
         raise RequestError(msg)
     share = vault.custody.open_share(key)
-    changed = replace(key, salt=os.urandom(_SALT_BYTES), offer=None)
-    after = vault.store.replace(key, reseal(vault, key, changed, share))
-    return vault.custody.enrolment_code(after).token(after.key_id)
+    # A key that was rebuilt without its epoch becomes claimable: the application authorises it by asking for a code.
+    changed = replace(key, salt=os.urandom(_SALT_BYTES), offer=None, state=State.DEALT)
+    after = reseal(vault, key, changed, share)
+    written = vault.store.replace(key, after.key, after.fresh)
+    return vault.custody.enrolment_code(written).token(written.key_id)

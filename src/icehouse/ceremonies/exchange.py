@@ -11,6 +11,7 @@ from icehouse.ceremonies.authority import Speaker, authority_of, data_keys_of, s
 from icehouse.ceremonies.refusal import Refusal
 from icehouse.ceremonies.vault import retry
 from icehouse.errors import HsmError, ProtocolError, SealError, StoreError
+from icehouse.model import State
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -41,7 +42,7 @@ def exchange(vault: Vault, message: str) -> str:
     except (ProtocolError, UnicodeEncodeError):
         return bare_refusal("malformed")
     try:
-        return retry(lambda: _exchange(vault, envelope))
+        return retry(vault, lambda: _exchange(vault, envelope))
     except (SealError, HsmError, StoreError) as exc:
         # The device learns that it may try again later; whoever is on call learns what does not fit.
         # The error names what does not fit; a stack would add nothing whoever is on call can use.
@@ -53,7 +54,7 @@ def exchange(vault: Vault, message: str) -> str:
 
 def _exchange(vault: Vault, envelope: Envelope) -> str:
     key = vault.store.key(envelope.key_id)
-    if key is None:
+    if key is None or key.state is State.DESTROYED:
         return bare_refusal("unknown-key" if vault.limit.spend() else "unavailable")
     speaker = speaker_of(key, envelope.epoch)
     if speaker is None:
@@ -63,7 +64,7 @@ def _exchange(vault: Vault, envelope: Envelope) -> str:
                 f"{key.next_epoch - 1}: was the database rolled back?"
             )
         return bare_refusal("unknown-epoch")
-    if vault.limit.exhausted and not all(map(vault.custody.is_open, data_keys_of(key, speaker))):
+    if vault.limit.exhausted and not all(vault.custody.is_ready(key, number) for number in data_keys_of(key, speaker)):
         return bare_refusal("unavailable")
     try:
         authority = authority_of(vault, key, speaker)
@@ -81,6 +82,8 @@ def _serve(vault: Vault, key: Key, authority: Authority, envelope: Envelope, pay
         request = envelope.read(payload, authority.group)
     except ProtocolError:
         return envelope.refused(authority.mac_key, "malformed")
+    if key.state is State.SUSPENDED:
+        return envelope.refused(authority.mac_key, "suspended")
     try:
         return _CEREMONIES[request.type](vault, key, authority, envelope, request)
     except Refusal as refusal:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from threading import Lock
 from time import monotonic
+
+from icehouse.hsm._fork import ForkSafeLock
 
 
 class Limit:
@@ -18,7 +19,7 @@ class Limit:
         self._burst = burst
         self._left = float(burst)
         self._then = monotonic()
-        self._lock = Lock()
+        self._lock = ForkSafeLock()
 
     def _refill(self) -> None:
         now = monotonic()

@@ -3,30 +3,22 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from icehouse._core import rotate as draw
+from icehouse.ceremonies.authority import Speaker
 from icehouse.ceremonies.refusal import Refusal
 from icehouse.ceremonies.vault import reseal, stand
-from icehouse.model import DEVICE_NUMBER, SERVER_NUMBER, Sealed, StandingOffer
+from icehouse.model import DEVICE_NUMBER, Sealed, StandingOffer
 
 if TYPE_CHECKING:
-    from icehouse._core import Envelope, Request, Share
+    from icehouse._core import Envelope, Request
     from icehouse.ceremonies.authority import Authority
     from icehouse.ceremonies.vault import Vault
     from icehouse.model import Key
 
 _OFFER_ID_BYTES = 16
-
-
-@dataclass(frozen=True, slots=True)
-class Start:
-    """What an offer starts from: the server's share, and the device's where the server still holds it."""
-
-    server: Share
-    device: Share | None
 
 
 def standing(vault: Vault, key: Key, request: Request, now: float | None) -> StandingOffer | None:
@@ -46,31 +38,27 @@ def standing(vault: Vault, key: Key, request: Request, now: float | None) -> Sta
     return None
 
 
-def make(vault: Vault, key: Key, authority: Authority, envelope: Envelope, request: Request, start: Start) -> str:
+def make(vault: Vault, key: Key, authority: Authority, envelope: Envelope, request: Request) -> str:
     """Draw the next epoch, make the server's half durable as pending, and answer with the device's half."""
     device_key = request.device_key or b""
-    epoch = key.next_epoch
-    commitments, differences = draw(key.group)
-    group = key.group.at(epoch, commitments)
-    pending = start.server.plus(differences[SERVER_NUMBER - 1])
-    half = differences[DEVICE_NUMBER - 1]
-    if start.device is not None:
-        half = start.device.plus(half)
+    whole = authority.speaker is Speaker.CODE
+    epoch, offer_id = key.next_epoch, os.urandom(_OFFER_ID_BYTES)
+    drawn = vault.custody.draw(key, epoch, offer_id, whole=whole)
+    group = key.group.at(epoch, drawn.commitments)
     expires = int(vault.clock()) + vault.offer_seconds
-    offer_id = os.urandom(_OFFER_ID_BYTES)
     payload = envelope.write_offer(
         authority.mac_key,
         group,
-        start.device is None,
+        not whole,
         device_key,
         offer_id,
-        half,
-        pending.channel_key(group, DEVICE_NUMBER, epoch),
+        drawn.half,
+        drawn.server.channel_key(group, DEVICE_NUMBER, epoch),
         datetime.fromtimestamp(expires, UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
     )
-    offer = StandingOffer(epoch, commitments, offer_id, device_key, expires, payload, Sealed(0, b""))
+    offer = StandingOffer(epoch, drawn.commitments, offer_id, device_key, expires, payload, Sealed(0, b""))
     # The number is burnt by the same write that makes the offer stand: it is never offered again.
-    changed = reseal(vault, key, replace(key, next_epoch=epoch + 1, offer=offer), start.server)
-    after, fresh = stand(vault, changed, offer, pending)
-    vault.store.replace(key, after, fresh)
+    burnt = replace(key, next_epoch=epoch + 1, offer=offer)
+    after = stand(vault, reseal(vault, key, burnt, vault.custody.open_share(key)), offer, drawn.server)
+    vault.store.replace(key, after.key, after.fresh)
     return envelope.offer(authority.mac_key, payload)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from icehouse.ceremonies.authority import Speaker
 from icehouse.ceremonies.refusal import Refusal, expect
+from icehouse.ceremonies.vault import Resealed, fresh_of
 from icehouse.errors import ProtocolError, SealError
 from icehouse.model import SERVER_NUMBER, Purpose, Sealed, State
 
@@ -31,7 +32,8 @@ def answer(vault: Vault, key: Key, authority: Authority, envelope: Envelope, req
         reason = "not-the-offer"
         raise Refusal(reason)
     _check(authority, offer, pending, request.signature or b"")
-    vault.store.replace(key, _committed(vault, key, offer, pending))
+    after = _committed(vault, key, offer, pending)
+    vault.store.replace(key, after.key, after.fresh)
     return envelope.committed(authority.mac_key, offer_id)
 
 
@@ -48,7 +50,7 @@ def _check(authority: Authority, offer: StandingOffer, pending: Share, signature
         raise Refusal(reason) from exc
 
 
-def _committed(vault: Vault, key: Key, offer: StandingOffer, pending: Share) -> Key:
+def _committed(vault: Vault, key: Key, offer: StandingOffer, pending: Share) -> Resealed:
     after = replace(
         key,
         epoch=offer.epoch,
@@ -61,5 +63,5 @@ def _committed(vault: Vault, key: Key, offer: StandingOffer, pending: Share) -> 
         claim=None,
         offer=None,
     )
-    under = vault.custody.open_number(offer.sealed.data_key, Purpose.SERVER)
-    return replace(after, sealed=vault.custody.seal_share(after, pending, under))
+    under = vault.under(offer.sealed.data_key, Purpose.SERVER, key)
+    return Resealed(replace(after, sealed=vault.custody.seal_share(after, pending, under)), fresh_of(under))

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from icehouse.ceremonies.authority import Speaker
-from icehouse.ceremonies.offer import Start, make, standing
+from icehouse.ceremonies.offer import make, standing
 from icehouse.ceremonies.refusal import expect
 from icehouse.ceremonies.vault import retry
 from icehouse.errors import RequestError
@@ -24,12 +24,12 @@ def answer(vault: Vault, key: Key, authority: Authority, envelope: Envelope, req
     offer = standing(vault, key, request, None)
     if offer is not None:
         return envelope.offer(authority.mac_key, offer.payload)
-    return make(vault, key, authority, envelope, request, Start(vault.custody.open_share(key), None))
+    return make(vault, key, authority, envelope, request)
 
 
 def mark_due(vault: Vault, user: str) -> Key:
     """Ask for a rotation at the device's next contact. The mark decides nothing about a share."""
-    return retry(lambda: _mark_due(vault, user))
+    return retry(vault, lambda: _mark_due(vault, user))
 
 
 def _mark_due(vault: Vault, user: str) -> Key:

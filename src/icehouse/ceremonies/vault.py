@@ -8,81 +8,139 @@ from time import time
 from typing import TYPE_CHECKING, TypeVar
 
 from icehouse.ceremonies.limit import Limit
-from icehouse.errors import ConflictError, StoreError
-from icehouse.model import Purpose
+from icehouse.custody import NOTHING_TO_OPEN
+from icehouse.errors import ConflictError, SealError, StoreError
+from icehouse.model import NO_DATA_KEY, Purpose, StaleRootsError, State
 from icehouse.store import DataKeyFullError
+from icehouse.store.data_keys import filling_key
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from icehouse._core import Share
     from icehouse.custody import Custody, OpenKey
-    from icehouse.model import Key, StandingOffer, WrappedKey
+    from icehouse.model import Key, StandingOffer, VaultRecord, WrappedKey
     from icehouse.store import VaultStore
 
 T = TypeVar("T")
 _ATTEMPTS = 16
+_REFRESHES = 2
 _logger = logging.getLogger("icehouse")
 
 
-@dataclass(frozen=True, slots=True)
+class DifferentKeyError(ConflictError):
+    """The user has a key of another kind already; to load it again would change nothing."""
+
+
+@dataclass(slots=True)
 class Vault:
-    """One database, the custody over it, and what this process was told."""
+    """One database, the custody over it, and what this process was told.
+
+    `custody_of` checks settings against the HSM and makes the custody that they name.
+    """
 
     store: VaultStore
-    custody: Custody
+    custody_of: Callable[[VaultRecord], Custody]
     offer_seconds: int = 900
     origin: str = "dealer"
     limit: Limit = field(default_factory=Limit)
     clock: Callable[[], float] = time
+    custody: Custody = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.custody = self.custody_of(self.store.record)
 
     @property
     def vault_id(self) -> bytes:
         """The vault's 16 random bytes."""
         return self.store.vault_id
 
-    def slot(self, purpose: Purpose, room: int = 1) -> OpenKey:
+    def refresh(self) -> None:
+        """Go on under the settings that the database holds now, once the HSM says that it saw them."""
+        self.custody = self.custody_of(self.store.reload())
+
+    def slot(self, purpose: Purpose, room: int = 1, key: Key | None = None) -> OpenKey:
         """A data key that takes `room` more records: one that is filling, or a fresh one."""
-        filling = self.store.filling_key(purpose, self.custody.root_key(purpose), room)
+        root = self.custody.root_key(purpose, key)
+        if root is None:
+            return NOTHING_TO_OPEN
+        filling = filling_key(self.store.database, purpose, root, room)
         if filling is not None:
             return self.custody.open_wrapped(filling)
         # The number is taken first, so that no transaction waits for the HSM.
-        return self.custody.new_data_key(self.store.allocate_data_key(), purpose)
+        return self.custody.new_data_key(self.store.allocate_data_key(), purpose, root)
+
+    def under(self, number: int, purpose: Purpose, key: Key) -> OpenKey:
+        """The data key that a record stays under; another one where it had none."""
+        return self.slot(purpose, key=key) if number == NO_DATA_KEY else self.custody.open_number(number, purpose)
 
     def alarm(self, words: str) -> None:
         """Tell whoever is on call."""
         _logger.critical("ALARM: %s", words)
 
 
-def retry(change: Callable[[], T]) -> T:
-    """Do a load-check-act-write again when another writer came first, or a data key filled up meanwhile."""
+def retry(vault: Vault, change: Callable[[], T]) -> T:
+    """Do a load-check-act-write again when another writer came first, or a data key filled up meanwhile.
+
+    Where another process moved the vault to other root keys, its settings are read again first.
+    """
+    refreshes = 0
     for _ in range(_ATTEMPTS):
         try:
             return change()
+        except StaleRootsError as exc:
+            refreshes += 1
+            if refreshes > _REFRESHES:
+                msg = "a row was written for another custody than the vault's settings name"
+                raise SealError(msg) from exc
+            vault.refresh()
+            last: Exception = exc
+        except DifferentKeyError:
+            raise
         except (ConflictError, DataKeyFullError) as exc:
             last = exc
     msg = f"other writers came first {_ATTEMPTS} times; try again later ({last})"
     raise StoreError(msg)
 
 
-def reseal(vault: Vault, before: Key, after: Key, share: Share) -> Key:
+@dataclass(frozen=True, slots=True)
+class Resealed:
+    """A changed row with its records sealed into it, and the data keys that were made for them."""
+
+    key: Key
+    fresh: tuple[WrappedKey, ...] = ()
+
+
+def fresh_of(*slots: OpenKey) -> tuple[WrappedKey, ...]:
+    """The data keys that the store does not hold yet."""
+    return tuple({slot.number: slot.wrapped for slot in slots if slot.fresh}.values())
+
+
+def reseal(vault: Vault, before: Key, after: Key, share: Share) -> Resealed:
     """`after` with its records sealed into its changed row; the data keys stay.
 
     Every column a decision depends on is bound into every record, so a change of one reseals all. An offer that
     stands in `after` is a new one, which `stand` seals; one that stood in `before` no longer opens.
     """
-    own = vault.custody.open_number(before.sealed.data_key, Purpose.SERVER)
-    sealed = vault.custody.seal_share(after, share, own)
-    claim = after.claim
-    if claim is not None:
-        device_share = vault.custody.open_claim(before)
-        under = vault.custody.open_number(claim.data_key, Purpose.CLAIM)
-        claim = vault.custody.seal_claim(after, device_share, under)
-    return replace(after, sealed=sealed, claim=claim)
+    under = vault.under(before.sealed.data_key, Purpose.SERVER, after)
+    sealed = vault.custody.seal_share(after, share, under)
+    if before.claim is None and not _holds_device_share(before):
+        return Resealed(replace(after, sealed=sealed), fresh_of(under))
+    device_share = vault.custody.open_claim(before)
+    number = before.claim.data_key if before.claim else NO_DATA_KEY
+    beside = vault.under(number, Purpose.CLAIM, after)
+    claim = vault.custody.seal_claim(after, device_share, beside)
+    return Resealed(replace(after, sealed=sealed, claim=claim), fresh_of(under, beside))
 
 
-def stand(vault: Vault, key: Key, offer: StandingOffer, pending: Share) -> tuple[Key, WrappedKey | None]:
-    """`key` with a standing offer beside it, and the fresh data key it is sealed under, if it took one."""
-    under = vault.slot(Purpose.SERVER)
-    sealed = vault.custody.seal_pending(key, offer, pending, under)
-    return replace(key, offer=replace(offer, sealed=sealed)), under.wrapped if under.fresh else None
+def _holds_device_share(key: Key) -> bool:
+    """Whether the vault still holds, or derives, the device's share of a key that no device has claimed."""
+    return key.state in {State.DEALT, State.LOST}
+
+
+def stand(vault: Vault, changed: Resealed, offer: StandingOffer, pending: Share) -> Resealed:
+    """A row with a standing offer beside it."""
+    under = vault.slot(Purpose.SERVER, key=changed.key)
+    sealed = vault.custody.seal_pending(changed.key, offer, pending, under)
+    key = replace(changed.key, offer=replace(offer, sealed=sealed))
+    return Resealed(key, changed.fresh + tuple(key for key in fresh_of(under) if key not in changed.fresh))

@@ -72,7 +72,8 @@ class _Story:
             shards = service.create_keygen_ceremony(2, [user, "server"])
             self.done["keys made"] += 1
             _line(f"{user}: {shards.threshold}-of-{len(shards.participants)} key, public key {shards.public_key.hex()}")
-        _line(f"the shares of 'server' are sealed under data keys that {service.vault.store.record.kek} wraps")
+        roots = " and ".join(root.label for root in service.vault.store.record.roots)
+        _line(f"their shares are sealed under data keys that {roots} wrap")
         _line(f"keys in the HSM: {len(service.hsm.keys('icehouse-'))}, for {service.vault.store.count()} users")
 
     def _enrol(self, service: FrostService) -> list[str]:

@@ -13,7 +13,7 @@ from icehouse.hsm import KeyKind, open_hsm
 from icehouse.model import Purpose
 from icehouse.opening import open_vault
 from icehouse.settings import Settings
-from icehouse.store import VaultStore
+from icehouse.store import VaultStore, data_keys
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -26,11 +26,10 @@ def search(service: FrostService, vault: Path, user: str, codes: list[str]) -> N
     _chapter("Someone steals the database and searches it")
     found = b"".join(path.read_bytes() for path in sorted(vault.glob("vault.db*")))
     _line(f"{len(found)} bytes; names are no secret: {user!r} is there {found.count(user.encode())} times")
-    data_keys = service.vault.store.data_key_counts()
     custody = service.vault.custody
-    secrets = [
-        data_key_to_bytes(custody.open_number(number, Purpose(purpose)).key) for number, purpose, *_ in data_keys
-    ]
+    rows = data_keys.counts(service.vault.store.database)
+    opened = [custody.open_number(row.number, Purpose(row.purpose)).key for row in rows]
+    secrets = [data_key_to_bytes(key) for key in opened if key is not None]
     _line(f"the {len(secrets)} data keys, as the HSM unwraps them: there {_times(found, secrets)} times")
     spelled = [spelling for code in codes for spelling in (code.encode(), bytes.fromhex(code))]
     _line(f"the {len(codes)} enrolment codes, in hex and in bytes: there {_times(found, spelled)} times")
@@ -49,8 +48,8 @@ def try_other_modules(vault: Path, own: Path) -> None:
     _attempt(settings, HsmRefusedError)
     store = VaultStore.open(settings.store_url)
     if store is not None:
-        for label in (store.record.kek, store.record.claim):
-            module.create_key(label, KeyKind.AES)
+        for root in store.record.roots:
+            module.create_key(root.label, KeyKind.AES)
         store.close()
     _line("so he makes keys of the same names")
     _attempt(settings, SealError)

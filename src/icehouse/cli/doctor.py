@@ -12,6 +12,7 @@ from icehouse.cli.printer import FAILED, Format, complain, put_facts
 from icehouse.cli.progress import counted
 from icehouse.errors import SealError
 from icehouse.service import FrostService
+from icehouse.store import data_keys
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -33,7 +34,7 @@ def doctor(vault: VaultOption = None, form: FormatOption = Format.TABLE) -> None
             "users": service.vault.store.count(),
             "users_live": states["live"],
             "users_dealt": states["dealt"],
-            "data_keys": len(service.vault.store.data_key_counts()),
+            "data_keys": len(data_keys.counts(service.vault.store.database)),
             "findings": findings,
         }
     if form is Format.JSON:

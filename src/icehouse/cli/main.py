@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from icehouse import __version__
-from icehouse.cli import demo, device, doctor, exchange, init, rotate, show, sign, users
+from icehouse.cli import demo, device, doctor, exchange, init, plan, rotate, show, sign, users
 from icehouse.cli.printer import explain, log_to_stderr, put
 
 app = typer.Typer(
@@ -31,6 +31,7 @@ app.command("show")(show.show)
 app.command("doctor")(doctor.doctor)
 app.command("exchange")(exchange.exchange)
 app.command("demo")(demo.demo)
+plan.register(app)
 
 
 def _show_version(asked: bool) -> None:  # noqa: FBT001  Typer's own calling

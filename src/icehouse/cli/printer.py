@@ -148,12 +148,14 @@ def log_to_stderr() -> None:
 def explain(error: BaseException) -> int:
     """Say what went wrong; the exit code."""
     match error:
+        case BrokenPipeError():
+            return PIPE_CLOSED
+        case SystemExit() if isinstance(error.__context__, BrokenPipeError):
+            return PIPE_CLOSED  # Typer makes a plain exit of it
         case SystemExit():
             return error.code if isinstance(error.code, int) else WRONG
         case KeyboardInterrupt() | Abort():
             return INTERRUPTED
-        case BrokenPipeError():
-            return PIPE_CLOSED
         case _:
             return _complain_of(error)
 

@@ -5,10 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
+from icehouse.model import NO_DATA_KEY, Purpose, WrappedKey
+
 if TYPE_CHECKING:
     from icehouse._core import DataKey, MacKey, Share
+    from icehouse.custody._roots import RootKeys
     from icehouse.hsm import Hsm
-    from icehouse.model import Key, Purpose, Sealed, StandingOffer, WrappedKey
+    from icehouse.model import Key, Sealed, StandingOffer
 
 
 class WrappedKeys(Protocol):
@@ -20,10 +23,10 @@ class WrappedKeys(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class OpenKey:
-    """A data key ready for use. `fresh` while the store does not hold it yet."""
+    """A data key ready for use. `fresh` while the store does not hold it yet; no key where none is needed."""
 
     wrapped: WrappedKey
-    key: DataKey
+    key: DataKey | None
     fresh: bool = False
 
     @property
@@ -32,19 +35,33 @@ class OpenKey:
         return self.wrapped.number
 
 
+NOTHING_TO_OPEN = OpenKey(WrappedKey(NO_DATA_KEY, Purpose.SERVER, "", b""), None)
+"""Stands for a data key where nothing is sealed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """The next epoch of a key: its commitments, the server's share, and what the device is sent."""
+
+    commitments: bytes
+    server: Share
+    half: Share
+
+
 class Custody(Protocol):
     """A strategy that ties shares to root keys. It never touches the store."""
 
     name: str
+    roots: RootKeys
 
     @property
     def hsm(self) -> Hsm:
-        """The HSM of the server's root key."""
+        """The HSM of the server's root keys."""
 
-    def root_key(self, purpose: Purpose) -> str:
-        """The label of the root key that wraps data keys of this purpose."""
+    def root_key(self, purpose: Purpose, key: Key | None) -> str | None:
+        """The label of the root key that wraps data keys of this purpose, for this user's key; None: nothing does."""
 
-    def new_data_key(self, number: int, purpose: Purpose) -> OpenKey:
+    def new_data_key(self, number: int, purpose: Purpose, root_key: str) -> OpenKey:
         """A fresh data key, wrapped. One HSM operation."""
 
     def open_wrapped(self, wrapped: WrappedKey) -> OpenKey:
@@ -53,8 +70,8 @@ class Custody(Protocol):
     def open_number(self, number: int, purpose: Purpose) -> OpenKey:
         """Open the data key of this number, which must be of this purpose."""
 
-    def is_open(self, number: int) -> bool:
-        """Whether a data key can be used without the HSM."""
+    def is_ready(self, key: Key, number: int) -> bool:
+        """Whether a record of this key under this data key can be opened without the HSM."""
 
     def open_share(self, key: Key) -> Share:
         """The server's share of the current epoch."""
@@ -68,11 +85,14 @@ class Custody(Protocol):
     def enrolment_code(self, key: Key) -> MacKey:
         """The enrolment code of the salt in force."""
 
+    def draw(self, key: Key, epoch: int, offer_id: bytes, *, whole: bool) -> Drawn:
+        """The shares of an epoch to offer: the device's `whole` share, or what it adds to its own."""
+
     def seal_share(self, key: Key, share: Share, under: OpenKey) -> Sealed:
         """Seal the server's share into this row."""
 
-    def seal_claim(self, key: Key, share: Share, under: OpenKey) -> Sealed:
-        """Seal the device's share into this row under this claim data key."""
+    def seal_claim(self, key: Key, share: Share, under: OpenKey) -> Sealed | None:
+        """Seal the device's share into this row under this claim data key; None where nothing is kept."""
 
     def seal_pending(self, key: Key, offer: StandingOffer, share: Share, under: OpenKey) -> Sealed:
         """Seal the server's share of an offered epoch."""

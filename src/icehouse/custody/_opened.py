@@ -1,50 +1,50 @@
-"""Data keys opened lately: a bounded number of them, for a bounded time."""
+"""Secrets opened lately: a bounded number of them, for a bounded time."""
 
 from __future__ import annotations
 
 from collections import OrderedDict
-from threading import Lock
 from time import monotonic
-from typing import TYPE_CHECKING
+from typing import Generic, TypeVar
 
-if TYPE_CHECKING:
-    from icehouse._core import DataKey
-    from icehouse.model import WrappedKey
+from icehouse.hsm._fork import ForkSafeLock
+
+Name = TypeVar("Name")
+Value = TypeVar("Value")
 
 
-class OpenedKeys:
-    """A cache of data keys. `count` or `seconds` of 0 turn it off."""
+class Opened(Generic[Name, Value]):
+    """A cache of data keys or nodes. `count` or `seconds` of 0 turn it off."""
 
     def __init__(self, count: int, seconds: float) -> None:
         self._count = count if seconds > 0 else 0
         self._seconds = seconds
-        self._keys: OrderedDict[int, tuple[float, WrappedKey, DataKey]] = OrderedDict()
-        self._lock = Lock()
+        self._kept: OrderedDict[Name, tuple[float, Value]] = OrderedDict()
+        self._lock = ForkSafeLock()
 
-    def take(self, number: int) -> tuple[WrappedKey, DataKey] | None:
-        """The data key of this number, if it was opened lately."""
+    def take(self, name: Name) -> Value | None:
+        """What was opened under this name lately."""
         with self._lock:
-            found = self._keys.get(number)
+            found = self._kept.get(name)
             if found is None:
                 return None
-            opened, wrapped, key = found
+            opened, value = found
             if monotonic() - opened > self._seconds:
-                del self._keys[number]
+                del self._kept[name]
                 return None
-            self._keys.move_to_end(number)
-            return wrapped, key
+            self._kept.move_to_end(name)
+            return value
 
-    def keep(self, wrapped: WrappedKey, key: DataKey) -> None:
-        """Keep an opened data key; the one used longest ago goes."""
+    def keep(self, name: Name, value: Value) -> None:
+        """Keep what was opened; what was used longest ago goes."""
         if self._count <= 0:
             return
         with self._lock:
-            self._keys[wrapped.number] = (monotonic(), wrapped, key)
-            self._keys.move_to_end(wrapped.number)
-            while len(self._keys) > self._count:
-                self._keys.popitem(last=False)
+            self._kept[name] = (monotonic(), value)
+            self._kept.move_to_end(name)
+            while len(self._kept) > self._count:
+                self._kept.popitem(last=False)
 
     def forget(self) -> None:
-        """Forget every key."""
+        """Forget everything."""
         with self._lock:
-            self._keys.clear()
+            self._kept.clear()

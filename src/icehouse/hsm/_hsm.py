@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Protocol
 
-from icehouse.errors import RequestError
+from icehouse.errors import HsmUnavailableError, RequestError
 from icehouse.hsm._fork import ForkSafeLock
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from datetime import datetime
 
     from icehouse._core import DataKey, Node
@@ -47,7 +49,8 @@ class HsmKey:
 class HsmInfo:
     """What an HSM says of itself.
 
-    `attested` is true only where someone outside vouches that keys cannot leave the module. `capacity` is in keys,
+    `attested` is true where the keys live in hardware as far as the service or the module's vendor says; software that
+    claims to be hardware is not found out. `capacity` is in keys,
     `max_wrap_bytes` bounds secret and context together, `rate_limit` is in operations per second; `None`: none known.
     """
 
@@ -115,7 +118,9 @@ class Hsm(Protocol):
 
     Raises `HsmUnavailableError` when the same call may succeed later, `HsmRefusedError` when it will not,
     `SealError` when wrapped bytes do not open in the context given, and `RequestError` when an argument is of the
-    wrong form. "Not found" never means "destroyed": only `destroy_key` destroys.
+    wrong form. Opening one raises `RequestError` also for a URI, a PIN file or a library that is not as it should be;
+    once it is open, what goes missing is `HsmUnavailableError`. "Not found" never means "destroyed": only
+    `destroy_key` destroys.
     """
 
     @property
@@ -152,6 +157,18 @@ class Hsm(Protocol):
 
     def close(self) -> None:
         """Let go of the module; a second call does nothing."""
+
+
+@contextmanager
+def reopening() -> Iterator[None]:
+    """Raises `HsmUnavailableError` for what an open HSM comes to lack, such as its PIN's file.
+
+    When it is opened, the same is the caller's to mend, and a `RequestError`.
+    """
+    try:
+        yield
+    except RequestError as exc:
+        raise HsmUnavailableError(str(exc), hint=exc.hint) from exc
 
 
 def is_label(label: str) -> bool:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from icehouse._core import Pkcs11Token
-from icehouse.errors import HsmRefusedError, RequestError
+from icehouse.errors import HsmError, HsmRefusedError, RequestError
 from icehouse.hsm._hsm import (
     Destruction,
     HsmInfo,
@@ -20,13 +20,15 @@ from icehouse.hsm._hsm import (
     check_digest,
     check_label,
     is_label,
+    reopening,
 )
-from icehouse.hsm._uri import pairs, pin_file, single
+from icehouse.hsm._uri import count, pairs, pin_file, single
 
 if TYPE_CHECKING:
     from icehouse._core import DataKey, Node
 
-_PATH = frozenset({"token", "serial", "slot-id", "object"})
+_WHICH = frozenset({"token", "serial", "slot-id"})
+_PATH = _WHICH | {"manufacturer", "model", "object"}
 _QUERY = frozenset({"module-path", "pin-source"})
 
 
@@ -38,6 +40,8 @@ class Pkcs11Uri:
     pin_file: Path
     token: str | None = None
     serial: str | None = None
+    manufacturer: str | None = None
+    model: str | None = None
     slot_id: int | None = None
     object: str | None = None
 
@@ -47,7 +51,7 @@ class Pkcs11Uri:
         path, _, query = uri.removeprefix("pkcs11:").partition("?")
         which = single(pairs(path, ";"), _PATH)
         how = single(pairs(query, "&"), _QUERY)
-        if not which.keys() & {"token", "serial", "slot-id"}:
+        if not which.keys() & _WHICH:
             msg = "a PKCS#11 URI must say which token is meant: token=LABEL"
             raise RequestError(msg)
         module = how.get("module-path", "")
@@ -55,21 +59,28 @@ class Pkcs11Uri:
             msg = "a PKCS#11 URI must name the vendor's library by its full path: module-path=/PATH"
             raise RequestError(msg)
         slot, label = which.get("slot-id"), which.get("object")
-        if slot is not None and not (slot.isascii() and slot.isdigit()):
-            msg = f"slot-id must be a whole number, not {slot!r}"
-            raise RequestError(msg)
         return cls(
             module_path=Path(module),
             pin_file=pin_file(how.get("pin-source")),
             token=which.get("token"),
             serial=which.get("serial"),
-            slot_id=None if slot is None else int(slot),
+            manufacturer=which.get("manufacturer"),
+            model=which.get("model"),
+            slot_id=None if slot is None else count("slot-id", slot),
             object=None if label is None else check_label(label),
         )
 
     def log_in(self) -> Pkcs11Token:
         """Open the token with the PIN in its file, read outside Python."""
-        return Pkcs11Token(self.module_path, self.pin_file, token=self.token, serial=self.serial, slot_id=self.slot_id)
+        return Pkcs11Token(
+            self.module_path,
+            self.pin_file,
+            token=self.token,
+            serial=self.serial,
+            manufacturer=self.manufacturer,
+            model=self.model,
+            slot_id=self.slot_id,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +104,11 @@ class Pkcs11Hsm:
         token = uri.log_in()
         if uri.object is not None:
             # Whoever names a key wants to know now that it is missing.
-            token.attributes(uri.object)
+            try:
+                token.attributes(uri.object)
+            except HsmError:
+                token.close()
+                raise
         self._uri = uri
         # Replaced as a whole: threads see the parent's or the child's, never half of each.
         self._live = _Live(os.getpid(), token)
@@ -183,6 +198,7 @@ class Pkcs11Hsm:
             return live.token
         # In a fork's child. Two threads may both get here: then one more login is made than needed, which harms nobody.
         self._inherited.append(live)
-        token = self._uri.log_in()
+        with reopening():
+            token = self._uri.log_in()
         self._live = _Live(os.getpid(), token)
         return token

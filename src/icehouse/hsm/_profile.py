@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from icehouse.errors import HsmUnavailableError, RequestError
 from icehouse.hsm._fork import ForkSafeLock
+from icehouse.hsm._uri import count
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -55,8 +56,8 @@ class Profile:
         return cls(
             latency=_number("latency", values.get("latency", "0")),
             rate_limit=None if rate is None else _number("rate-limit", rate),
-            capacity=None if capacity is None else _count("capacity", capacity),
-            faults=MappingProxyType(dict(_fault(text) for text in faults)),
+            capacity=None if capacity is None else count("capacity", capacity),
+            faults=_faults(faults),
         )
 
 
@@ -92,11 +93,15 @@ def _number(name: str, text: str) -> float:
         raise RequestError(msg) from None
 
 
-def _count(name: str, text: str) -> int:
-    if not (text.isascii() and text.isdigit()):
-        msg = f"{name} must be a whole number, not {text!r}"
-        raise RequestError(msg)
-    return int(text)
+def _faults(texts: list[str]) -> Mapping[int, Fault]:
+    faults: dict[int, Fault] = {}
+    for text in texts:
+        number, fault = _fault(text)
+        if number in faults:
+            msg = f"operation {number} can suffer one fault only"
+            raise RequestError(msg)
+        faults[number] = fault
+    return MappingProxyType(faults)
 
 
 def _fault(text: str) -> tuple[int, Fault]:
@@ -104,4 +109,8 @@ def _fault(text: str) -> tuple[int, Fault]:
     if fault not in list(Fault):
         msg = f"a fault must read NUMBER:KIND with a kind out of {', '.join(Fault)}, not {text!r}"
         raise RequestError(msg)
-    return _count("the number of a fault", number), Fault(fault)
+    which = count("the number of a fault", number)
+    if which < 1:
+        msg = "the number of a fault must be at least 1: operations are counted from 1"
+        raise RequestError(msg)
+    return which, Fault(fault)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from icehouse._core import SoftwareToken
 from icehouse.errors import HsmRefusedError, HsmUnavailableError, RequestError
+from icehouse.hsm._fork import ForkSafeLock
 from icehouse.hsm._hsm import (
     Destruction,
     HsmInfo,
@@ -43,9 +44,10 @@ class _Keys(Protocol):
 class _Memory:
     """A token that lives and dies with the process; a fork's child goes on with a copy."""
 
-    __slots__ = ("_token",)
+    __slots__ = ("_lock", "_token")
 
     def __init__(self) -> None:
+        self._lock = ForkSafeLock()
         self._token = SoftwareToken()
 
     def token(self) -> SoftwareToken:
@@ -55,7 +57,8 @@ class _Memory:
         """There is no PIN to read again."""
 
     def change(self, apply: Callable[[SoftwareToken], None]) -> None:
-        apply(self._token)
+        with self._lock:
+            apply(self._token)
 
 
 class SimulatedHsm:

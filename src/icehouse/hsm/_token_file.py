@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from icehouse._core import SoftwareToken
 from icehouse.errors import HsmUnavailableError, RequestError
+from icehouse.hsm._hsm import reopening
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -65,16 +66,18 @@ class TokenFile:
         """The token as it is in the file now."""
         seen = self._seen
         if seen.pid != os.getpid() or seen.stamp != self._stamp():
-            seen = self._seen = self._read()
+            with reopening():
+                seen = self._seen = self._read()
         return seen.token
 
     def log_in(self) -> None:
         """Read the PIN and the file again, whatever was read before."""
-        self._seen = self._read()
+        with reopening():
+            self._seen = self._read()
 
     def change(self, apply: Callable[[SoftwareToken], None]) -> None:
         """Apply a change to the token and make it durable, after every other process's changes."""
-        with self._locked():
+        with reopening(), self._locked():
             before = self._read()
             token = before.token.copy()
             apply(token)
@@ -152,10 +155,15 @@ def _write_beside(path: Path, content: bytes) -> Path:
     """Write a new file in the same directory, durable before it gets the name."""
     new = path.with_name(f".{path.name}.{secrets.token_hex(8)}.new")
     descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(descriptor)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(descriptor)
+    except BaseException:
+        with suppress(OSError):
+            new.unlink()
+        raise
     return new
 
 

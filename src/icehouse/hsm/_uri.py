@@ -8,6 +8,7 @@ from urllib.parse import unquote_to_bytes
 
 from icehouse.errors import RequestError
 
+_COUNT = re.compile(r"[0-9]{1,18}", re.ASCII)
 _BAD_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
 
 
@@ -55,6 +56,14 @@ def single(found: list[tuple[str, str]], known: frozenset[str]) -> dict[str, str
             raise RequestError(msg)
         values[name] = value
     return values
+
+
+def count(name: str, text: str) -> int:
+    """A whole number of at most 18 digits, so that it fits wherever it goes."""
+    if not _COUNT.fullmatch(text):
+        msg = f"{name} must be a whole number, not {text[:32]!r}"
+        raise RequestError(msg)
+    return int(text)
 
 
 def pin_file(source: str | None) -> Path:

@@ -1,5 +1,6 @@
 """The vault's database: one schema for SQLite and PostgreSQL, every write conditional."""
 
-from icehouse.store.vault_store import DataKeyFullError, VaultRecord, VaultStore
+from icehouse.store.data_keys import DataKeyFullError
+from icehouse.store.vault_store import VaultStore
 
-__all__ = ["DataKeyFullError", "VaultRecord", "VaultStore"]
+__all__ = ["DataKeyFullError", "VaultStore"]

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from time import time
 from typing import TYPE_CHECKING, NamedTuple
 
-from sqlalchemy import bindparam, select
+from sqlalchemy import insert
 from sqlalchemy.exc import IntegrityError
 
 from icehouse._core import user_tags
 from icehouse.errors import ConflictError
-from icehouse.model import SUITES
-from icehouse.store.rows import DEALT_NUMBER, FIRST_REV, NO_SALT, key_of, origin_number
+from icehouse.model import NO_DATA_KEY, SUITES, RootState
+from icehouse.store import statements
+from icehouse.store.data_keys import insert_data_key, move_slots
+from icehouse.store.root_keys import set_state
+from icehouse.store.rows import DEALT_NUMBER, FIRST_REV, NO_SALT, key_of, key_row, origin_number, tag, user_tag
 from icehouse.store.schema import claims, keys
-from icehouse.store.vault_store import JOINED, insert_data_key, move_slots, take_numbers
+from icehouse.store.vault_store import take_numbers
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from sqlalchemy import Connection
 
     from icehouse.model import Key, WrappedKey
     from icehouse.store.vault_store import VaultStore
@@ -31,9 +38,13 @@ class Making(NamedTuple):
     suite: str
     origin: str
     attested: bool
-    server: int
+    servers: Sequence[int]
+    """The data key of each server record; `NO_DATA_KEY` for a derived row."""
     claim: int
+    """The data key of the claim records; `NO_DATA_KEY` where there are none."""
     fresh: tuple[WrappedKey, ...]
+    roots: tuple[str, ...] = ()
+    """The users' own keys that were made for this page."""
 
 
 _KEY_COLUMNS = [column.name for column in keys.columns]
@@ -42,27 +53,60 @@ _CLAIM_COLUMNS = [column.name for column in claims.columns]
 
 def insert_page(store: VaultStore, users: Sequence[str], dealt: Sequence[DealtRow], making: Making) -> None:
     """Write a page of new keys; raises `ConflictError` where a user has one already, and writes nothing."""
-    suite, server, claim = SUITES.index(making.suite), making.server, making.claim
+    suite, claim = SUITES.index(making.suite), making.claim
     origin, attested = origin_number(making.origin), int(making.attested)
+    now = int(time())
     try:
         with store.database.write() as connection:
-            for key in making.fresh:
-                insert_data_key(connection, key)
-            move_slots(connection, {}, {server: len(users), claim: len(users)})
+            _take_room(connection, store, making)
             first = take_numbers(connection, "next_key", len(users), keys.c.id)
             rows = [
                 (number, FIRST_REV, user_tag, key_tag, user, suite, 0, 0, 1, DEALT_NUMBER,
-                 origin, attested, 0, commitments, NO_SALT, None, server, record)
-                for number, (user, (user_tag, key_tag, commitments, record, _)) in enumerate(
-                    zip(users, dealt, strict=True), first
+                 origin, attested, 0, commitments, NO_SALT, None, server, record, now)
+                for number, (user, server, (user_tag, key_tag, commitments, record, _)) in enumerate(
+                    zip(users, making.servers, dealt, strict=True), first
                 )
             ]  # fmt: skip
             connection.exec_driver_sql(_statement(keys.name, _KEY_COLUMNS, connection.dialect.paramstyle), rows)
+            if claim == NO_DATA_KEY:
+                return
             beside = [(number, claim, new[4]) for number, new in enumerate(dealt, first)]
             connection.exec_driver_sql(_statement(claims.name, _CLAIM_COLUMNS, connection.dialect.paramstyle), beside)
     except IntegrityError as exc:
         msg = "a user of this page has a key already"
         raise ConflictError(msg) from exc
+
+
+def insert_keys(store: VaultStore, made: Sequence[Key]) -> None:
+    """Write keys that were made elsewhere, in one transaction; derived ones and tombstones only."""
+    with store.database.write() as connection:
+        store.check_master(connection, derived=True)
+        first = take_numbers(connection, "next_key", len(made), keys.c.id)
+        rows = [
+            {
+                "id": number,
+                "rev": FIRST_REV,
+                "user_tag": user_tag(store.vault_id, key.user),
+                "key_tag": tag(key.key_id),
+                "user": key.user,
+                "suite": SUITES.index(key.suite),
+                "generation": key.generation,
+                **key_row(key),
+            }
+            for number, key in enumerate(made, first)
+        ]
+        connection.execute(insert(keys), rows)
+
+
+def _take_room(connection: Connection, store: VaultStore, making: Making) -> None:
+    for label in making.roots:
+        set_state(connection, label, RootState.MAKING, RootState.CURRENT)
+    for key in making.fresh:
+        insert_data_key(connection, key)
+    store.check_master(connection, derived=NO_DATA_KEY in making.servers)
+    slots = Counter((*making.servers, *([making.claim] * len(making.servers))))
+    del slots[NO_DATA_KEY]
+    move_slots(connection, {}, slots)
 
 
 def _statement(table: str, columns: Sequence[str], paramstyle: str) -> str:
@@ -71,17 +115,13 @@ def _statement(table: str, columns: Sequence[str], paramstyle: str) -> str:
     return f"INSERT INTO {table} ({names}) VALUES ({', '.join([place] * len(columns))})"  # noqa: S608  our own names
 
 
-_TAKEN = select(keys.c.user_tag).where(keys.c.user_tag.in_(bindparam("tags", expanding=True)))
-_OF_USERS = JOINED.where(keys.c.user_tag.in_(bindparam("tags", expanding=True)))
-
-
 def keys_of(store: VaultStore, users: Sequence[str]) -> dict[str, Key]:
     """The keys that these users have."""
     tags = user_tags(store.vault_id, users)
     with store.database.read() as connection:
-        taken = list(connection.execute(_TAKEN, {"tags": tags}).scalars())
+        taken = list(connection.execute(statements.TAKEN_TAGS, {"tags": tags}).scalars())
         # Most users of a bulk creation have none, so whole rows are read of the others only.
-        rows = connection.execute(_OF_USERS, {"tags": taken}).all() if taken else []
+        rows = connection.execute(statements.BY_USER_TAGS, {"tags": taken}).all() if taken else []
     found = (key_of(row, store.vault_id) for row in rows)
     return {key.user: key for key in found}
 

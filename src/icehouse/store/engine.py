@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from threading import RLock, local
 from typing import TYPE_CHECKING, Any
@@ -38,7 +38,7 @@ class Database:
             raise RequestError(msg)
         self.in_memory = self.backend == "sqlite" and parsed.database in {None, "", ":memory:"}
         # One in-memory database is one connection, so its users take turns.
-        self._turn = RLock() if self.in_memory else None
+        self._turn: AbstractContextManager[object] = RLock() if self.in_memory else nullcontext()
         self._kept = local()
         self._pid = os.getpid()
         options: dict[str, Any] = {"poolclass": StaticPool} if self.in_memory else {}
@@ -64,7 +64,8 @@ class Database:
     @contextmanager
     def read(self) -> Iterator[Connection]:
         """A kept connection of this thread, each statement on its own and always current."""
-        with self._taking_turns(), _translated():
+        self._after_fork()
+        with self._turn, _TRANSLATED:
             connection: Connection | None = getattr(self._kept, "connection", None)
             if connection is None or connection.closed or connection.invalidated:
                 connection = self._kept.connection = self._reading.connect()
@@ -77,21 +78,22 @@ class Database:
     @contextmanager
     def write(self) -> Iterator[Connection]:
         """A transaction that holds the right to write from its first statement; durable when it ends."""
-        with self._taking_turns(), _translated(), self.engine.begin() as connection:
+        self._after_fork()
+        with self._turn, _TRANSLATED, self.engine.begin() as connection:
             yield connection
 
-    @contextmanager
-    def _taking_turns(self) -> Iterator[None]:
+    def _after_fork(self) -> None:
+        """In a fork's child: the parent's connections are the parent's to use and to close."""
         if self._pid != os.getpid() and not self.in_memory:
-            # In a fork's child: the parent's connections are the parent's to use and to close.
             self.engine.dispose(close=False)
             self._kept = local()
             self._pid = os.getpid()
-        if self._turn is None:
-            yield
-        else:
-            with self._turn:
-                yield
+
+    def shrink(self) -> None:
+        """Leave nothing of deleted rows behind: SQLite overwrites them already, its journal is emptied here."""
+        if self.backend == "sqlite" and not self.in_memory:
+            with self.read() as connection:
+                connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
 
     def close(self) -> None:
         """Close every connection; a second call does nothing."""
@@ -114,20 +116,25 @@ def _begin_sqlite(connection: Connection) -> None:
         connection.exec_driver_sql("BEGIN IMMEDIATE")
 
 
-@contextmanager
-def _translated() -> Iterator[None]:
-    try:
-        yield
-    except IntegrityError:
-        raise  # a row that is there already: the caller knows what that means
-    except DBAPIError as exc:
-        # The driver's own words, without SQLAlchemy's: those repeat the statement and its values.
-        msg = f"the database failed: {exc.orig}"
-        hint = _hint(str(exc.orig))
-        raise StoreError(msg, hint=hint) from exc
-    except SQLAlchemyError as exc:
-        msg = f"the database failed: {type(exc).__name__}"
-        raise StoreError(msg) from exc
+class _Translated:
+    """Turns what the database raises into `StoreError`. Without state, so one serves every statement."""
+
+    def __enter__(self) -> None:
+        """Nothing is to be prepared."""
+
+    def __exit__(self, _kind: object, raised: BaseException | None, _trace: object) -> None:
+        if isinstance(raised, IntegrityError):
+            return  # a row that is there already: the caller knows what that means
+        if isinstance(raised, DBAPIError):
+            # The driver's own words, without SQLAlchemy's: those repeat the statement and its values.
+            msg = f"the database failed: {raised.orig}"
+            raise StoreError(msg, hint=_hint(str(raised.orig))) from raised
+        if isinstance(raised, SQLAlchemyError):
+            msg = f"the database failed: {type(raised).__name__}"
+            raise StoreError(msg) from raised
+
+
+_TRANSLATED = _Translated()
 
 
 def _hint(words: str) -> str | None:

@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
+from time import time
 from typing import TYPE_CHECKING, Any
 
 from icehouse._core import key_id, user_tags
 from icehouse.errors import SealError
-from icehouse.model import SUITES, Key, Sealed, StandingOffer, State
+from icehouse.model import NO_DATA_KEY, SUITES, Key, Sealed, StandingOffer, State
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 # Numbers stand in rows for ever: append, never reorder. They start at 2 because SQLite stores 0 and 1 in no bytes,
 # and a row that grows by a byte when its state changes splits its page.
-_STATES = {State.DEALT: 2, State.LIVE: 3}
+_STATES = {State.DEALT: 2, State.LIVE: 3, State.DESTROYED: 4, State.SUSPENDED: 5, State.LOST: 6}
 _STATE_OF = {number: state for state, number in _STATES.items()}
 _ORIGINS = {"dealer": 2, "software": 3}
 _ORIGIN_OF = {number: origin for origin, number in _ORIGINS.items()}
 _SUITE_OF = dict(enumerate(SUITES))  # a list would take negative numbers, too
 FIRST_REV = 2
+_NOTHING = Sealed(NO_DATA_KEY, b"")
 # While no code was minted the salt's place is kept, so that minting one does not grow the row.
 NO_SALT = bytes(16)
 
@@ -47,12 +49,38 @@ def key_row(key: Key) -> dict[str, Any]:
         "offer_id": key.offer_id,
         "data_key": key.sealed.data_key,
         "record": key.sealed.record,
+        "changed": int(time()),
+    }
+
+
+def claim_row(key: int, claim: Sealed) -> dict[str, Any]:
+    """The columns of a claim record's row."""
+    return {"id": key, "data_key": claim.data_key, "record": claim.record}
+
+
+def offer_row(key: int, offer: StandingOffer) -> dict[str, Any]:
+    """The columns of a standing offer's row."""
+    return {
+        "id": key,
+        "epoch": offer.epoch,
+        "commitments": offer.commitments,
+        "offer_id": offer.offer_id,
+        "device_key": offer.device_key,
+        "expires": offer.expires,
+        "payload": offer.payload,
+        "data_key": offer.sealed.data_key,
+        "record": offer.sealed.record,
     }
 
 
 def origin_number(origin: str) -> int:
     """The number that stands for an origin in a row."""
     return _ORIGINS[origin]
+
+
+def state_number(state: State) -> int:
+    """The number that stands for a state in a row."""
+    return _STATES[state]
 
 
 DEALT_NUMBER = _STATES[State.DEALT]
@@ -65,7 +93,7 @@ def key_of(row: Sequence[Any], vault: bytes) -> Key:
     """
     number, rev, user_tag_, key_tag, user, suite, generation = row[:7]
     epoch, next_epoch, state, origin, attested, due = row[7:13]
-    commitments, salt, offer_id, data_key, record = row[13:18]
+    commitments, salt, offer_id, data_key, record, changed = row[13:19]
     try:
         suite_name = _SUITE_OF[suite]
         if user_tag_ != user_tag(vault, user) or key_tag != tag(key_id(vault, user, suite_name, generation)):
@@ -88,8 +116,9 @@ def key_of(row: Sequence[Any], vault: bytes) -> Key:
             salt=None if salt == NO_SALT else salt,
             offer_id=offer_id,
             sealed=Sealed(data_key, record),
-            claim=None if row[18] is None else Sealed(row[19], row[20]),
-            offer=None if row[21] is None else _offer_of(row[21:]),
+            claim=None if row[19] is None else Sealed(row[20], row[21]),
+            offer=None if row[22] is None else _offer_of(row[22:]),
+            changed=changed,
         )
     except (KeyError, TypeError, AttributeError, ValueError, OverflowError) as exc:
         msg = f"row {number} of the table of keys holds a value that icehouse never writes"
@@ -104,11 +133,15 @@ def _check(key: Key, salt: bytes | None) -> None:
     if not all(isinstance(number, int) and number >= 0 for number in numbers):
         msg = f"the row of {key.user!r} holds a number that icehouse never writes"
         raise SealError(msg)
+    if (key.state is State.DESTROYED) is not (key.sealed == _NOTHING and key.offer is None):
+        msg = f"the row of {key.user!r} is {key.state}, which does not fit its records"
+        raise SealError(msg)
     dealt = key.state is State.DEALT
+    derived = key.sealed.data_key == NO_DATA_KEY  # a hierarchical row keeps nothing of the device's share
     if (salt is not None) is not dealt:
         msg = f"the row of {key.user!r} is {key.state}, which does not fit its code's salt"
         raise SealError(msg)
-    if (key.claim is not None) is not dealt:
+    if (key.claim is not None) is not (key.state in {State.DEALT, State.LOST} and not derived):
         msg = f"the row of {key.user!r} is {key.state}, which does not fit its claim record: one was removed or added"
         raise SealError(msg)
 

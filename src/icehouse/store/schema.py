@@ -19,11 +19,25 @@ vault = Table(
     Column("id", _Number, primary_key=True, autoincrement=False),
     Column("vault_id", LargeBinary, nullable=False),
     Column("custody", Text, nullable=False),
-    Column("kek", Text, nullable=False),
-    Column("claim", Text, nullable=False),
+    # How many nodes a hierarchical vault's users share; 0 for one each, and for other custodies.
+    Column("buckets", BigInteger, nullable=False),
     Column("seal", LargeBinary, nullable=False),
     Column("next_data_key", BigInteger, nullable=False),
     Column("next_key", BigInteger, nullable=False),
+)
+
+# The keys inside the HSM that this vault made or is about to make. The row is there before the key is, so that a
+# crash leaves no key in an HSM that nobody can name.
+root_keys = Table(
+    "root_keys",
+    metadata,
+    Column("label", Text, primary_key=True),
+    Column("role", Text, nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("state", Text, nullable=False),
+    # Seconds since 1970: when it stopped being current, and until when its HSM could bring it back.
+    Column("superseded", BigInteger),
+    Column("recoverable_until", BigInteger),
 )
 
 data_keys = Table(
@@ -61,6 +75,16 @@ keys = Table(
     Column("offer_id", LargeBinary),
     Column("data_key", BigInteger, nullable=False),
     Column("record", LargeBinary, nullable=False),
+    # Seconds since 1970. It decides nothing about a share.
+    Column("changed", BigInteger, nullable=False),
+)
+
+# The data keys under which a destroyed key's records stood: it is destroyed for good when they are.
+removals = Table(
+    "removals",
+    metadata,
+    Column("id", _Number, ForeignKey("keys.id"), primary_key=True, autoincrement=False),
+    Column("data_key", BigInteger, primary_key=True, autoincrement=False),
 )
 
 claims = Table(

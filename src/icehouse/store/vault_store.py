@@ -2,49 +2,28 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import case, delete, func, insert, inspect, select, update
+from sqlalchemy import delete, func, insert, inspect, select
 from sqlalchemy.exc import IntegrityError
 
-from icehouse.errors import ConflictError, IcehouseError, SealError, StoreError
-from icehouse.model import RECORDS_PER_DATA_KEY, Key, Purpose, WrappedKey
-from icehouse.store import migrate
+from icehouse.errors import ConflictError, SealError, StoreError
+from icehouse.model import NO_DATA_KEY, SUITES, Role, State
+from icehouse.store import data_keys, migrate, statements
+from icehouse.store.data_keys import insert_data_key, move_slots
 from icehouse.store.engine import Database
-from icehouse.store.rows import key_of, key_row, tag, user_tag
-from icehouse.store.schema import claims, data_keys, keys, offers, vault
+from icehouse.store.root_keys import add_roots, must_be_current, read_record
+from icehouse.store.rows import claim_row, key_of, key_row, offer_row, tag, user_tag
+from icehouse.store.schema import data_keys as data_key_table
+from icehouse.store.schema import keys, removals, vault
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Sequence
 
-    from sqlalchemy import Column, Connection, Row
+    from sqlalchemy import Column, Connection, Row, Select
 
-JOINED = select(keys, claims, offers).select_from(
-    keys.outerjoin(claims, claims.c.id == keys.c.id).outerjoin(offers, offers.c.id == keys.c.id)
-)
-_LISTED = 1000
-
-
-class DataKeyFullError(IcehouseError):
-    """The data key has no room left, or seals nothing any more; another must be taken."""
-
-
-@dataclass(frozen=True, slots=True)
-class VaultRecord:
-    """The vault's settings as the database holds them; `seal` proves that the HSM saw the others."""
-
-    vault_id: bytes
-    custody: str
-    kek: str
-    claim: str
-    seal: bytes
-
-    def __post_init__(self) -> None:
-        words = (self.custody, self.kek, self.claim)
-        if not all(isinstance(word, str) for word in words) or {type(self.vault_id), type(self.seal)} != {bytes}:
-            msg = "the vault's settings in the database were changed: they hold a value that icehouse never writes"
-            raise SealError(msg)
+    from icehouse.model import Key, VaultRecord, WrappedKey
 
 
 class VaultStore:
@@ -59,11 +38,21 @@ class VaultStore:
         """Make the tables of a new vault; raises `ConflictError` where one is already."""
         database = Database(url)
         migrate.upgrade(database)
-        values = {name: getattr(record, name) for name in VaultRecord.__slots__}
         try:
             with database.write() as connection:
                 if connection.execute(select(vault.c.id)).first() is None:
-                    connection.execute(insert(vault).values(id=1, next_data_key=1, next_key=1, **values))
+                    connection.execute(
+                        insert(vault).values(
+                            id=1,
+                            next_data_key=1,
+                            next_key=1,
+                            vault_id=record.vault_id,
+                            custody=record.custody,
+                            buckets=record.buckets,
+                            seal=record.seal,
+                        )
+                    )
+                    add_roots(connection, record.roots)
                     return cls(database, record)
         except BaseException:
             database.close()
@@ -88,11 +77,21 @@ class VaultStore:
                 msg = "the database holds other tables and no vault"
                 raise StoreError(msg, hint="give icehouse a database of its own")
             migrate.check(connection)
-            row = connection.execute(select(vault)).first()
-        if row is None:
+            record = read_record(connection)
+        if record is None:
             database.close()
             return None
-        return cls(database, VaultRecord(row.vault_id, row.custody, row.kek, row.claim, row.seal))
+        return cls(database, record)
+
+    def reload(self) -> VaultRecord:
+        """Read the vault's settings again: another process may have moved it to other root keys."""
+        with self.database.read() as connection:
+            record = read_record(connection)
+        if record is None or record.vault_id != self.record.vault_id:
+            msg = "the database does not hold this vault any more"
+            raise StoreError(msg)
+        self.record = record
+        return record
 
     def close(self) -> None:
         """Close the database."""
@@ -107,22 +106,22 @@ class VaultStore:
 
     def key(self, key_id: bytes) -> Key | None:
         """The key of an id."""
-        key = self._one(keys.c.key_tag == tag(key_id))
+        key = self._one(statements.BY_KEY_TAG, tag(key_id))
         if key is not None and key.key_id != key_id:
             return None  # another id with the same first 64 bits
         return key
 
     def key_of(self, user: str) -> Key | None:
         """The key of a user."""
-        key = self._one(keys.c.user_tag == user_tag(self.vault_id, user))
+        key = self._one(statements.BY_USER_TAG, user_tag(self.vault_id, user))
         if key is not None and key.user != user:
             msg = f"the row found for {user!r} names another user"
             raise SealError(msg)
         return key
 
-    def _one(self, condition: object) -> Key | None:
+    def _one(self, statement: Select[Any], identity: int) -> Key | None:
         with self.database.read() as connection:
-            row = connection.execute(JOINED.where(condition)).first()  # type: ignore[arg-type]
+            row = connection.execute(statement, {"tag": identity}).first()
         return None if row is None else key_of(row, self.vault_id)
 
     def every_key(self) -> Iterator[Key]:
@@ -137,7 +136,7 @@ class VaultStore:
         last = 0
         while True:
             with self.database.read() as connection:
-                page = connection.execute(JOINED.where(keys.c.id > last).order_by(keys.c.id).limit(_LISTED)).all()
+                page = connection.execute(statements.PAGE_AFTER, {"last": last}).all()
             if not page:
                 return
             yield from (self._reading(row) for row in page)
@@ -154,104 +153,84 @@ class VaultStore:
         with self.database.read() as connection:
             return connection.execute(select(func.count()).select_from(keys)).scalar_one()
 
-    def replace(self, before: Key, after: Key, fresh: WrappedKey | None = None) -> Key:
+    def replace(self, before: Key, after: Key, fresh: Sequence[WrappedKey] = ()) -> Key:
         """Write what changed from `before` to `after`, in one transaction, if nobody wrote in between.
 
-        `fresh` is a new data key that the change seals under. Raises `ConflictError` and `DataKeyFullError`.
+        `fresh` are new data keys that the change seals under. Raises `ConflictError` and `DataKeyFullError`.
         """
-        conflict = f"the key of {before.user!r} was changed by someone else; load it again"
         try:
             with self.database.write() as connection:
-                written = connection.execute(
-                    update(keys)
-                    .where(keys.c.id == before.id, keys.c.rev == before.rev)
-                    .values(rev=keys.c.rev + 1, **key_row(after))
-                )
-                if written.rowcount != 1:
-                    raise ConflictError(conflict)
-                if fresh is not None:
-                    insert_data_key(connection, fresh)
-                move_slots(connection, before.slots(), after.slots())
-                self._write_beside(connection, before, after)
+                self.replace_in(connection, before, after, fresh)
         except IntegrityError as exc:
-            raise ConflictError(conflict) from exc
-        return after
+            msg = f"the key of {before.user!r} was changed by someone else; load it again"
+            raise ConflictError(msg) from exc
+        return replace(after, rev=before.rev + 1)
+
+    def replace_in(self, connection: Connection, before: Key, after: Key, fresh: Sequence[WrappedKey] = ()) -> None:
+        """The same inside a transaction of the caller's."""
+        values = {"seen_id": before.id, "seen_rev": before.rev, **key_row(after)}
+        statement = statements.REPLACE_KEY
+        if before.generation != after.generation:
+            statement = statements.RECREATE_KEY
+            identity = {"suite": SUITES.index(after.suite), "generation": after.generation}
+            values |= {**identity, "key_tag": tag(after.key_id)}
+        written = connection.execute(statement, values)
+        if written.rowcount != 1:
+            msg = f"the key of {before.user!r} was changed by someone else; load it again"
+            raise ConflictError(msg)
+        for key in fresh:
+            insert_data_key(connection, key)
+        self.check_master(
+            connection, derived=after.sealed.data_key == NO_DATA_KEY and after.state is not State.DESTROYED
+        )
+        move_slots(connection, before.slots(), after.slots())
+        self._write_beside(connection, before, after)
+
+    def check_master(self, connection: Connection, *, derived: bool) -> None:
+        """Refuse to write a tag under a master that was superseded meanwhile."""
+        if derived:
+            master = self.record.current(Role.MASTER)
+            must_be_current(connection, master.label if master else "")
+
+    def remove(self, before: Key, after: Key) -> None:
+        """Turn a key's row into a tombstone, and write down which data keys its records stood under."""
+        with self.database.write() as connection:
+            self.replace_in(connection, before, after)
+            connection.execute(delete(removals).where(removals.c.id == before.id))
+            for number in before.slots():
+                connection.execute(insert(removals).values(id=before.id, data_key=number))
+
+    def removals_of(self, key: Key) -> list[int]:
+        """The data keys under which a destroyed key's records stood."""
+        with self.database.read() as connection:
+            found = connection.execute(select(removals.c.data_key).where(removals.c.id == key.id))
+            return sorted(found.scalars())
 
     @staticmethod
     def _write_beside(connection: Connection, before: Key, after: Key) -> None:
+        of = {"of": before.id}
         if before.claim != after.claim:
-            connection.execute(delete(claims).where(claims.c.id == before.id))
+            connection.execute(statements.DELETE_CLAIM, of)
             if after.claim is not None:
-                claim = after.claim
-                connection.execute(insert(claims).values(id=before.id, data_key=claim.data_key, record=claim.record))
+                connection.execute(statements.INSERT_CLAIM, claim_row(before.id, after.claim))
         if before.offer != after.offer:
-            connection.execute(delete(offers).where(offers.c.id == before.id))
+            connection.execute(statements.DELETE_OFFER, of)
             if after.offer is not None:
-                offer = after.offer
-                connection.execute(
-                    insert(offers).values(
-                        id=before.id,
-                        epoch=offer.epoch,
-                        commitments=offer.commitments,
-                        offer_id=offer.offer_id,
-                        device_key=offer.device_key,
-                        expires=offer.expires,
-                        payload=offer.payload,
-                        data_key=offer.sealed.data_key,
-                        record=offer.sealed.record,
-                    )
-                )
-
-    # Data keys
+                connection.execute(statements.INSERT_OFFER, offer_row(before.id, after.offer))
 
     def allocate_data_key(self) -> int:
         """A number for a new data key, never given twice."""
         with self.database.write() as connection:
-            return take_numbers(connection, "next_data_key", 1, data_keys.c.number)
+            return take_numbers(connection, "next_data_key", 1, data_key_table.c.number)
 
     def wrapped_key(self, number: int) -> WrappedKey:
         """A data key as it is stored; raises `SealError` where there is none that opens."""
-        with self.database.read() as connection:
-            row = connection.execute(select(data_keys).where(data_keys.c.number == number)).first()
-        if row is None or row.state == "gone":
-            msg = f"there is no data key {number} any more, but a record names it"
-            raise SealError(msg)
-        return _wrapped_of(row)
-
-    def filling_key(self, purpose: Purpose, root_key: str, room: int) -> WrappedKey | None:
-        """A data key that takes `room` more records, if there is one."""
-        with self.database.read() as connection:
-            row = connection.execute(
-                select(data_keys)
-                .where(
-                    data_keys.c.purpose == purpose,
-                    data_keys.c.root_key == root_key,
-                    data_keys.c.state == "filling",
-                    data_keys.c.used + room <= RECORDS_PER_DATA_KEY,
-                )
-                .order_by(data_keys.c.number.desc())
-                .limit(1)
-            ).first()
-        return None if row is None else _wrapped_of(row)
-
-    def data_key_counts(self) -> list[tuple[int, str, str, int, int]]:
-        """Of every data key: its number, purpose, state, the records it ever sealed, and those it seals now."""
-        columns = (data_keys.c.number, data_keys.c.purpose, data_keys.c.state, data_keys.c.used, data_keys.c.live)
-        with self.database.read() as connection:
-            return [(row[0], row[1], row[2], row[3], row[4]) for row in connection.execute(select(*columns))]
-
-
-def _wrapped_of(row: Row[tuple[object, ...]]) -> WrappedKey:
-    if row.purpose not in set(Purpose) or not isinstance(row.wrapped, bytes):
-        msg = f"data key {row.number} holds a value that icehouse never writes"
-        raise SealError(msg)
-    return WrappedKey(row.number, Purpose(row.purpose), row.root_key, row.wrapped)
+        return data_keys.wrapped_key(self.database, number)
 
 
 def take_numbers(connection: Connection, counter: str, count: int, given: Column[int]) -> int:
     """The first of `count` numbers that no one else gets; raises `SealError` where the counter was put back."""
-    column = vault.c[counter]
-    after = connection.execute(update(vault).values({counter: column + count}).returning(column)).scalar_one()
+    after = connection.execute(statements.TAKE_NUMBERS[counter], {"numbers": count}).scalar_one()
     highest = connection.execute(select(func.max(given))).scalar()
     if not isinstance(after, int) or (highest is not None and highest >= after - count):
         msg = f"the vault's counter {counter} was put back: it would give {given.table.name} {highest} out again"
@@ -259,47 +238,4 @@ def take_numbers(connection: Connection, counter: str, count: int, given: Column
     return after - count
 
 
-def insert_data_key(connection: Connection, key: WrappedKey) -> None:
-    """Add an unused data key."""
-    connection.execute(
-        insert(data_keys).values(
-            number=key.number,
-            purpose=key.purpose,
-            root_key=key.root_key,
-            wrapped=key.wrapped,
-            state="filling",
-            used=0,
-            live=0,
-        )
-    )
-
-
-def move_slots(connection: Connection, before: Mapping[int, int], after: Mapping[int, int]) -> None:
-    """Count what a change seals under each data key; raises `DataKeyFullError` where one takes no more."""
-    for number in sorted(before.keys() | after.keys()):
-        difference = after.get(number, 0) - before.get(number, 0)
-        if difference > 0:
-            _take_slots(connection, number, difference)
-        elif difference < 0:
-            connection.execute(
-                update(data_keys).where(data_keys.c.number == number).values(live=data_keys.c.live + difference)
-            )
-
-
-def _take_slots(connection: Connection, number: int, count: int) -> None:
-    used = data_keys.c.used + count
-    taken = connection.execute(
-        update(data_keys)
-        .where(data_keys.c.number == number, data_keys.c.state == "filling", used <= RECORDS_PER_DATA_KEY)
-        .values(
-            used=used,
-            live=data_keys.c.live + count,
-            state=case((used >= RECORDS_PER_DATA_KEY, "closed"), else_="filling"),
-        )
-    )
-    if taken.rowcount != 1:
-        msg = f"data key {number} has no room for {count} more records"
-        raise DataKeyFullError(msg)
-
-
-__all__ = ["DataKeyFullError", "VaultRecord", "VaultStore"]
+__all__ = ["VaultStore"]

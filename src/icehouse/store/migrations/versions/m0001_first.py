@@ -36,17 +36,25 @@ def _integer(name: str) -> sa.Column[int]:
 
 
 def upgrade() -> None:
-    """Make the five tables."""
+    """Make the tables."""
     op.create_table(
         "vault",
         _number(),
         _bytes("vault_id"),
         _text("custody"),
-        _text("kek"),
-        _text("claim"),
+        _big("buckets"),
         _bytes("seal"),
         _big("next_data_key"),
         _big("next_key"),
+    )
+    op.create_table(
+        "root_keys",
+        sa.Column("label", sa.Text, primary_key=True),
+        _text("role"),
+        _integer("version"),
+        _text("state"),
+        sa.Column("superseded", sa.BigInteger),
+        sa.Column("recoverable_until", sa.BigInteger),
     )
     op.create_table(
         "data_keys",
@@ -78,6 +86,12 @@ def upgrade() -> None:
         _bytes("offer_id", nullable=True),
         _big("data_key"),
         _bytes("record"),
+        _big("changed"),
+    )
+    op.create_table(
+        "removals",
+        _number("id", sa.ForeignKey("keys.id")),
+        sa.Column("data_key", sa.BigInteger, primary_key=True, autoincrement=False),
     )
     op.create_table(
         "claims",

@@ -1,0 +1,1 @@
+"""Comparisons with the peers of `PEERS.md`, measured in the same run: `python -m bench`."""

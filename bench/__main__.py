@@ -1,0 +1,143 @@
+"""`make bench`: icehouse beside its peer, in one run that alternates between them."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tempfile
+from itertools import islice
+from pathlib import Path
+from statistics import median
+
+from bench import creation, enrolment, exchanges, machine, vaults
+from bench.peer import Peer
+from bench.results import Figure, page, table
+
+_DEVICES = 100
+_ZF_DEALER = "ZF dealer, all threads"
+
+
+class Run:
+    """The measurements of one run."""
+
+    def __init__(self, users: int, enrolled: int, rounds: int, directory: Path) -> None:
+        self.users, self.enrolled, self.rounds = users, enrolled, rounds
+        self._directory = directory
+        self._peer = Peer()
+        self.figures: list[Figure] = []
+
+    def to_json(self) -> dict[str, object]:
+        """Measure everything; the run as JSON."""
+        found = machine.facts()
+        self._creation()
+        self._exchanges()
+        self._enrolled_bytes()
+        return {
+            "machine": found,
+            "users": self.users,
+            "enrolled": self.enrolled,
+            "rounds": self.rounds,
+            "threads": self._peer.threads,
+            "results": [figure.to_json() for figure in self.figures],
+        }
+
+    def _creation(self) -> None:
+        _say(f"creating {self.users:,} users twice")
+        names = {"increasing": creation.increasing_names, "random": creation.random_names}
+        services = {kind: vaults.make(self._directory / kind) for kind in names}
+        operations = services["random"].hsm.operations.total
+        dealer, memory, durable = [], [], {kind: [] for kind in names}
+        slice_of = self.users // self.rounds
+        for number in range(self.rounds):
+            dealer.append(self._peer.run()["dealer_all_threads"])
+            memory.append(creation.dealt_in_memory())
+            for kind, service in services.items():
+                users = names[kind](number * slice_of, slice_of)
+                durable[kind].append(creation.created(service, users, slice_of))
+        operations = services["random"].hsm.operations.total - operations
+        for service in services.values():
+            service.close()
+        self._faster("creation in memory, both shares sealed", memory, dealer)
+        self._faster("creation sealed and durable, increasing names", durable["increasing"], dealer, "≥ 2")
+        self._faster("creation sealed and durable, random UUID names", durable["random"], dealer, "≥ 2")
+        self._add(Figure("HSM operations per 1,000 users created", operations * 1000 / self.users, "", goal="≤ 2"))
+        for kind, goal in (("increasing", ""), ("random", "≤ 420")):
+            used = vaults.footprint(self._directory / kind).used / self.users
+            self._add(Figure(f"on disk per unclaimed user, {kind} names", used, "bytes", goal=goal))
+
+    def _exchanges(self) -> None:
+        _say("signing and rotating")
+        durable = vaults.reopen(self._directory / "random")
+        memory = vaults.make_in_memory()
+        memory.create_users(f"user-{number}" for number in range(_DEVICES))
+        devices = {
+            service: exchanges.enrolled(service, [view.user_id for view in islice(service.users(), _DEVICES)])
+            for service in (durable, memory)
+        }
+        halves, offers, offers_in_memory, signs, refreshes = [], [], [], [], []
+        for _ in range(self.rounds):
+            peer = self._peer.run()
+            signs.append(peer["commit_and_sign"])
+            refreshes.append(peer["refresh"])
+            halves.append(median(exchanges.signature_halves(durable, devices[durable])))
+            offers.append(median(exchanges.rotation_offers(durable, devices[durable])))
+            offers_in_memory.append(median(exchanges.rotation_offers(memory, devices[memory])))
+        durable.close()
+        memory.close()
+        self._slower("the server's half of a signature", halves, ("ZF commit and sign", signs), "≤ 1.5")
+        zf_refresh = ("ZF dealer refresh, both sides", refreshes)
+        self._slower("a rotation offer, durable", offers, zf_refresh)
+        self._slower("a rotation offer, database in memory", offers_in_memory, zf_refresh)
+
+    def _enrolled_bytes(self) -> None:
+        _say(f"enrolling {self.enrolled:,} users")
+        directory = self._directory / "enrolled"
+        users = list(creation.random_names(0, self.enrolled))
+        with vaults.make(directory) as service:
+            service.create_users(users)
+        enrolment.enrol_all(directory, users)
+        used = vaults.footprint(directory).used / self.enrolled
+        self._add(Figure("on disk per enrolled user, random names", used, "bytes", goal="≤ 300"))
+
+    def _faster(self, what: str, ours: list[float], theirs: list[float], goal: str = "") -> None:
+        self._add(Figure(what, median(ours), "µs", _ZF_DEALER, median(theirs), faster=True, goal=goal))
+
+    def _slower(self, what: str, ours: list[float], peer: tuple[str, list[float]], goal: str = "") -> None:
+        self._add(Figure(what, median(ours), "µs", peer[0], median(peer[1]), goal=goal))
+
+    def _add(self, figure: Figure) -> None:
+        self.figures.append(figure)
+
+
+def _say(words: str) -> None:
+    print(f"bench: {words}", file=sys.stderr, flush=True)
+
+
+def main() -> None:
+    """Measure, or read an earlier run, and print the table."""
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="10,000 users and 2,000 enrolled, for a first look")
+    parser.add_argument("--enrolled", type=int, metavar="N", help="enrol this many users instead")
+    parser.add_argument("--rounds", type=int, default=5, help="how often ours and the peer's alternate")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the run here")
+    parser.add_argument("--from", type=Path, metavar="FILE", dest="earlier", help="measure nothing: show this run")
+    parser.add_argument("--page", type=Path, metavar="FILE", help="write the reference page here")
+    options = parser.parse_args()
+    if options.earlier:
+        run = json.loads(options.earlier.read_text(encoding="utf-8"))
+    else:
+        users, enrolled = (10_000, 2_000) if options.quick else (100_000, 100_000)
+        with tempfile.TemporaryDirectory(prefix="icehouse-bench-") as directory:
+            run = Run(users, options.enrolled or enrolled, options.rounds, Path(directory)).to_json()
+    if options.json:
+        options.json.parent.mkdir(parents=True, exist_ok=True)
+        options.json.write_text(json.dumps(run, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    if options.page:
+        options.page.parent.mkdir(parents=True, exist_ok=True)
+        options.page.write_text(page(run), encoding="utf-8")
+    print(table(run["results"]))
+
+
+if __name__ == "__main__":
+    main()

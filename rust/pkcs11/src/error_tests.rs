@@ -1,0 +1,155 @@
+//! What each answer of a module means, by the decision that follows from it.
+
+use cryptoki::context::Function;
+
+use super::*;
+use crate::profile::{for_manufacturer, GENERIC, PROFILES, SOFTHSM};
+
+#[derive(Debug, PartialEq)]
+enum Decision {
+    LogInAgain { closing_sessions: bool },
+    Unavailable,
+    Refused,
+    WrongTag,
+}
+
+fn decision(profile: &Profile, code: RvError) -> Decision {
+    match translate(profile, Cryptoki::Pkcs11(code, Function::Decrypt)) {
+        Failure::Lost { sessions_alive, .. } => Decision::LogInAgain {
+            closing_sessions: sessions_alive,
+        },
+        Failure::WrongTag => Decision::WrongTag,
+        Failure::Is(Error::Unavailable(_)) => Decision::Unavailable,
+        Failure::Is(Error::Refused { .. }) => Decision::Refused,
+        other => panic!("{code:?} became {other:?}"),
+    }
+}
+
+#[test]
+fn what_ends_sessions_is_mended_by_a_login_and_closes_none_of_them() {
+    for code in [
+        RvError::SessionHandleInvalid,
+        RvError::SessionClosed,
+        RvError::CryptokiNotInitialized,
+        RvError::DeviceRemoved,
+        RvError::TokenNotPresent,
+        RvError::TokenNotRecognized,
+        RvError::SlotIdInvalid,
+    ] {
+        let expected = Decision::LogInAgain {
+            closing_sessions: false,
+        };
+        assert_eq!(decision(&GENERIC, code), expected, "{code:?}");
+    }
+}
+
+#[test]
+fn what_leaves_sessions_open_is_mended_by_a_login_and_closes_them() {
+    for code in [
+        RvError::DeviceError,
+        RvError::UserNotLoggedIn,
+        RvError::ObjectHandleInvalid,
+        RvError::KeyHandleInvalid,
+        RvError::OperationActive,
+        RvError::GeneralError,
+        RvError::FunctionFailed,
+    ] {
+        let expected = Decision::LogInAgain {
+            closing_sessions: true,
+        };
+        assert_eq!(decision(&GENERIC, code), expected, "{code:?}");
+    }
+}
+
+#[test]
+fn what_passes_by_itself_is_unavailable() {
+    for code in [
+        RvError::SessionCount,
+        RvError::HostMemory,
+        RvError::DeviceMemory,
+        RvError::FunctionCanceled,
+        RvError::FunctionRejected,
+        RvError::CantLock,
+    ] {
+        assert_eq!(decision(&GENERIC, code), Decision::Unavailable, "{code:?}");
+    }
+}
+
+#[test]
+fn what_stays_as_it_is_is_refused() {
+    for code in [
+        RvError::PinIncorrect,
+        RvError::PinInvalid,
+        RvError::PinLenRange,
+        RvError::PinLocked,
+        RvError::PinExpired,
+        RvError::MechanismInvalid,
+        RvError::MechanismParamInvalid,
+        RvError::KeyFunctionNotPermitted,
+        RvError::KeyTypeInconsistent,
+        RvError::TemplateInconsistent,
+        RvError::AttributeTypeInvalid,
+        RvError::TokenWriteProtected,
+        RvError::SessionReadOnly,
+        RvError::ArgumentsBad,
+        RvError::VendorDefined(0x8000_0123),
+    ] {
+        assert_eq!(decision(&GENERIC, code), Decision::Refused, "{code:?}");
+    }
+}
+
+#[test]
+fn a_wrong_tag_is_told_by_the_standards_codes() {
+    for code in [
+        RvError::EncryptedDataInvalid,
+        RvError::EncryptedDataLenRange,
+    ] {
+        assert_eq!(decision(&GENERIC, code), Decision::WrongTag, "{code:?}");
+        assert_eq!(decision(&SOFTHSM, code), Decision::WrongTag, "{code:?}");
+    }
+}
+
+#[test]
+fn a_vendors_busy_code_is_unavailable_for_that_vendor_only() {
+    let busy = Profile {
+        busy_codes: &[0x8000_0001],
+        ..GENERIC
+    };
+    let code = RvError::VendorDefined(0x8000_0001);
+    assert_eq!(decision(&busy, code), Decision::Unavailable);
+    assert_eq!(decision(&GENERIC, code), Decision::Refused);
+}
+
+#[test]
+fn an_error_names_the_function_and_the_answer() {
+    let failure = translate(
+        &GENERIC,
+        Cryptoki::Pkcs11(RvError::PinIncorrect, Function::Login),
+    );
+    let Failure::Is(Error::Refused { text, hint }) = failure else {
+        panic!("a wrong PIN is refused");
+    };
+    assert_eq!(text, "wrong PIN (C_Login answered PinIncorrect)");
+    assert!(hint.is_some_and(|hint| hint.contains("pin-source")));
+}
+
+#[test]
+fn a_library_of_another_kind_is_a_wrong_request() {
+    let failure = translate(&GENERIC, Cryptoki::MissingSymbol("C_GetFunctionList"));
+    assert!(matches!(failure, Failure::Is(Error::Request { .. })));
+}
+
+#[test]
+fn a_profile_is_chosen_by_the_tokens_manufacturer() {
+    assert_eq!(for_manufacturer("SoftHSM project").name, "softhsm");
+    for other in ["", "Yubico (www.yubico.com)", "My SoftHSM", "softhsm"] {
+        assert_eq!(for_manufacturer(other).name, "generic", "{other}");
+    }
+}
+
+#[test]
+fn every_profile_leaves_a_session_beside_the_anchor() {
+    for profile in PROFILES {
+        assert!(profile.max_sessions > 1, "{}", profile.name);
+    }
+}

@@ -1,0 +1,350 @@
+//! One token, and the operations that icehouse asks of it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use cryptoki::mechanism::Mechanism;
+use icehouse_core::secret::{DataKey, Node};
+use zeroize::Zeroizing;
+
+use crate::attempt::{settled, Attempt, Failed, Retry};
+use crate::error::{translate, Error, Failure, Result};
+use crate::key::{self, NONCE_LEN};
+use crate::login::Facts;
+use crate::module::Config;
+use crate::profile::Profile;
+use crate::self_test;
+use crate::session::{Handle, Lent, Pool};
+use crate::{Info, Kind};
+
+const WRAP_VERSION: u8 = 1;
+const WRAPPED_LEN: usize = 1 + NONCE_LEN + 32 + 16;
+
+/// One token of one module, logged in.
+pub struct Token {
+    pub(crate) pool: Pool,
+    facts: Facts,
+    // Labels that this process has met on the token: where they all vanish at once, the token is away.
+    met: Mutex<BTreeSet<String>>,
+    // The login in which something was first not found.
+    doubted: Mutex<Option<u64>>,
+    // Held while keys are made or destroyed: SoftHSM fails at it when threads do both at once.
+    changing: Mutex<()>,
+}
+
+impl Token {
+    /// Loads the module, finds the token and logs in.
+    pub fn open(config: Config) -> Result<Self> {
+        let pool = Pool::new(config).map_err(settled)?;
+        let facts = pool.open().map_err(settled)?;
+        Ok(Self {
+            pool,
+            facts,
+            met: Mutex::default(),
+            doubted: Mutex::default(),
+            changing: Mutex::default(),
+        })
+    }
+
+    /// What the token says of itself.
+    #[must_use]
+    pub fn info(&self) -> Info {
+        Info {
+            profile: self.facts.profile,
+            manufacturer: self.facts.info.manufacturer_id().trim_end().to_owned(),
+            model: self.facts.info.model().trim_end().to_owned(),
+            hardware: self.facts.hardware,
+        }
+    }
+
+    /// Lets go of every session.
+    pub fn close(&self) {
+        self.pool.close();
+    }
+
+    /// Makes a key inside the token; a label that exists is refused.
+    pub fn create_key(&self, label: &str, kind: Kind) -> Result<()> {
+        let _turn = self.turn();
+        self.run(Retry::Once, |lent| match self.labelled(lent, label)?[..] {
+            [] => Ok(()),
+            _ => Err(
+                Error::refused(format!("the token already has a key labelled '{label}'")).into(),
+            ),
+        })?;
+        let made = self.run(Retry::Never, |lent| self.generate(lent, label, kind));
+        match made {
+            Err(Failed::Lost(why)) => self.was_created(label, kind, &why)?,
+            other => other?,
+        }
+        self.met().insert(label.to_owned());
+        Ok(())
+    }
+
+    fn generate(&self, lent: &Lent, label: &str, kind: Kind) -> Attempt<()> {
+        let made = key::generate(&lent.session, self.profile(), label, kind)?;
+        // Another process may have made the same label meanwhile: then ours, by its handle, goes again.
+        if self.labelled(lent, label)?.len() > 1 {
+            for object in made {
+                self.done(lent.session.destroy_object(object))?;
+            }
+            return Err(
+                Error::refused(format!("the token already has a key labelled '{label}'")).into(),
+            );
+        }
+        Ok(())
+    }
+
+    // The session was lost while the key was made: only the token knows whether it was.
+    fn was_created(&self, label: &str, kind: Kind, why: &str) -> Result<()> {
+        let found = self.run(Retry::Once, |lent| self.labelled(lent, label))?;
+        match found[..] {
+            [handle] if handle.kind == kind => Ok(()),
+            _ => Err(Error::Unavailable(format!(
+                "the session was lost while the key '{label}' was made, and the token does not show it: {why}"
+            ))),
+        }
+    }
+
+    /// Destroys a key, and the public half of a pair, at once.
+    pub fn destroy_key(&self, label: &str, kind: Kind) -> Result<()> {
+        let _turn = self.turn();
+        // Not `find`: a key that must not be trusted may still be destroyed.
+        let found = |lent: &Lent| {
+            let handle = self.one(lent, label)?;
+            of_kind(label, handle, kind)?;
+            Ok(handle)
+        };
+        self.run(Retry::Once, found)?;
+        let outcome = self.run(Retry::Never, |lent| {
+            let handle = found(lent)?;
+            // The public half goes first. Where the session is lost in between, the private one is still there to be
+            // found, and the next call ends it.
+            for public in key::public_objects(&lent.session, self.profile(), label)? {
+                self.done(lent.session.destroy_object(public))?;
+            }
+            self.done(lent.session.destroy_object(handle.object))
+        });
+        self.pool.forget_handle(label);
+        outcome?;
+        self.met().remove(label);
+        Ok(())
+    }
+
+    /// The keys whose labels start with `prefix`, by label.
+    pub fn keys(&self, prefix: &str) -> Result<Vec<(String, Kind)>> {
+        let all = self.run(Retry::Once, |lent| {
+            let all = key::all(&lent.session, self.profile())?;
+            if all.is_empty() && !(self.met().is_empty() && self.believes(lent)) {
+                return Err(away());
+            }
+            Ok(all)
+        })?;
+        Ok(all
+            .into_iter()
+            .filter(|(label, _)| label.starts_with(prefix))
+            .collect())
+    }
+
+    /// Wraps a data key: version ‖ nonce ‖ ciphertext ‖ tag, with the context authenticated.
+    pub fn wrap(&self, label: &str, secret: &DataKey, context: &[u8]) -> Result<Vec<u8>> {
+        let wrapped = self.run(Retry::Once, |lent| {
+            let key = self.find(lent, label, Kind::Aes)?;
+            let nonce = key::fresh_nonce();
+            let (session, profile) = (&lent.session, self.profile());
+            let sealed = key::encrypt(
+                session,
+                profile,
+                key.object,
+                nonce,
+                secret.expose(),
+                context,
+            )?;
+            Ok([&[WRAP_VERSION][..], &nonce, &sealed].concat())
+        })?;
+        if wrapped.len() == WRAPPED_LEN {
+            return Ok(wrapped);
+        }
+        Err(Error::refused(
+            "the HSM's AES-GCM gives another length than the standard says",
+        ))
+    }
+
+    /// Unwraps what `wrap` made under this key with this context.
+    pub fn unwrap(&self, label: &str, wrapped: &[u8], context: &[u8]) -> Result<DataKey> {
+        let shut = || {
+            Error::Seal(format!(
+                "the wrapped key does not open under '{label}' in this context"
+            ))
+        };
+        if wrapped.len() != WRAPPED_LEN || wrapped[0] != WRAP_VERSION {
+            return Err(shut());
+        }
+        let mut nonce = [0u8; NONCE_LEN];
+        nonce.copy_from_slice(&wrapped[1..=NONCE_LEN]);
+        let sealed = &wrapped[1 + NONCE_LEN..];
+        let opened = self.run(Retry::Once, |lent| {
+            let key = self.find(lent, label, Kind::Aes)?;
+            key::decrypt(
+                &lent.session,
+                self.profile(),
+                key.object,
+                nonce,
+                sealed,
+                context,
+            )
+        });
+        match opened {
+            Ok(opened) => DataKey::from_slice(&opened).map_err(|_| shut()),
+            Err(Failed::WrongTag) => {
+                // Modules say the same when a token is half gone. So the key must first open something of its own.
+                self.run(Retry::Once, |lent| {
+                    let key = self.find(lent, label, Kind::Aes)?;
+                    self_test::round_trip(&lent.session, self.profile(), key.object)
+                })?;
+                Err(shut())
+            }
+            Err(other) => Err(other.into()),
+        }
+    }
+
+    /// HMAC-SHA512 of the message.
+    pub fn mac(&self, label: &str, message: &[u8]) -> Result<Node> {
+        let tag = self.run(Retry::Once, |lent| {
+            let key = self.find(lent, label, Kind::Hmac)?;
+            self.done(
+                lent.session
+                    .sign(&Mechanism::Sha512Hmac, key.object, message),
+            )
+            .map(Zeroizing::new)
+        })?;
+        Node::from_slice(&tag).map_err(|why| Error::refused(why.to_string()))
+    }
+
+    /// An ECDSA signature, r ‖ s, on a digest of 32 bytes.
+    pub fn sign(&self, label: &str, digest: &[u8; 32]) -> Result<[u8; 64]> {
+        let signature = self.run(Retry::Once, |lent| {
+            let key = self.find(lent, label, Kind::Ecdsa)?;
+            self.done(lent.session.sign(&Mechanism::Ecdsa, key.object, digest))
+        })?;
+        <[u8; 64]>::try_from(signature)
+            .map_err(|got| Error::refused(format!("the HSM signed in {} bytes, not 64", got.len())))
+    }
+
+    /// The public key of a pair, as an uncompressed SEC1 point.
+    pub fn public_key(&self, label: &str) -> Result<Vec<u8>> {
+        Ok(self.run(Retry::Once, |lent| {
+            self.find(lent, label, Kind::Ecdsa)?;
+            key::public_point(&lent.session, self.profile(), label)
+        })?)
+    }
+
+    /// The attributes on which trust in a key rests, as the token tells them, by their names in the standard.
+    pub fn attributes(&self, label: &str) -> Result<BTreeMap<&'static str, bool>> {
+        Ok(self.run(Retry::Once, |lent| {
+            let handle = self.one(lent, label)?;
+            key::attributes(&lent.session, self.profile(), handle.object)
+        })?)
+    }
+
+    fn profile(&self) -> &'static Profile {
+        self.facts.profile
+    }
+
+    fn turn(&self) -> MutexGuard<'_, ()> {
+        self.changing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn met(&self) -> MutexGuard<'_, BTreeSet<String>> {
+        self.met.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn done<T>(&self, outcome: cryptoki::error::Result<T>) -> Attempt<T> {
+        outcome.map_err(|why| translate(self.profile(), why))
+    }
+
+    fn labelled(&self, lent: &Lent, label: &str) -> Attempt<Vec<Handle>> {
+        key::labelled(&lent.session, self.profile(), label)
+    }
+
+    /// The handle of a key of this kind, found and checked once per login.
+    fn find(&self, lent: &Lent, label: &str, kind: Kind) -> Attempt<Handle> {
+        let handle = match self.pool.handle(label, lent.login) {
+            Some(handle) => handle,
+            None => {
+                let handle = self.one(lent, label)?;
+                key::check(&lent.session, self.profile(), label, handle)?;
+                self_test::of_key(&lent.session, self.profile(), label, handle)?;
+                self.pool.remember(label, lent.login, handle);
+                self.met().insert(label.to_owned());
+                handle
+            }
+        };
+        of_kind(label, handle, kind)?;
+        Ok(handle)
+    }
+
+    fn one(&self, lent: &Lent, label: &str) -> Attempt<Handle> {
+        match self.labelled(lent, label)?[..] {
+            [handle] => Ok(handle),
+            [] => Err(self.missing(lent, label)?),
+            ref many => Err(Error::refused_with(
+                format!(
+                    "{} keys are labelled '{label}'; exactly one must be",
+                    many.len()
+                ),
+                "remove the one that icehouse did not make",
+            )
+            .into()),
+        }
+    }
+
+    /// A label that is not found says nothing of destruction. Where nothing met before is there, the token is away.
+    fn missing(&self, lent: &Lent, label: &str) -> Attempt<Failure> {
+        let met = self.met().clone();
+        let there = if met.is_empty() {
+            self.believes(lent)
+        } else {
+            key::all(&lent.session, self.profile())?
+                .iter()
+                .any(|(other, _)| other != label && met.contains(other))
+        };
+        Ok(if there { absent(label) } else { away() })
+    }
+
+    /// Whether to believe that a token which shows nothing is there: only after a login made since the first doubt.
+    fn believes(&self, lent: &Lent) -> bool {
+        let mut doubted = self.doubted.lock().unwrap_or_else(PoisonError::into_inner);
+        let believed = doubted.is_some_and(|login| login < lent.login);
+        *doubted = (!believed).then_some(lent.login);
+        believed
+    }
+}
+
+impl fmt::Debug for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Token({})", self.facts.info.label())
+    }
+}
+
+fn of_kind(label: &str, handle: Handle, kind: Kind) -> Attempt<()> {
+    if handle.kind == kind {
+        return Ok(());
+    }
+    let text = format!(
+        "the key '{label}' is of kind {}; this operation needs kind {kind}",
+        handle.kind
+    );
+    Err(Error::refused(text).into())
+}
+
+fn absent(label: &str) -> Failure {
+    Error::refused(format!("the token has no key labelled '{label}'")).into()
+}
+
+fn away() -> Failure {
+    Failure::Lost {
+        why: "the token shows none of its keys".into(),
+        sessions_alive: true,
+    }
+}

@@ -1,0 +1,120 @@
+"""A page of new keys in three steps: what may ask the HSM, what needs all cores, what the database makes durable."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from icehouse._core import DataKey, deal_page, derive_page, key_id
+from icehouse.ceremonies.rewrap import check_room
+from icehouse.custody import NOTHING_TO_OPEN, HierarchicalCustody, OpenKey
+from icehouse.errors import HsmRefusedError
+from icehouse.hsm import KeyKind
+from icehouse.model import NO_DATA_KEY, SERVER, Purpose, Role, RootKey, RootState, StaleRootsError, user_label
+from icehouse.store import root_keys
+from icehouse.store.bulk import Making, insert_page
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from icehouse._core import Node
+    from icehouse.ceremonies.vault import Vault
+    from icehouse.hsm import Hsm
+    from icehouse.store.bulk import DealtRow
+
+
+class Dealing(NamedTuple):
+    """A page about to be dealt: its users, and what its shares will be sealed under or derived from."""
+
+    users: Sequence[str]
+    suite: str
+    servers: Sequence[OpenKey]
+    """One for all, or one for each."""
+    claim: OpenKey
+    nodes: Sequence[Node] = ()
+    roots: tuple[str, ...] = ()
+
+
+class Dealt(NamedTuple):
+    """A page dealt, in no database yet."""
+
+    dealing: Dealing
+    rows: Sequence[DealtRow]
+
+
+def prepare(vault: Vault, users: Sequence[str], suite: str) -> Dealing:
+    """Ask the HSM for what a page needs. Refused before anything is made where the HSM has no room."""
+    if isinstance(vault.custody, HierarchicalCustody):
+        nodes = vault.custody.nodes(list(users))
+        return Dealing(users, suite, [NOTHING_TO_OPEN], NOTHING_TO_OPEN, nodes)
+    claim = vault.slot(Purpose.CLAIM, len(users))
+    if vault.custody.name == "direct":
+        return _own_keys(vault, users, suite, claim)
+    return Dealing(users, suite, [vault.slot(Purpose.SERVER, len(users))], claim)
+
+
+def _own_keys(vault: Vault, users: Sequence[str], suite: str, claim: OpenKey) -> Dealing:
+    """A key inside the HSM for every user, written down before it is made, and a data key under it."""
+    hsm = vault.custody.roots.main
+    labels = [user_label(key_id(vault.vault_id, user, suite, 0), 1) for user in users]
+    check_room(hsm, len(labels))
+    announce(vault, labels)
+    return Dealing(users, suite, [own_data_key(vault, hsm, label) for label in labels], claim, roots=tuple(labels))
+
+
+def announce(vault: Vault, labels: Sequence[str]) -> None:
+    """Write down users' own keys before they are made, so that a crash leaves none that nobody can name."""
+    roots = [RootKey(label, Role.USER, int(label.rpartition("-")[2]), RootState.MAKING) for label in labels]
+    root_keys.announce(vault.store.database, roots)
+
+
+def own_data_key(vault: Vault, hsm: Hsm, label: str) -> OpenKey:
+    """A user's own key in the HSM and a fresh data key under it; a key that a crash left behind is taken up."""
+    try:
+        hsm.create_key(label, KeyKind.AES)
+    except HsmRefusedError:
+        if not any(key.label == label for key in hsm.keys(label)):
+            raise
+    vault.custody.roots.made(label, hsm)
+    return vault.custody.new_data_key(vault.store.allocate_data_key(), Purpose.SERVER, label)
+
+
+def deal(vault: Vault, dealing: Dealing) -> Dealt:
+    """Deal a page, on all cores and without holding the interpreter."""
+    facts = (vault.vault_id, dealing.suite, SERVER, vault.origin, vault.custody.hsm.info.attested)
+    if dealing.nodes:
+        return Dealt(dealing, derive_page(*facts, list(zip(dealing.users, dealing.nodes, strict=True))))
+    claim = (dealing.claim.number, _key_of(dealing.claim))
+    if len(dealing.servers) == 1:
+        own = dealing.servers[0]
+        return Dealt(dealing, deal_page(*facts, (own.number, _key_of(own)), claim, dealing.users))
+    rows = [
+        row
+        for user, own in zip(dealing.users, dealing.servers, strict=True)
+        for row in deal_page(*facts, (own.number, _key_of(own)), claim, [user])
+    ]
+    return Dealt(dealing, rows)
+
+
+def _key_of(slot: OpenKey) -> DataKey:
+    if slot.key is None:
+        raise StaleRootsError
+    return slot.key
+
+
+def write(vault: Vault, dealt: Dealt) -> None:
+    """Write a page; it is durable when this returns. Raises `ConflictError` and `DataKeyFullError`."""
+    dealing = dealt.dealing
+    each = [slot.number for slot in dealing.servers]
+    making = Making(
+        dealing.suite,
+        vault.origin,
+        vault.custody.hsm.info.attested,
+        each * len(dealing.users) if len(each) == 1 else each,
+        dealing.claim.number if dealing.claim is not NOTHING_TO_OPEN else NO_DATA_KEY,
+        tuple(slot.wrapped for slot in (*dealing.servers, dealing.claim) if slot.fresh),
+        dealing.roots,
+    )
+    insert_page(vault.store, dealing.users, dealt.rows, making)
+
+
+__all__ = ["Dealing", "Dealt", "announce", "deal", "own_data_key", "prepare", "write"]

@@ -1,0 +1,89 @@
+"""Moving records: the same shares under other data keys, a page of rows in one transaction."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from icehouse.ceremonies.vault import Resealed, fresh_of, retry
+from icehouse.model import NO_DATA_KEY, Purpose, State
+from icehouse.store import data_keys
+from icehouse.store.sweep import keys_at, keys_with, write_page
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from icehouse.ceremonies.vault import Vault
+    from icehouse.custody import OpenKey
+    from icehouse.model import Key
+
+PAGE = 256
+"""Rows in one transaction. A page needs at most two server records and one claim record a row."""
+_FEW = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Slots:
+    """The data keys that a page's records move to."""
+
+    server: OpenKey
+    claim: OpenKey
+
+
+def moved(vault: Vault, key: Key, slots: Slots) -> Resealed:
+    """A row with all its records under other data keys. A code in force is void: it followed from the old data key."""
+    custody = vault.custody
+    share = custody.open_share(key)
+    unclaimed = key.state in {State.DEALT, State.LOST}
+    device_share = custody.open_claim(key) if unclaimed else None
+    pending = custody.open_pending(key, key.offer) if key.offer else None
+    after = replace(key, salt=None)
+    after = replace(
+        after,
+        sealed=custody.seal_share(after, share, slots.server),
+        claim=None if device_share is None else custody.seal_claim(after, device_share, slots.claim),
+    )
+    if key.offer is not None and pending is not None:
+        sealed = custody.seal_pending(after, key.offer, pending, slots.server)
+        after = replace(after, offer=replace(key.offer, sealed=sealed))
+    return Resealed(after, fresh_of(slots.server, slots.claim) if unclaimed else fresh_of(slots.server))
+
+
+def sweep(vault: Vault, numbers: list[int], advance: Callable[[int], None] = lambda _: None) -> int:
+    """Move every record under these data keys (`NO_DATA_KEY`: every derived row); how many rows this call moved."""
+    count = 0
+    while page := keys_with(vault.store, numbers, PAGE):
+        done = retry(vault, lambda ids=[key.id for key in page]: _page(vault, ids, numbers))  # type: ignore[misc]
+        advance(done)
+        count += done
+    return count
+
+
+def _page(vault: Vault, ids: list[int], numbers: list[int]) -> int:
+    """Move the rows of a page that still need it. Raises `ConflictError` where a row was written meanwhile."""
+    rows = [key for key in keys_at(vault.store, ids) if needs_moving(key, numbers)]
+    if not rows:
+        return 0
+    if vault.custody.root_key(Purpose.SERVER, None) is None and len(rows) > _FEW:
+        return sum(_page(vault, [key.id], numbers) for key in rows)  # direct: each user has a data key of their own
+    claims = sum(key.state in {State.DEALT, State.LOST} for key in rows)
+    offers = sum(key.offer is not None for key in rows)
+    server = vault.slot(Purpose.SERVER, len(rows) + offers, key=rows[0])
+    claim = vault.slot(Purpose.CLAIM, claims) if claims else server
+    done = [(key, moved(vault, key, Slots(server, claim))) for key in rows]
+    write_page(
+        vault.store, [(before, after.key) for before, after in done], fresh_of(server, *([claim] if claims else []))
+    )
+    return len(done)
+
+
+def needs_moving(key: Key, numbers: list[int]) -> bool:
+    """Whether a record of this row is under one of the data keys."""
+    if key.state is State.DESTROYED:
+        return False
+    return bool(key.slots().keys() & set(numbers)) or (NO_DATA_KEY in numbers and key.sealed.data_key == NO_DATA_KEY)
+
+
+def retire(vault: Vault, numbers: list[int]) -> None:
+    """Let these data keys take no more records."""
+    data_keys.begin_retiring(vault.store.database, numbers)

@@ -1,0 +1,74 @@
+"""Recreate: a user whose key was destroyed gets one of the next generation, in the tombstone's row."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from icehouse._core import deal, derive
+from icehouse.ceremonies.dealing import announce, own_data_key
+from icehouse.ceremonies.vault import fresh_of
+from icehouse.custody import HierarchicalCustody
+from icehouse.model import (
+    DEVICE_NUMBER,
+    NO_DATA_KEY,
+    NO_OFFER_ID,
+    SERVER_NUMBER,
+    THRESHOLD,
+    Purpose,
+    RootState,
+    Sealed,
+    State,
+    user_label,
+)
+from icehouse.store import root_keys
+
+if TYPE_CHECKING:
+    from icehouse.ceremonies.vault import Vault
+    from icehouse.custody import OpenKey
+    from icehouse.model import Key
+
+_PARTICIPANTS = 2
+
+
+def recreate(vault: Vault, tombstone: Key, suite: str) -> Key:
+    """Deal a fresh key of the next generation. Raises `ConflictError` where another process came first."""
+    fresh = replace(
+        tombstone,
+        suite=suite,
+        generation=tombstone.generation + 1,
+        epoch=0,
+        next_epoch=1,
+        state=State.DEALT,
+        origin=vault.origin,
+        attested=vault.custody.hsm.info.attested,
+        due=False,
+        sealed=Sealed(NO_DATA_KEY, b""),
+    )
+    if isinstance(vault.custody, HierarchicalCustody):
+        path = (suite, fresh.generation, THRESHOLD, _PARTICIPANTS, 0, NO_OFFER_ID)
+        commitments, shares = derive(vault.custody.node(fresh.user), fresh.user, path)
+    else:
+        commitments, shares = deal(suite, THRESHOLD, _PARTICIPANTS)
+    fresh = replace(fresh, commitments=commitments)
+    under, roots = _under(vault, fresh)
+    claim = vault.slot(Purpose.CLAIM)
+    after = replace(
+        fresh,
+        sealed=vault.custody.seal_share(fresh, shares[SERVER_NUMBER - 1], under),
+        claim=vault.custody.seal_claim(fresh, shares[DEVICE_NUMBER - 1], claim),
+    )
+    with vault.store.database.write() as connection:
+        for label in roots:
+            root_keys.set_state(connection, label, RootState.MAKING, RootState.CURRENT)
+        vault.store.replace_in(connection, tombstone, after, fresh_of(under, claim))
+    return after
+
+
+def _under(vault: Vault, key: Key) -> tuple[OpenKey, list[str]]:
+    """The data key of the server's record, and the user's own root key that was made for it."""
+    if vault.custody.name != "direct":
+        return vault.slot(Purpose.SERVER, key=key), []
+    label = user_label(key.key_id, 1)
+    announce(vault, [label])
+    return own_data_key(vault, vault.custody.roots.main, label), [label]

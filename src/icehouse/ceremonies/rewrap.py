@@ -1,0 +1,172 @@
+"""Rewrap: the same shares under a new version of a root key, or in another HSM. No device is involved.
+
+The current root key is flipped first, so that nothing new comes under the old one; then every data key is unwrapped,
+wrapped, read back and compared, and only then written. Killed anywhere, the same call finishes the work.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from icehouse._core import same_secret
+from icehouse.custody import HybridCustody, seal_settings
+from icehouse.errors import ConflictError, HsmError, HsmRefusedError, RequestError
+from icehouse.hsm import KeyKind
+from icehouse.model import Role, RootKey, RootState, root_label
+from icehouse.store import data_keys, root_keys
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from icehouse.ceremonies.vault import Vault
+    from icehouse.hsm import Hsm
+    from icehouse.model import VaultRecord, WrappedKey
+
+OPERATIONS_PER_DATA_KEY = 3
+"""Unwrap under the old root key, wrap under the new one, unwrap again to compare."""
+SHARED_ROLES = (Role.KEK, Role.CLAIM)
+
+
+@dataclass(frozen=True, slots=True)
+class RewrapPlan:
+    """What a rewrap will ask of the HSM; `seconds` at the rate that the HSM states, where it states one."""
+
+    data_keys: int
+    new_keys: int
+    operations: int
+    seconds: float | None
+
+
+def unfinished(vault: Vault) -> list[RootKey]:
+    """The superseded root keys that data keys are still under."""
+    record = vault.store.reload()
+    found = []
+    with vault.store.database.read() as connection:
+        for root in record.roots:
+            if root.state is RootState.DRAINING and root.role in SHARED_ROLES:
+                found += [root] if root_keys.count_under(connection, root.label) else []
+    return found
+
+
+def begin(vault: Vault) -> None:
+    """Make new versions of the root keys and flip to them; a rewrap that was begun already is gone on with."""
+    custody = _sealing(vault)
+    if unfinished(vault):
+        return
+    record = vault.store.record
+    roles = [role for role in SHARED_ROLES if record.current(role) is not None]
+    check_room(custody.roots.home(roles[0]), len(roles))
+    flip(vault, record, make_next(vault, record, roles))
+
+
+def _sealing(vault: Vault) -> HybridCustody:
+    if isinstance(vault.custody, HybridCustody):
+        return vault.custody
+    msg = "a hierarchical vault cannot move its master: every share follows from it"
+    raise RequestError(msg, hint="convert it: icehouse rewrap --to-custody hybrid")
+
+
+def make_next(vault: Vault, record: VaultRecord, roles: list[Role]) -> list[RootKey]:
+    """New versions of these root keys, made in the HSM where new ones belong."""
+    made = []
+    for role in roles:
+        hsm, newest = vault.custody.roots.home(role), record.newest(role)
+        if newest is not None and newest.state is RootState.MAKING and _is_in(hsm, newest.label):
+            made.append(newest)  # a call before this one was killed after it made the key
+            continue
+        version = newest.version + 1 if newest else 1
+        root = RootKey(root_label(vault.vault_id, role, version), role, version, RootState.MAKING)
+        root_keys.announce(vault.store.database, [root])
+        hsm.create_key(root.label, KeyKind.AES)
+        made.append(root)
+    for root in made:
+        vault.custody.roots.made(root.label, vault.custody.roots.home(root.role))
+    return made
+
+
+def _is_in(hsm: Hsm, label: str) -> bool:
+    return any(key.label == label for key in hsm.keys(label))
+
+
+def flip(vault: Vault, before: VaultRecord, made: list[RootKey], custody: str | None = None) -> None:
+    """Let the keys that were made be the current ones, and those they replace drain."""
+    labels, roles = {root.label for root in made}, {root.role for root in made}
+    if custody is not None:
+        roles.add(Role.MASTER)
+    kept = [
+        replace(root, state=RootState.DRAINING) if root.role in roles and root.state is RootState.CURRENT else root
+        for root in before.roots
+        if root.label not in labels
+    ]
+    after = replace(
+        before,
+        custody=custody or before.custody,
+        roots=(*kept, *(replace(root, state=RootState.CURRENT) for root in made)),
+    )
+    root_keys.flip(vault.store.database, before, replace(after, seal=seal_settings(after, vault.custody.roots)))
+    vault.refresh()
+
+
+def check_room(hsm: Hsm, keys: int, kind: KeyKind = KeyKind.AES) -> None:
+    """Refuse an HSM that has no room for so many more keys, or cannot make such keys, before anything is made."""
+    info = hsm.info
+    if kind not in info.capabilities:
+        msg = f"the HSM ({info.model}) makes no keys of kind {kind}"
+        raise HsmRefusedError(msg)
+    if info.capacity is None:
+        return
+    there = len(hsm.keys(""))
+    if there + keys > info.capacity:
+        msg = f"the HSM holds {info.capacity} keys and has {there}: there is no room for {keys} more"
+        raise HsmRefusedError(msg)
+
+
+def drain(vault: Vault, advance: Callable[[int], None] = lambda _: None) -> int:
+    """Rewrap every data key that is under a superseded root key; how many this call moved."""
+    moved = 0
+    for root in unfinished(vault):
+        current = vault.store.record.current(root.role)
+        if current is None:
+            msg = f"the vault has no current {root.role} key to rewrap under"
+            raise RequestError(msg)
+        while pending := list(data_keys.keys_under(vault.store.database, root.label)):
+            for wrapped in pending:
+                moved += _rewrapped(vault, wrapped, current.label)
+                advance(1)
+    return moved
+
+
+def _rewrapped(vault: Vault, wrapped: WrappedKey, root_key: str) -> bool:
+    try:
+        data_keys.rewrapped(vault.store.database, wrapped, moved_key(vault, wrapped, root_key))
+    except ConflictError:
+        return False  # another process rewrapped it first, and the list is read again
+    return True
+
+
+def moved_key(vault: Vault, wrapped: WrappedKey, root_key: str) -> WrappedKey:
+    """A data key under another root key, read back and compared. Three HSM operations."""
+    custody = _sealing(vault)
+    key = custody.unwrap(wrapped)
+    fresh = custody.wrap(wrapped.number, wrapped.purpose, root_key, key)
+    if not same_secret(key, custody.unwrap(fresh)):
+        msg = f"data key {wrapped.number} read back under {root_key!r} is another key: nothing was changed"
+        raise HsmError(msg)
+    return fresh
+
+
+def plan(vault: Vault) -> RewrapPlan:
+    """What a rewrap would cost now."""
+    record, database = vault.store.reload(), vault.store.database
+    left = [root.label for root in unfinished(vault)]
+    current = [root.label for role in SHARED_ROLES if (root := record.current(role)) is not None]
+    users = root_keys.draining_with_keys(database, Role.USER)
+    whose = users or root_keys.user_roots(database, RootState.CURRENT)
+    with database.read() as connection:
+        count = sum(root_keys.count_under(connection, label) for label in left or current)
+        count += root_keys.count_under_role(connection, Role.USER, RootState.DRAINING if users else RootState.CURRENT)
+    new_keys = (0 if left else len(current)) + len(whose)
+    operations = OPERATIONS_PER_DATA_KEY * count + new_keys
+    rate = vault.custody.hsm.info.rate_limit
+    return RewrapPlan(count, new_keys, operations, operations / rate if rate else None)

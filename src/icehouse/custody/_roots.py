@@ -1,0 +1,113 @@
+"""Root keys by label, in whichever of the HSMs that this process was told of."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypeVar
+
+from icehouse.errors import HsmRefusedError, HsmUnavailableError
+from icehouse.hsm import HsmKey, KeyKind
+from icehouse.model import USERS_OWN, Role
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from icehouse.hsm import Hsm
+
+T = TypeVar("T")
+
+
+class RootKeys:
+    """The HSMs of a vault: `main`, where new root keys are made, `claim`, and those that are being left.
+
+    A label names one key for ever, so it says nothing about the HSM that holds it: a vault may be moving. `again`
+    reads the configuration anew, for when another process moved the vault to an HSM this one was not told of.
+    """
+
+    def __init__(
+        self,
+        main: Hsm,
+        claim: Hsm,
+        former: Sequence[Hsm] = (),
+        again: Callable[[], RootKeys] | None = None,
+    ) -> None:
+        self.main = main
+        self.claim = claim
+        self.former = tuple(former)
+        self._again = again
+        self._found: dict[str, Hsm] = {}
+
+    @property
+    def hsms(self) -> list[Hsm]:
+        """Every HSM once."""
+        return list(dict.fromkeys((self.main, self.claim, *self.former)))
+
+    def home(self, role: Role) -> Hsm:
+        """Where a new root key of this role is made."""
+        return self.claim if role is Role.CLAIM else self.main
+
+    def made(self, label: str, hsm: Hsm) -> None:
+        """Remember where a key was made."""
+        self._found[label] = hsm
+
+    def forget(self, label: str) -> None:
+        """Forget where a key was: it was destroyed."""
+        self._found.pop(label, None)
+
+    def find(self, label: str, kind: KeyKind) -> tuple[Hsm, HsmKey]:
+        """The HSM that holds a root key. Raises `HsmRefusedError` where none of those known does."""
+        hsm = self._found.get(label) or self._search(label)
+        if hsm is None and self._told_anew():
+            hsm = self._search(label)
+        if hsm is None:
+            msg = f"no HSM that this process was told of has the key {label!r}"
+            raise HsmRefusedError(msg, hint="is this the HSM that the vault was made with, or moved to?")
+        self._found[label] = hsm
+        return hsm, HsmKey(label, kind)
+
+    def use(self, label: str, kind: KeyKind, work: Callable[[Hsm, HsmKey], T]) -> T:
+        """Use a root key where it is. Users' own keys are tried, not looked up: listing thousands would cost more."""
+        if not label.startswith(USERS_OWN) or label in self._found:
+            return work(*self.find(label, kind))
+        try:
+            return self._tried(label, kind, work)
+        except HsmRefusedError:
+            if not self._told_anew():
+                raise
+            return self._tried(label, kind, work)
+
+    def _tried(self, label: str, kind: KeyKind, work: Callable[[Hsm, HsmKey], T]) -> T:
+        refusal: HsmRefusedError | None = None
+        for hsm in self.hsms:
+            try:
+                done = work(hsm, HsmKey(label, kind))
+            except HsmRefusedError as exc:
+                refusal = refusal or exc
+            else:
+                self._found[label] = hsm
+                return done
+        raise refusal or HsmRefusedError
+
+    def _told_anew(self) -> bool:
+        """Read the configuration anew; whether it names another HSM than before."""
+        if self._again is None:
+            return False
+        fresh, known = self._again(), self.hsms
+        self.main, self.claim, self.former = fresh.main, fresh.claim, fresh.former
+        return any(hsm not in known for hsm in self.hsms)
+
+    def _search(self, label: str) -> Hsm | None:
+        away: HsmUnavailableError | None = None
+        for hsm in self.hsms:
+            try:
+                if any(key.label == label for key in hsm.keys(label)):
+                    return hsm
+            except HsmUnavailableError as exc:
+                away = exc
+        if away is not None:
+            raise away
+        return None
+
+    def close(self) -> None:
+        """Let go of every HSM."""
+        for hsm in self.hsms:
+            hsm.close()

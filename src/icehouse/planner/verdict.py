@@ -1,0 +1,140 @@
+"""A plan: every choice for one scenario, what it costs, whether it can work, and what it would mean."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import TYPE_CHECKING
+
+from icehouse.planner.capacity import Need, Obstacle, needs, obstacles
+from icehouse.planner.choice import Choice, choices
+from icehouse.planner.coefficients import Custody
+from icehouse.planner.constraint import Constraints
+from icehouse.planner.cost import bill
+from icehouse.planner.curve import Curve
+from icehouse.planner.demand import OPERATIONS, Load, demands
+from icehouse.planner.reading import load
+from icehouse.planner.rewrap import Rewrap, rewrap
+from icehouse.planner.scenario import SECONDS_PER_MONTH, Scenario
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from icehouse.planner.catalogue import Catalogue
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """One choice in one scenario. Money is in dollars a month, rates are operations a second."""
+
+    choice: Choice
+    scenario: Scenario
+    cost: Fraction
+    items: dict[str, Fraction]
+    hsm_keys: int
+    operations: dict[str, Fraction]
+    peak_rate: Fraction
+    obstacles: tuple[Obstacle, ...]
+    exceeded: tuple[Need, ...]
+    nearest: Need | None
+    """Of the limits on keys and rates that hold, the one that is used most."""
+    exposed: int
+    """How many users' server shares (hierarchical: whole keys) one leaked data key or node exposes."""
+    rewrap: Rewrap
+    notes: tuple[str, ...]
+
+    @property
+    def feasible(self) -> bool:
+        """Whether nothing stands in the way."""
+        return not self.obstacles and not self.exceeded
+
+    @property
+    def binding(self) -> Need | Obstacle | None:
+        """What stands in the way first; None where nothing does."""
+        reasons: list[Need | Obstacle] = [*self.exceeded, *self.obstacles]
+        return reasons[0] if reasons else None
+
+    @property
+    def cost_per_user(self) -> Fraction:
+        """A month's cost for one user."""
+        return self.cost / self.scenario.users
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Every choice for one scenario: those that can work first, the cheapest first."""
+
+    catalogue: Catalogue
+    scenario: Scenario
+    verdicts: tuple[Verdict, ...]
+
+    @property
+    def cheapest(self) -> Verdict | None:
+        """The cheapest choice that can work, or None."""
+        return next((verdict for verdict in self.verdicts if verdict.feasible), None)
+
+
+def plan(
+    scenario: Scenario,
+    catalogue: Catalogue | str = "current",
+    *,
+    providers: Iterable[str] = (),
+    custodies: Iterable[str] = (),
+    constraints: Constraints | None = None,
+) -> Plan:
+    """Weigh every choice that a catalogue offers for a scenario. Opens nothing but the catalogue of that name.
+
+    Raises `RequestError` for unknown names.
+    """
+    prices = load(catalogue) if isinstance(catalogue, str) else catalogue
+    prices.check_region(scenario.region)
+    wanted = constraints or Constraints()
+    offered = choices(prices, providers=providers, custodies=custodies, two_providers=wanted.two_providers)
+    found = [verdict(prices, choice, scenario, wanted) for choice in offered]
+    order = {choice: number for number, choice in enumerate(offered)}
+    found.sort(key=lambda each: (not each.feasible, each.cost, order[each.choice]))
+    return Plan(prices, scenario, tuple(found))
+
+
+def verdict(
+    catalogue: Catalogue, choice: Choice, scenario: Scenario, constraints: Constraints | None = None
+) -> Verdict:
+    """What one choice costs in a scenario, and whether it can work."""
+    month = Load.by_users(scenario, Curve.point(scenario.users))
+    cost = bill(catalogue, choice, scenario, month)
+    asked = demands(choice, scenario, month)
+    operations = {
+        name: sum((demand.operations[name].value for demand in asked.values()), Fraction(0)) for name in OPERATIONS
+    }
+    keys = sum(
+        sum(count.value for count in demand.keys.values()) * scenario.key_versions
+        + sum(count.value for count in demand.fixed.values())
+        for demand in asked.values()
+    )
+    limits = needs(catalogue, choice, scenario, month)
+    holding = [need for need in limits if not need.binds and need.limit.item.startswith(("keys", "operations"))]
+    served = sum(operations.values()) - operations["create_key"]
+    return Verdict(
+        choice=choice,
+        scenario=scenario,
+        cost=cost.total.value,
+        items={f"{provider} {item}": curve.value for (provider, item), curve in cost.items.items() if curve.value},
+        hsm_keys=int(keys),
+        operations=operations,
+        peak_rate=served * scenario.peak_factor / SECONDS_PER_MONTH,
+        obstacles=tuple(obstacles(catalogue, choice, scenario, constraints or Constraints())),
+        exceeded=tuple(need for need in limits if need.binds),
+        nearest=max(holding, key=lambda need: need.used, default=None),
+        exposed=exposed(choice, scenario),
+        rewrap=rewrap(catalogue, choice, scenario),
+        notes=tuple(f"{name}: {note}" for name in choice.providers if (note := catalogue.provider(name).note)),
+    )
+
+
+def exposed(choice: Choice, scenario: Scenario) -> int:
+    """How many users one leaked data key or node exposes."""
+    if choice.custody is Custody.HYBRID:
+        return min(scenario.users, scenario.records_per_data_key)
+    if choice.custody is Custody.HIERARCHICAL and scenario.buckets != 0:
+        return -(-scenario.users // scenario.buckets)
+    return 1

@@ -1,0 +1,168 @@
+"""Data keys as rows: filling, closed, retiring, gone; every reference to one is counted where it is written."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from sqlalchemy import select, update
+
+from icehouse.errors import ConflictError, IcehouseError, SealError
+from icehouse.model import Purpose, RootState, WrappedKey
+from icehouse.store import statements
+from icehouse.store.root_keys import must_be_current, set_state
+from icehouse.store.schema import data_keys
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from sqlalchemy import Connection, Row
+
+    from icehouse.store.engine import Database
+
+_LISTED = 1000
+
+
+class DataKeyFullError(IcehouseError):
+    """The data key has no room left, or seals nothing any more; another must be taken."""
+
+
+class DataKeyCount(NamedTuple):
+    """What a data key is for and how many records it ever sealed and seals now."""
+
+    number: int
+    purpose: str
+    state: str
+    used: int
+    live: int
+    root_key: str
+
+
+def wrapped_key(database: Database, number: int) -> WrappedKey:
+    """A data key as it is stored; raises `SealError` where there is none that opens."""
+    with database.read() as connection:
+        row = connection.execute(statements.DATA_KEY, {"number": number}).first()
+    if row is None or row.state == "gone":
+        msg = f"there is no data key {number} any more, but a record names it"
+        raise SealError(msg)
+    return _wrapped_of(row)
+
+
+def filling_key(database: Database, purpose: Purpose, root_key: str, room: int) -> WrappedKey | None:
+    """A data key that takes `room` more records, if there is one."""
+    with database.read() as connection:
+        wanted = {"purpose": purpose, "root_key": root_key, "room": room}
+        row = connection.execute(statements.FILLING_KEY, wanted).first()
+    return None if row is None else _wrapped_of(row)
+
+
+def counts(database: Database) -> list[DataKeyCount]:
+    """What every data key seals."""
+    columns = [data_keys.c[name] for name in DataKeyCount._fields]
+    with database.read() as connection:
+        return [DataKeyCount(*row) for row in connection.execute(select(*columns).order_by(data_keys.c.number))]
+
+
+def keys_under(database: Database, root_key: str) -> Iterator[WrappedKey]:
+    """The data keys that are wrapped under a root key and may still be opened."""
+    last = 0
+    while True:
+        with database.read() as connection:
+            page = connection.execute(
+                select(data_keys)
+                .where(data_keys.c.root_key == root_key, data_keys.c.state != "gone", data_keys.c.number > last)
+                .order_by(data_keys.c.number)
+                .limit(_LISTED)
+            ).all()
+        if not page:
+            return
+        yield from map(_wrapped_of, page)
+        last = page[-1].number
+
+
+def _wrapped_of(row: Row[tuple[object, ...]]) -> WrappedKey:
+    if row.purpose not in set(Purpose) or not isinstance(row.wrapped, bytes) or not isinstance(row.root_key, str):
+        msg = f"data key {row.number} holds a value that icehouse never writes"
+        raise SealError(msg)
+    return WrappedKey(row.number, Purpose(row.purpose), row.root_key, row.wrapped)
+
+
+def insert_data_key(connection: Connection, key: WrappedKey) -> None:
+    """Add an unused data key; raises `StaleRootsError` where its root key is not current any more."""
+    must_be_current(connection, key.root_key)
+    row = {"number": key.number, "purpose": key.purpose, "root_key": key.root_key, "wrapped": key.wrapped}
+    connection.execute(statements.INSERT_DATA_KEY, {**row, "state": "filling", "used": 0, "live": 0})
+
+
+def rewrapped(database: Database, before: WrappedKey, after: WrappedKey) -> None:
+    """Put a data key under another root key, if nobody did so first. Raises `ConflictError`, `StaleRootsError`."""
+    with database.write() as connection:
+        _rewrap_in(connection, before, after)
+
+
+def _rewrap_in(connection: Connection, before: WrappedKey, after: WrappedKey) -> None:
+    must_be_current(connection, after.root_key)
+    moved = connection.execute(
+        update(data_keys)
+        .where(
+            data_keys.c.number == before.number,
+            data_keys.c.root_key == before.root_key,
+            data_keys.c.wrapped == before.wrapped,
+        )
+        .values(root_key=after.root_key, wrapped=after.wrapped)
+    )
+    if moved.rowcount != 1:
+        msg = f"data key {before.number} was rewrapped by someone else"
+        raise ConflictError(msg)
+
+
+def move_to(database: Database, label: str, pairs: list[tuple[WrappedKey, WrappedKey]]) -> None:
+    """Let a user's new root key be the current one and put the user's data keys under it, all at once."""
+    with database.write() as connection:
+        set_state(connection, label, RootState.MAKING, RootState.CURRENT)
+        for before, after in pairs:
+            _rewrap_in(connection, before, after)
+
+
+def begin_retiring(database: Database, numbers: list[int]) -> None:
+    """Let these data keys take no more records."""
+    with database.write() as connection:
+        connection.execute(
+            update(data_keys)
+            .where(data_keys.c.number.in_(numbers), data_keys.c.state.in_(("filling", "closed")))
+            .values(state="retiring")
+        )
+
+
+def drop_empty(database: Database) -> int:
+    """Destroy the data keys that retire and seal nothing any more; how many. Their numbers stay taken."""
+    with database.write() as connection:
+        return connection.execute(
+            update(data_keys)
+            .where(data_keys.c.state == "retiring", data_keys.c.live == 0)
+            .values(state="gone", wrapped=b"")
+        ).rowcount
+
+
+def retire_closed(database: Database) -> int:
+    """Let full data keys that seal nothing any more retire; how many."""
+    with database.write() as connection:
+        return connection.execute(
+            update(data_keys).where(data_keys.c.state == "closed", data_keys.c.live == 0).values(state="retiring")
+        ).rowcount
+
+
+def move_slots(connection: Connection, before: Mapping[int, int], after: Mapping[int, int]) -> None:
+    """Count what a change seals under each data key; raises `DataKeyFullError` where one takes no more."""
+    for number in sorted(before.keys() | after.keys()):
+        difference = after.get(number, 0) - before.get(number, 0)
+        if difference > 0:
+            _take_slots(connection, number, difference)
+        elif difference < 0:
+            connection.execute(statements.LEAVE_SLOTS, {"key": number, "records": -difference})
+
+
+def _take_slots(connection: Connection, number: int, count: int) -> None:
+    taken = connection.execute(statements.TAKE_SLOTS, {"key": number, "records": count})
+    if taken.rowcount != 1:
+        msg = f"data key {number} has no room for {count} more records"
+        raise DataKeyFullError(msg)

@@ -1,0 +1,204 @@
+"""The vault's keys inside its HSMs, as rows: no data key is written under one that is not current any more."""
+
+from __future__ import annotations
+
+from time import time
+from typing import TYPE_CHECKING
+
+from sqlalchemy import delete, exists, func, insert, select, update
+
+from icehouse.errors import ConflictError, SealError
+from icehouse.model import Role, RootKey, RootState, StaleRootsError, VaultRecord
+from icehouse.store import statements
+from icehouse.store.schema import data_keys, root_keys, vault
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from sqlalchemy import Connection, Row
+
+    from icehouse.store.engine import Database
+
+VAULT_ROLES = (Role.KEK, Role.CLAIM, Role.MASTER)
+"""The roles of the few keys that protect everything; a direct vault's users' own keys are read one by one."""
+
+
+def read_record(connection: Connection) -> VaultRecord | None:
+    """The vault's settings and its root keys; None where there is no vault."""
+    row = connection.execute(select(vault)).first()
+    if row is None:
+        return None
+    found = connection.execute(
+        select(root_keys).where(root_keys.c.role.in_(VAULT_ROLES)).order_by(root_keys.c.role, root_keys.c.version)
+    )
+    return VaultRecord(row.vault_id, row.custody, row.buckets, tuple(map(_root_of, found)), row.seal)
+
+
+def _root_of(row: Row[tuple[object, ...]]) -> RootKey:
+    try:
+        return RootKey(
+            row.label, Role(row.role), row.version, RootState(row.state), row.superseded, row.recoverable_until
+        )
+    except ValueError as exc:
+        msg = f"the root key {row.label!r} has a role or a state that icehouse never writes"
+        raise SealError(msg) from exc
+
+
+def add_roots(connection: Connection, roots: Iterable[RootKey]) -> None:
+    """Write the rows of new root keys."""
+    rows = [
+        {
+            "label": root.label,
+            "role": root.role,
+            "version": root.version,
+            "state": root.state,
+            "superseded": root.superseded,
+            "recoverable_until": root.recoverable_until,
+        }
+        for root in roots
+    ]
+    if rows:
+        connection.execute(insert(root_keys), rows)
+
+
+def must_be_current(connection: Connection, label: str) -> None:
+    """Raise `StaleRootsError` unless new data keys may be wrapped under this root key."""
+    found = connection.execute(statements.ROOT_STATE, {"root": label}).scalar()
+    if found != RootState.CURRENT:
+        msg = f"the root key {label!r} is not current any more"
+        raise StaleRootsError(msg)
+
+
+def set_state(connection: Connection, label: str, before: RootState, after: RootState) -> None:
+    """Move one root key on; raises `ConflictError` where someone else did so."""
+    superseded = {"superseded": int(time())} if after is RootState.DRAINING else {}
+    moved = connection.execute(
+        update(root_keys)
+        .where(root_keys.c.label == label, root_keys.c.state == before)
+        .values(state=after, **superseded)
+    )
+    if moved.rowcount != 1:
+        msg = f"the root key {label!r} is not {before} any more: another process is changing the vault's root keys"
+        raise ConflictError(msg)
+
+
+def announce(database: Database, roots: Sequence[RootKey]) -> None:
+    """Write down keys that are about to be made in the HSM; those already written down stay as they are."""
+    with database.write() as connection:
+        known = connection.execute(
+            select(root_keys.c.label).where(root_keys.c.label.in_([root.label for root in roots]))
+        )
+        there = set(known.scalars())
+        add_roots(connection, [root for root in roots if root.label not in there])
+
+
+def flip(database: Database, before: VaultRecord, after: VaultRecord) -> None:
+    """Make the settings of `after` the vault's, if they are still those of `before`; keys under way become current."""
+    with database.write() as connection:
+        moved = connection.execute(
+            update(vault)
+            .where(vault.c.seal == before.seal)
+            .values(custody=after.custody, buckets=after.buckets, seal=after.seal)
+        )
+        if moved.rowcount != 1:
+            msg = "another process moved the vault to other root keys first"
+            raise ConflictError(msg)
+        was = {root.label: root.state for root in before.roots}
+        for root in after.roots:
+            if was.get(root.label, RootState.MAKING) is not root.state:
+                set_state(connection, root.label, was.get(root.label, RootState.MAKING), root.state)
+
+
+def user_roots(database: Database, *states: RootState) -> list[RootKey]:
+    """A direct vault's users' own keys that are in one of these states."""
+    with database.read() as connection:
+        found = connection.execute(
+            select(root_keys)
+            .where(root_keys.c.role == Role.USER, root_keys.c.state.in_(states))
+            .order_by(root_keys.c.label)
+        ).all()
+    return [_root_of(row) for row in found]
+
+
+def drain_role(database: Database, role: Role) -> None:
+    """Let every current key of a role drain."""
+    with database.write() as connection:
+        connection.execute(
+            update(root_keys)
+            .where(root_keys.c.role == role, root_keys.c.state == RootState.CURRENT)
+            .values(state=RootState.DRAINING, superseded=int(time()))
+        )
+
+
+def draining_with_keys(database: Database, role: Role) -> list[RootKey]:
+    """The superseded root keys of a role that data keys are still under."""
+    under = exists().where(data_keys.c.root_key == root_keys.c.label, data_keys.c.state != "gone")
+    with database.read() as connection:
+        found = connection.execute(
+            select(root_keys)
+            .where(root_keys.c.role == role, root_keys.c.state == RootState.DRAINING, under)
+            .order_by(root_keys.c.label)
+        ).all()
+    return [_root_of(row) for row in found]
+
+
+def root_of(database: Database, label: str) -> RootKey | None:
+    """The root key of a label."""
+    with database.read() as connection:
+        row = connection.execute(select(root_keys).where(root_keys.c.label == label)).first()
+    return None if row is None else _root_of(row)
+
+
+def versions_of(database: Database, label: str) -> list[RootKey]:
+    """Every version of a user's own key, whichever of them the label names."""
+    stem = label.rpartition("-")[0] + "-"
+    with database.read() as connection:
+        found = connection.execute(select(root_keys).where(root_keys.c.label.startswith(stem, autoescape=True))).all()
+    return [_root_of(row) for row in found]
+
+
+def count_under(connection: Connection, label: str) -> int:
+    """How many data keys that may still be opened are wrapped under a root key."""
+    return connection.execute(
+        select(func.count()).select_from(data_keys).where(data_keys.c.root_key == label, data_keys.c.state != "gone")
+    ).scalar_one()
+
+
+def count_under_role(connection: Connection, role: Role, state: RootState) -> int:
+    """How many data keys that may still be opened are wrapped under root keys of a role and state."""
+    joined = data_keys.join(root_keys, root_keys.c.label == data_keys.c.root_key)
+    return connection.execute(
+        select(func.count())
+        .select_from(joined)
+        .where(root_keys.c.role == role, root_keys.c.state == state, data_keys.c.state != "gone")
+    ).scalar_one()
+
+
+def begin_retiring(database: Database, label: str) -> None:
+    """Move a drained root key on to `retiring`, if no data key is under it. Raises `ConflictError`."""
+    with database.write() as connection:
+        under = exists().where(data_keys.c.root_key == label, data_keys.c.state != "gone")
+        moved = connection.execute(
+            update(root_keys)
+            .where(root_keys.c.label == label, root_keys.c.state == RootState.DRAINING, ~under)
+            .values(state=RootState.RETIRING)
+        )
+        if moved.rowcount != 1:
+            msg = f"the root key {label!r} is not drained: {count_under(connection, label)} data keys are under it"
+            raise ConflictError(msg)
+
+
+def end_retiring(database: Database, label: str, recoverable_until: int | None) -> None:
+    """Write down that the HSM destroyed the key, and until when it could bring it back."""
+    with database.write() as connection:
+        connection.execute(
+            update(root_keys)
+            .where(root_keys.c.label == label, root_keys.c.state == RootState.RETIRING)
+            .values(state=RootState.RETIRED, recoverable_until=recoverable_until)
+        )
+
+
+def forget_root(database: Database, label: str) -> None:
+    """Remove the row of a key that was announced and is not in the HSM."""
+    with database.write() as connection:
+        connection.execute(delete(root_keys).where(root_keys.c.label == label, root_keys.c.state == RootState.MAKING))

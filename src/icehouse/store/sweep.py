@@ -1,0 +1,45 @@
+"""Rows by the data keys that they stand under, and pages of them written back."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sqlalchemy import or_
+
+from icehouse.model import NO_DATA_KEY, State
+from icehouse.store.data_keys import insert_data_key
+from icehouse.store.rows import key_of, state_number
+from icehouse.store.schema import claims, keys, offers
+from icehouse.store.statements import JOINED
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from icehouse.model import Key, WrappedKey
+    from icehouse.store.vault_store import VaultStore
+
+
+def keys_with(store: VaultStore, numbers: Sequence[int], limit: int) -> list[Key]:
+    """At most `limit` keys with a record under one of these data keys; `NO_DATA_KEY`: rows that have none."""
+    alive = keys.c.state != state_number(State.DESTROYED)
+    named = [column.in_(numbers) for column in (keys.c.data_key, claims.c.data_key, offers.c.data_key)]
+    condition = or_(*named) if any(number != NO_DATA_KEY for number in numbers) else keys.c.data_key == NO_DATA_KEY
+    with store.database.read() as connection:
+        rows = connection.execute(JOINED.where(alive, condition).order_by(keys.c.id).limit(limit)).all()
+    return [key_of(row, store.vault_id) for row in rows]
+
+
+def keys_at(store: VaultStore, ids: Sequence[int]) -> list[Key]:
+    """The keys of these rows."""
+    with store.database.read() as connection:
+        rows = connection.execute(JOINED.where(keys.c.id.in_(ids)).order_by(keys.c.id)).all()
+    return [key_of(row, store.vault_id) for row in rows]
+
+
+def write_page(store: VaultStore, changes: Sequence[tuple[Key, Key]], fresh: Sequence[WrappedKey] = ()) -> None:
+    """Write many changed rows in one transaction, if nobody wrote any of them in between."""
+    with store.database.write() as connection:
+        for key in fresh:
+            insert_data_key(connection, key)
+        for before, after in changes:
+            store.replace_in(connection, before, after)

@@ -1,0 +1,162 @@
+"""How the conformance tests handle each provider: one small adapter each.
+
+A new provider joins with a class like these and a line in `ADAPTERS`. What its module cannot be made to do, it leaves
+out of `can`; the tests of that are then not made for it.
+"""
+
+from __future__ import annotations
+
+import shutil
+from abc import ABC, abstractmethod
+from dataclasses import replace
+from enum import StrEnum
+from itertools import count
+from typing import TYPE_CHECKING, ClassVar
+
+from icehouse.hsm import open_hsm
+from icehouse.hsm._profile import Fault
+from softhsm import PIN, close_all_sessions
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from icehouse.hsm import Hsm
+    from softhsm import SoftHsm
+
+_NUMBERS = count(1)
+
+
+class Can(StrEnum):
+    """What a module can be made to do."""
+
+    REOPEN = "be opened again, with the same keys"
+    PIN = "be opened with a PIN in a file"
+    GO_AWAY = "be taken away and brought back"
+    FILL_UP = "be made with room for few keys"
+    THROTTLE = "be made to serve few operations a second"
+    FOREIGN_KEYS = "be given keys behind icehouse's back"
+    TELL_ATTRIBUTES = "tell the attributes of a key"
+
+
+class Adapter(ABC):
+    """One module that was made for one test."""
+
+    name: ClassVar[str]
+    can: ClassVar[frozenset[Can]]
+
+    def __init__(self, directory: Path, softhsm: Callable[[], SoftHsm]) -> None:
+        self.directory = directory
+        self.uri = self.make(softhsm)
+        self._opened: list[Hsm] = []
+
+    @abstractmethod
+    def make(self, softhsm: Callable[[], SoftHsm]) -> str:
+        """Make the module; the URI that opens it."""
+
+    def open(self, uri: str | None = None) -> Hsm:
+        """Open the module. It is closed when the test ends."""
+        hsm = open_hsm(uri or self.uri)
+        self._opened.append(hsm)
+        return hsm
+
+    @abstractmethod
+    def lose_session(self, hsm: Hsm) -> None:
+        """Make the module forget every session and login."""
+
+    def clean(self) -> None:
+        """Close whatever was opened."""
+        for hsm in self._opened:
+            hsm.close()
+
+
+class SimulatedInMemory(Adapter):
+    name = "simulated-in-memory"
+    can = frozenset({Can.FILL_UP, Can.THROTTLE})
+
+    def make(self, _softhsm):
+        return "simulated:"
+
+    def lose_session(self, hsm):
+        lose_simulated_session(hsm)
+
+    def full_after(self, keys: int) -> Hsm:
+        return self.open(f"simulated:?capacity={keys}")
+
+    def slow(self) -> Hsm:
+        """One operation now, the next one in a quarter of an hour."""
+        return self.open("simulated:?rate-limit=0.001")
+
+
+class SimulatedInFile(Adapter):
+    name = "simulated-in-file"
+    can = frozenset({Can.REOPEN, Can.PIN, Can.GO_AWAY, Can.FILL_UP, Can.THROTTLE})
+
+    def make(self, _softhsm):
+        self.pin_file = self.directory / "pin"
+        self.pin_file.write_text(f"{PIN}\n")
+        self._file = self.directory / "token"
+        uri = f"simulated:{self._file}?pin-source=file:{self.pin_file}"
+        open_hsm(uri, create=True).close()
+        return uri
+
+    def lose_session(self, hsm):
+        lose_simulated_session(hsm)
+
+    def take_away(self) -> None:
+        self._file.rename(self._file.with_name("away"))
+
+    def bring_back(self) -> None:
+        self._file.with_name("away").rename(self._file)
+
+    def full_after(self, keys: int) -> Hsm:
+        return self.open(f"{self.uri}&capacity={keys}")
+
+    def slow(self) -> Hsm:
+        return self.open(f"{self.uri}&rate-limit=0.001")
+
+
+class Pkcs11OnSoftHsm(Adapter):
+    name = "pkcs11-on-softhsm"
+    can = frozenset({Can.REOPEN, Can.PIN, Can.GO_AWAY, Can.FOREIGN_KEYS, Can.TELL_ATTRIBUTES})
+
+    def make(self, softhsm):
+        self._softhsm = softhsm()
+        # SoftHSM's directory is the process's, so every test takes a label of its own.
+        self.token = self._softhsm.new_token(f"conformance-{next(_NUMBERS)}")
+        self.pin_file = self.token.pin_file
+        return self.token.uri
+
+    def lose_session(self, _hsm):
+        close_all_sessions()
+
+    def take_away(self) -> None:
+        self.token.directory.rename(self._away)
+
+    def bring_back(self) -> None:
+        self._away.rename(self.token.directory)
+
+    @property
+    def _away(self) -> Path:
+        return self._softhsm.directory / f"{self.token.label}.away"
+
+    def foreign_key(self, label: str, *options: str, key_type: str = "AES:32") -> None:
+        """Make a key with the vendor's tool."""
+        self._softhsm.new_key(self.token, label, *options, key_type=key_type)
+
+    def tool(self, *options: str) -> None:
+        self._softhsm.tool(self.token, *options)
+
+    def clean(self) -> None:
+        super().clean()
+        # Tokens that stay would slow down every later start of the module.
+        shutil.rmtree(self.token.directory, ignore_errors=True)
+
+
+ADAPTERS = (SimulatedInMemory, SimulatedInFile, Pkcs11OnSoftHsm)
+
+
+def lose_simulated_session(hsm: Hsm) -> None:
+    """The next operations each find their session lost, however many threads ask."""
+    following = range(hsm.operations.total + 1, hsm.operations.total + 9)
+    hsm._profile = replace(hsm._profile, faults=dict.fromkeys(following, Fault.SESSION_LOSS))

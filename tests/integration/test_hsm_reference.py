@@ -1,0 +1,52 @@
+"""The page on HSMs says what the code does: its SoftHSM token is made as written, its tables name what there is."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from icehouse.hsm import _pkcs11, _simulated
+from icehouse.hsm._hsm import Operation
+from icehouse.hsm._profile import Fault
+
+PAGE = (Path(__file__).parents[2] / "docs" / "reference" / "hsm.md").read_text(encoding="utf-8")
+OPEN = """
+import sys
+from icehouse.hsm import KeyKind, open_hsm
+hsm = open_hsm(sys.argv[1])
+hsm.create_key("icehouse-0a1b-kek-1", KeyKind.AES)
+print(hsm.info.model)
+"""
+
+
+def test_the_softhsm_token_of_the_page_is_made_and_opened_as_written(tmp_path):
+    (recipe,) = re.findall(r"```sh\n(.*?)```", PAGE, re.DOTALL)
+    # The packages are there already; without the right to install any, a test could only fail.
+    lines = [line for line in recipe.splitlines() if "apt-get" not in line]
+    assert len(lines) == len(recipe.splitlines()) - 1
+    (uri,) = re.findall(r"^`(pkcs11:.*)`\.$", PAGE, re.MULTILINE)
+    uri = uri.replace("/home/you", str(tmp_path))
+    command = [*lines, 'exec "$0" -c "$1" "$2"']
+    environment = {**os.environ, "HOME": str(tmp_path)}
+    told = subprocess.run(
+        ["bash", "-ec", "\n".join(command), sys.executable, OPEN, uri],
+        check=False,
+        capture_output=True,
+        text=True,
+        env=environment,
+    )
+
+    assert told.stdout.splitlines()[-1:] == ["SoftHSM project SoftHSM v2"], told.stderr
+    assert (tmp_path / "softhsm" / "pin").stat().st_mode & 0o077 == 0
+
+
+@pytest.mark.parametrize(
+    "word", [*sorted(_pkcs11._PATH | _pkcs11._QUERY | _simulated._QUERY), "fault", *Fault, *Operation]
+)
+def test_every_attribute_fault_and_operation_is_on_the_page(word):
+    assert f"`{word}" in PAGE

@@ -1,0 +1,49 @@
+"""`create_hsm_frost` names providers; each name and its configuration makes one URI."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from icehouse.errors import RequestError
+from icehouse.hsm._pkcs11 import Pkcs11Uri
+from icehouse.providers import hsm_uri
+
+
+def test_simulated_is_in_memory_unless_told_a_path():
+    assert hsm_uri("simulated", {}) == "simulated:"
+
+
+def test_a_simulated_path_keeps_its_odd_characters():
+    uri = hsm_uri("simulated", {"path": "/a b/t?k", "pin_source": "/a b/p&n"})
+
+    assert uri == "simulated:/a%20b/t%3Fk?pin-source=file:/a%20b/p%26n"
+
+
+def test_pkcs11_takes_its_three_settings_whatever_characters_they_have():
+    config = {"module_path": Path("/l/m;&?.so"), "token_label": "a/b;c=d%", "pin_source": "/p&q;%"}
+
+    assert Pkcs11Uri.parse(hsm_uri("pkcs11", config)) == Pkcs11Uri(
+        module_path=Path("/l/m;&?.so"),
+        pin_file=Path("/p&q;%"),
+        token="a/b;c=d%",  # noqa: S106  a label
+    )
+
+
+@pytest.mark.parametrize(
+    ("provider", "config", "words"),
+    [
+        ("hsm", {}, "hsm_provider must be one of"),
+        ("", {}, "hsm_provider must be one of"),
+        ("simulated", {"path": "/t"}, "needs both path and pin_source"),
+        ("simulated", {"pin_source": "/t"}, "needs both path and pin_source"),
+        ("simulated", {"pin": "1234"}, "config has no setting pin;"),
+        ("pkcs11", {}, "needs module_path, pin_source, token_label"),
+        ("pkcs11", {"module_path": "/m", "token_label": "t"}, "needs pin_source"),
+        ("pkcs11", {"region": "x"}, "config has no setting region"),
+    ],
+)
+def test_an_unknown_provider_or_setting_is_a_wrong_request(provider, config, words):
+    with pytest.raises(RequestError, match=words):
+        hsm_uri(provider, config)
