@@ -202,10 +202,10 @@ class OrderOfMessages(RuleBasedStateMachine):
         pocket.doing = None
         if isinstance(doing.failure, Crash):
             pocket.start()
-        elif isinstance(doing.failure, ProtocolError) and doing not in self.attacked:
-            raise doing.failure
-        elif not isinstance(doing.failure, IcehouseError | ConnectionError | None):
-            raise doing.failure
+        else:
+            honest = isinstance(doing.failure, ProtocolError) and doing not in self.attacked
+            if honest or not isinstance(doing.failure, IcehouseError | ConnectionError | None):
+                raise doing.failure
 
     # What holds at every moment
 
