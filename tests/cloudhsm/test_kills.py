@@ -87,7 +87,9 @@ def test_a_hundred_kills_at_any_call(tmp_path, killed):
     reached = 0
     while reached < 100:
         directory = tmp_path / f"{killed}-{chance.random()}"
-        reached += trial(directory, chance.randrange(length), chance.choice(["before", "after"]), chance.choice(ENDINGS), killed)
+        reached += trial(
+            directory, chance.randrange(length), chance.choice(["before", "after"]), chance.choice(ENDINGS), killed
+        )
 
     assert reached == 100
 

@@ -76,7 +76,9 @@ def check(machine: dict[str, Any]) -> None:
         assert not unknown, f"{unknown} in a {state['Type']} state"
         if state["Type"] not in {"Choice", "Succeed", "Fail"}:
             assert ("Next" in state) != (state.get("End") is True)
-        targets |= {part["Next"] for part in (state, *state.get("Choices", ()), *state.get("Catch", ())) if "Next" in part}
+        targets |= {
+            part["Next"] for part in (state, *state.get("Choices", ()), *state.get("Catch", ())) if "Next" in part
+        }
         targets |= {state["Default"]} if "Default" in state else set()
         if state["Type"] == "Map":
             check(state["ItemProcessor"])
