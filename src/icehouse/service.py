@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from icehouse import settings as vault_settings
 from icehouse.ceremonies import bulk, code, destroy, keygen, rotate
 from icehouse.ceremonies.exchange import exchange
+from icehouse.ceremonies.vault import retry
 from icehouse.errors import ConflictError, ProtocolError, RequestError, SealError
 from icehouse.model import (
     DEFAULT_SUITE,
@@ -156,16 +157,19 @@ class FrostService:
     def _check(self, key: Key) -> None:
         if key.state is State.DESTROYED:
             return
-        custody = self.vault.custody
         try:
-            custody.open_share(key).check(key.group, SERVER_NUMBER)
-            if key.state in {State.DEALT, State.LOST}:
-                custody.open_claim(key).check(key.group, DEVICE_NUMBER)
-            if key.offer is not None:
-                custody.open_pending(key, key.offer).check(key.offered_group(key.offer), SERVER_NUMBER)
+            retry(self.vault, lambda: self._open_records(key))
         except (ProtocolError, SealError) as exc:
             msg = f"a record of {key.user!r} does not fit: {exc}"
             raise SealError(msg) from exc
+
+    def _open_records(self, key: Key) -> None:
+        custody = self.vault.custody
+        custody.open_share(key).check(key.group, SERVER_NUMBER)
+        if key.state in {State.DEALT, State.LOST}:
+            custody.open_claim(key).check(key.group, DEVICE_NUMBER)
+        if key.offer is not None:
+            custody.open_pending(key, key.offer).check(key.offered_group(key.offer), SERVER_NUMBER)
 
     def check(self) -> int:
         """Open every record of every key; the number of keys. Raises at the first that does not fit."""
@@ -193,7 +197,7 @@ class FrostService:
     def _vouched(self, key: Key) -> Key:
         """The key, once its sealed record has shown that nobody changed its row: callers trust its public key."""
         if key.state is not State.DESTROYED:
-            self.vault.custody.open_share(key)
+            retry(self.vault, lambda: self.vault.custody.open_share(key))
         return key
 
     def _view(self, key: Key) -> FrostShards:

@@ -372,3 +372,27 @@ def test_a_destruction_cut_off_after_the_hsm_did_its_part_is_finished_by_the_sam
 
     assert root_keys.root_of(store.database, label).state == RootState.RETIRED
     assert [found.label for found in house.hsm.keys("icehouse-u-")] == [f"icehouse-u-{house.key('bob').key_id.hex()}-1"]
+
+
+@pytest.mark.under(BUCKETS, NODES)
+def test_a_process_that_knew_the_vault_as_hierarchical_goes_on_when_another_converted_it(house):
+    other = house.another_process()
+    alice = house.enrolled("alice", other)
+    house.service.create_users(["bob"])
+    house.service.upkeep.convert_to_hybrid()
+
+    assert other.get_shards("alice").public_key == alice.public_key
+    assert other.check_user("bob").custody == "hybrid"
+    fresh = House.another_process(house)
+    assert (fresh.check(), other.check()) == (2, 2)
+    house.sign(alice, other)
+    house.sign(house.enrolled("bob", other), fresh)
+
+
+@pytest.mark.under(BUCKETS, NODES)
+def test_a_process_that_knew_the_vault_as_hierarchical_examines_it_when_another_converted_it(house):
+    other = house.another_process()
+    house.service.create_users(["alice", "bob"])
+    house.service.upkeep.convert_to_hybrid()
+
+    assert [found.user_id for found in other.examine()] == ["alice", "bob"]
