@@ -138,7 +138,8 @@ def table(ran: dict[str, object]) -> str:
         raise TypeError(msg)
     sizes = dict.fromkeys(result["users"] for result in results)
     parts = [_table_of(users, [result for result in results if result["users"] == users]) for users in sizes]
-    return "\n\n".join(parts) + f"\n\nMeasured {facts['when'][:10]} on {facts['cores']} cores of {facts['processor']}."
+    where = f"{facts['cores']} cores of {facts['processor']}, with a load of {facts['load']} from others when it began"
+    return "\n\n".join(parts) + f"\n\nMeasured {facts['when'][:10]} on {where}: compare times within a table only."
 
 
 def _table_of(users: int, results: list[dict[str, object]]) -> str:
