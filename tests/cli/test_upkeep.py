@@ -201,8 +201,13 @@ def derived(empty) -> Shell:
 def test_a_hierarchical_vault_is_neither_rewrapped_nor_resealed_nor_moved(derived):
     said = all_refused(
         derived,
-        [("rewrap",), ("rewrap", "--dry-run"), ("rewrap", "--to", module(derived, "two")), ("reseal",)]
-        + [("reseal", "--data-key", "1")],
+        [
+            ("rewrap",),
+            ("rewrap", "--dry-run"),
+            ("rewrap", "--to", module(derived, "two")),
+            ("reseal",),
+            ("reseal", "--data-key", "1"),
+        ],
     )
 
     assert all("--to-custody hybrid" in words for words in said[:3])
