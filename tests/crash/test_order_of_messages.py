@@ -5,7 +5,14 @@ from __future__ import annotations
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule, run_state_machine_as_test
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 
 from crash.pocket import Crash, Pocket, new_content
 from crash.town import USER, Founded, Town
@@ -88,7 +95,9 @@ class OrderOfMessages(RuleBasedStateMachine):
     def begin(self, which, work, token, server, messages):
         pocket = self.idle()[which % len(self.idle())]
         # Mostly the newest token, at times an older one, at times none.
-        chosen = ([*self.tokens[-3:], *self.tokens[-1:] * 3, None])[token % (len(self.tokens[-3:]) + 4 if self.tokens else 1)]
+        chosen = ([*self.tokens[-3:], *self.tokens[-1:] * 3, None])[
+            token % (len(self.tokens[-3:]) + 4 if self.tokens else 1)
+        ]
         pocket.begin(lambda device, wire: self.work(device, wire, work, chosen))
         self.settle(pocket)
         for _ in range(messages):
@@ -205,9 +214,9 @@ class OrderOfMessages(RuleBasedStateMachine):
         pocket.doing = None
         if isinstance(doing.failure, Crash):
             pocket.start()
-        elif isinstance(doing.failure, ProtocolError) and doing not in self.attacked:
-            raise doing.failure
-        elif not isinstance(doing.failure, IcehouseError | ConnectionError | None):
+        elif (isinstance(doing.failure, ProtocolError) and doing not in self.attacked) or not isinstance(
+            doing.failure, IcehouseError | ConnectionError | None
+        ):
             raise doing.failure
 
     # What holds at every moment

@@ -241,10 +241,10 @@ class VaultStore:
             if after.offer is not None:
                 connection.execute(statements.INSERT_OFFER, offer_row(before.id, after.offer))
 
-    def allocate_data_key(self) -> int:
-        """A number for a new data key, never given twice."""
+    def allocate_data_keys(self, count: int) -> int:
+        """The first of `count` numbers for new data keys, none of them given twice."""
         with self.database.write() as connection:
-            return take_numbers(connection, "next_data_key", 1, data_key_table.c.number)
+            return take_numbers(connection, "next_data_key", count, data_key_table.c.number)
 
     def wrapped_key(self, number: int) -> WrappedKey:
         """A data key as it is stored; raises `SealError` where there is none that opens."""
