@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
 import sqlite3
 import tomllib
@@ -12,6 +13,7 @@ import pytest
 from executable import KILLED, Shell, all_refused, refused
 from icehouse.hsm import open_hsm
 from icehouse.service import FrostService
+from softhsm import SoftHsm
 
 
 @pytest.fixture
@@ -201,8 +203,13 @@ def derived(empty) -> Shell:
 def test_a_hierarchical_vault_is_neither_rewrapped_nor_resealed_nor_moved(derived):
     said = all_refused(
         derived,
-        [("rewrap",), ("rewrap", "--dry-run"), ("rewrap", "--to", module(derived, "two")), ("reseal",)]
-        + [("reseal", "--data-key", "1")],
+        [
+            ("rewrap",),
+            ("rewrap", "--dry-run"),
+            ("rewrap", "--to", module(derived, "two")),
+            ("reseal",),
+            ("reseal", "--data-key", "1"),
+        ],
     )
 
     assert all("--to-custody hybrid" in words for words in said[:3])
@@ -226,3 +233,18 @@ def test_a_hierarchical_vault_is_converted_and_its_master_destroyed(derived):
     assert "master-1" in waiting["waits_for"]
     assert signs(derived)
     assert "custody is hybrid" in refused(derived, "rewrap", "--to-custody", "hybrid")
+
+
+def test_a_vault_moves_between_two_real_tokens(empty, tmp_path_factory):
+    softhsm = SoftHsm(tmp_path_factory.mktemp("softhsm") / "hsm")
+    old, new = softhsm.new_token("old"), softhsm.new_token("new")
+    empty.do("init", "--hsm", old.uri)
+    empty.do("users", "create", "alice")
+    empty.do("device", "enrol", "alice", "--device", "alice.device", "--token-file", empty.token("alice"))
+    plan = empty.do("rewrap", "--to", new.uri, "--dry-run", "--format", "json").json
+    empty.do("rewrap", "--to", new.uri)
+    empty.do("trim", "--void-backups")
+    shutil.rmtree(old.directory)
+
+    assert {"aws_cloudhsm", "yubihsm2"} & {quote["provider"] for quote in plan["providers"]}
+    assert signs(empty)

@@ -29,12 +29,12 @@ class Quote:
 
 
 def quotes(driver: str, operations: int, new_keys: int, catalogue: Catalogue | str = "current") -> list[Quote]:
-    """A quote of every provider that is opened with a URI of this scheme."""
+    """A quote of every provider that is opened with a URI of this scheme and whose prices are known."""
     prices = load(catalogue) if isinstance(catalogue, str) else catalogue
     return [
         Quote(name, _seconds(prices, name, operations), operations * price / _BATCH, new_keys * monthly)
         for name, provider in prices.providers.items()
-        if provider.driver == driver
+        if provider.driver == driver and not provider.incomplete
         for price in [_first(prices, name, "operations.symmetric")]
         for monthly in [_first(prices, name, "key.aes")]
     ]
