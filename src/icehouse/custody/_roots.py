@@ -49,6 +49,16 @@ class RootKeys:
         """Remember where a key was made."""
         self._found[label] = hsm
 
+    def has(self, label: str) -> bool:
+        """Whether one of the HSMs has this key now. Raises `HsmUnavailableError` where that is not to be known."""
+        return self._search(label) is not None
+
+    def learn(self, prefix: str) -> None:
+        """Find all keys of a prefix at once: one listing of each HSM, however many they are."""
+        for hsm in self.hsms:
+            for key in hsm.keys(prefix):
+                self._found.setdefault(key.label, hsm)
+
     def forget(self, label: str) -> None:
         """Forget where a key was: it was destroyed."""
         self._found.pop(label, None)
