@@ -57,7 +57,7 @@ def test_the_whole_story(shell, world, token):
     assert shell.do("cloudhsm", "status", "--format", "json").json["state"] == "gone"
 
 
-def test_the_walkthrough_leaves_no_key_in_the_token(shell, world, token, softhsm):
+def test_the_walkthrough_leaves_no_key_in_the_token(shell, world, token):
     world.hsm.activate(shell.do(*UP, *QUICK, "--format", "json").json["cluster"])
     walkthrough(shell, token)
 
@@ -133,7 +133,8 @@ def test_bad_input_is_refused_and_nothing_is_made(shell, world):
 
 
 @pytest.mark.parametrize(
-    ("key", "words"), [("", "no AWS credentials"), ("AKIANOBODY", "credentials are not valid"), (STRANGER, "AccessDenied")]
+    ("key", "words"),
+    [("", "no AWS credentials"), ("AKIANOBODY", "credentials are not valid"), (STRANGER, "AccessDenied")],
 )
 def test_credentials_that_are_missing_or_of_others_make_nothing(shell, world, key, words):
     shell.environment["AWS_ACCESS_KEY_ID"] = key

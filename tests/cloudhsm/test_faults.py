@@ -31,7 +31,10 @@ def test_a_fault_in_every_fifth_request_changes_nothing(place, world, kind, seed
     assert hsms == 2
     assert left(world) == []
     assert never_touched_others(world, {run})
-    assert len({each.cluster for each in world.hsm.clusters.values() if each.tags.get("icehouse-cloudhsm-run") == run}) <= 1
+    assert (
+        len({each.cluster for each in world.hsm.clusters.values() if each.tags.get("icehouse-cloudhsm-run") == run})
+        <= 1
+    )
     assert up.index("CreateSchedule") < up.index("CreateHsm")
 
 

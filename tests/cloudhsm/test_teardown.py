@@ -76,7 +76,9 @@ def test_its_role_can_delete_one_cluster_and_nothing_else(place, world):
 
     assert role.allows("cloudhsm:DeleteCluster", mine)
     assert not role.allows("cloudhsm:DeleteCluster", f"{mine}x")
-    assert not any(role.allows(f"cloudhsm:{name}", mine) for name in ("CreateHsm", "CreateCluster", "InitializeCluster"))
+    assert not any(
+        role.allows(f"cloudhsm:{name}", mine) for name in ("CreateHsm", "CreateCluster", "InitializeCluster")
+    )
     assert not role.allows("iam:DeleteRole", "*")
 
 

@@ -76,7 +76,9 @@ def check(machine: dict[str, Any]) -> None:
         assert not unknown, f"{unknown} in a {state['Type']} state"
         if state["Type"] not in {"Choice", "Succeed", "Fail"}:
             assert ("Next" in state) != (state.get("End") is True)
-        targets |= {part["Next"] for part in (state, *state.get("Choices", ()), *state.get("Catch", ())) if "Next" in part}
+        targets |= {
+            part["Next"] for part in (state, *state.get("Choices", ()), *state.get("Catch", ())) if "Next" in part
+        }
         targets |= {state["Default"]} if "Default" in state else set()
         if state["Type"] == "Map":
             check(state["ItemProcessor"])
@@ -164,7 +166,8 @@ def _map(execution: Execution, state: dict[str, Any], value: Any) -> Generator[f
         raise StateError("States.Runtime")
     answers = []
     for item in items:
-        answers.append((yield from _run(execution, state["ItemProcessor"], item)))
+        answer = yield from _run(execution, state["ItemProcessor"], item)
+        answers += [answer]
     return _placed(state, value, answers), state.get("Next")
 
 

@@ -37,7 +37,10 @@ _REST = (
     ("DELETE", r"/schedule-groups/(?P<Name>[^/]+)", "DeleteScheduleGroup"),
     ("GET", r"/tags/(?P<ResourceArn>.+)", "ListTagsForResource"),
 )
-_RENAMED = {("states", "ListTagsForResource"): "list_machine_tags", ("scheduler", "ListTagsForResource"): "list_group_tags"}
+_RENAMED = {
+    ("states", "ListTagsForResource"): "list_machine_tags",
+    ("scheduler", "ListTagsForResource"): "list_group_tags",
+}
 _CHANGES = re.compile(r"Create|Delete|Put|Initialize")
 SHAPES = botocore.session.get_session().get_service_model("cloudhsmv2")
 
@@ -84,7 +87,9 @@ class World:
     def handle(self, service: str, action: str, asked: dict[str, Any], account: str | None) -> dict[str, Any]:
         """Do what one request asks for."""
         if account is None:
-            raise ApiError("InvalidClientTokenId" if service in {"iam", "sts"} else "UnrecognizedClientException", "who?", 403)
+            raise ApiError(
+                "InvalidClientTokenId" if service in {"iam", "sts"} else "UnrecognizedClientException", "who?", 403
+            )
         if service == "sts":
             return {"Account": account, "Arn": f"arn:aws:iam::{account}:user/someone", "UserId": "AIDA"}
         if account != ACCOUNT:
@@ -133,7 +138,9 @@ class _Handler(BaseHTTPRequestHandler):
             try:
                 if fault in {"throttle", "broken"}:
                     throttled = fault == "throttle"
-                    raise ApiError("ThrottlingException" if throttled else "InternalFailure", fault, 400 if throttled else 500)
+                    raise ApiError(
+                        "ThrottlingException" if throttled else "InternalFailure", fault, 400 if throttled else 500
+                    )
                 status, answer = 200, world.handle(service, action, asked, KEYS.get(key))
             except ApiError as error:
                 status, answer = error.status, error
@@ -217,4 +224,5 @@ def _elements(value: Any) -> str:
 
 
 def _xml_error(error: ApiError) -> str:
-    return f"<ErrorResponse><Error><Code>{error.code}</Code><Message>{escape(error.message)}</Message></Error></ErrorResponse>"
+    words = f"<Code>{error.code}</Code><Message>{escape(error.message)}</Message>"
+    return f"<ErrorResponse><Error>{words}</Error></ErrorResponse>"

@@ -1,4 +1,4 @@
-"""What of IAM, Step Functions and EventBridge Scheduler a teardown uses; a schedule that is due really starts its machine.
+"""What of IAM, Step Functions and EventBridge Scheduler a teardown uses; a schedule that is due starts its machine.
 
 A role is known to the other services only a while after it was made. Whatever an execution asks for is checked against
 its role's policy.
@@ -82,7 +82,9 @@ class Teardowns:
         self.roles[name] = Role(trusted, asked.get("Tags", []), self.clock.now + ROLE_KNOWN)
         made = datetime.fromtimestamp(self.clock.now, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         arn = f"arn:aws:iam::{self.account}:role/{name}"
-        return {"Role": {"Path": "/", "RoleName": name, "RoleId": "AROA0000000000000000", "Arn": arn, "CreateDate": made}}
+        return {
+            "Role": {"Path": "/", "RoleName": name, "RoleId": "AROA0000000000000000", "Arn": arn, "CreateDate": made}
+        }
 
     def put_role_policy(self, asked: dict[str, Any]) -> dict[str, Any]:
         document = json.loads(asked["PolicyDocument"])
@@ -119,7 +121,9 @@ class Teardowns:
     def create_state_machine(self, asked: dict[str, Any]) -> dict[str, Any]:
         arn = f"arn:aws:states:{self.region}:{self.account}:stateMachine:{asked['name']}"
         if self._assumed(asked["roleArn"], "states.amazonaws.com") is None:
-            raise ApiError("AccessDeniedException", "states.amazonaws.com is not authorized to assume the provided role.")
+            raise ApiError(
+                "AccessDeniedException", "states.amazonaws.com is not authorized to assume the provided role."
+            )
         check(json.loads(asked["definition"]))
         before = self.machines.get(arn)
         if before is not None and before.going:
@@ -241,7 +245,9 @@ class Teardowns:
         execution.start(given)
 
     def _note(self, name: str, tags: list[dict[str, str]]) -> None:
-        self.deleted.append((name, {tag.get("Key", tag.get("key")): tag.get("Value", tag.get("value")) for tag in tags}))
+        self.deleted.append(
+            (name, {tag.get("Key", tag.get("key")): tag.get("Value", tag.get("value")) for tag in tags})
+        )
 
 
 def _list(found: Any) -> list[Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from icehouse.cloudhsm import teardown
 from icehouse.cloudhsm.aws import EXTRA
@@ -34,7 +34,7 @@ ACTIVATION = """AWS leaves one step to its own command line, on a machine in the
   aws-cloudhsm > user create --username icehouse --role crypto-user"""
 
 
-def create_cluster(record: Record) -> dict[str, object]:
+def create_cluster(record: Record) -> dict[str, Any]:
     """The call that makes the cluster."""
     wanted = record.wanted
     return {
@@ -49,7 +49,9 @@ def create_cluster(record: Record) -> dict[str, object]:
 class Raising:
     """One run on its way up. `say` is told what is done."""
 
-    def __init__(self, aws: Aws, notebook: Notebook, record: Record, passphrase: str, say: Callable[[str], None]) -> None:
+    def __init__(
+        self, aws: Aws, notebook: Notebook, record: Record, passphrase: str, say: Callable[[str], None]
+    ) -> None:
         try:
             from icehouse.cloudhsm import certificate  # noqa: PLC0415  it needs pyca/cryptography
         except ImportError as exc:
@@ -119,7 +121,7 @@ class Raising:
         signed, root = self._claim(self._notebook, self._key, cluster.csr, self._aws.now)
         self._notebook.keep("cluster.crt", signed.encode())
         self._say("initialising the cluster with its signed certificate")
-        claim = {"ClusterId": cluster.cluster, "SignedCert": signed, "TrustAnchor": root}
+        claim: dict[str, Any] = {"ClusterId": cluster.cluster, "SignedCert": signed, "TrustAnchor": root}
         self._aws.call("cloudhsmv2", "initialize_cluster", once=True, **claim)
         return False
 
@@ -140,7 +142,9 @@ class Raising:
         zone = min(cluster.zones, key=lambda name: (taken[name], name))
         if not self.record.first_hsm_at:
             self.record = self._notebook.note(self.record, first_hsm_at=self._aws.now)
-        self._say(f"adding HSM {len(cluster.hsms) + 1} of {self.record.wanted.hsms}, in {zone}; it is billed from now on")
+        self._say(
+            f"adding HSM {len(cluster.hsms) + 1} of {self.record.wanted.hsms}, in {zone}; it is billed from now on"
+        )
         try:
             self._aws.call("cloudhsmv2", "create_hsm", once=True, ClusterId=cluster.cluster, AvailabilityZone=zone)
         except HsmRefusedError:
