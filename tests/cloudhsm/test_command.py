@@ -57,7 +57,7 @@ def test_the_whole_story(shell, world, token):
     assert shell.do("cloudhsm", "status", "--format", "json").json["state"] == "gone"
 
 
-def test_the_walkthrough_leaves_no_key_in_the_token(shell, world, token, softhsm):
+def test_the_walkthrough_leaves_no_key_in_the_token(shell, world, token):
     world.hsm.activate(shell.do(*UP, *QUICK, "--format", "json").json["cluster"])
     walkthrough(shell, token)
 

@@ -102,13 +102,14 @@ def test_a_request_that_changed_is_signed_anew(place, world):
     """AWS may replace the first HSM before the cluster is claimed; the new one makes another request."""
     claim = world.hsm.initialize_cluster
     requests = []
+    replaced = "CloudHsmInternalFailureException", "the HSM was replaced", 500
 
     def replace_first(asked):
         cluster = world.hsm.clusters[asked["ClusterId"]]
         requests.append(cluster.csr)
         if len(requests) == 1:
             cluster.csr = another_request()
-            raise ApiError("CloudHsmInternalFailureException", "the HSM was replaced", 500)
+            raise ApiError(*replaced)
         return claim(asked)
 
     world.hsm.initialize_cluster = replace_first

@@ -166,7 +166,8 @@ def _map(execution: Execution, state: dict[str, Any], value: Any) -> Generator[f
         raise StateError("States.Runtime")
     answers = []
     for item in items:
-        answers.append((yield from _run(execution, state["ItemProcessor"], item)))
+        answer = yield from _run(execution, state["ItemProcessor"], item)
+        answers += [answer]
     return _placed(state, value, answers), state.get("Next")
 
 

@@ -115,6 +115,9 @@ class World:
 class _Handler(BaseHTTPRequestHandler):
     world: World
     protocol_version = "HTTP/1.1"
+    # Head and body go out as one, or the body waits for the head's acknowledgement.
+    wbufsize = 1 << 16
+    disable_nagle_algorithm = True
 
     def log_message(self, *_: object) -> None:
         pass
@@ -224,4 +227,5 @@ def _elements(value: Any) -> str:
 
 
 def _xml_error(error: ApiError) -> str:
-    return f"<ErrorResponse><Error><Code>{error.code}</Code><Message>{escape(error.message)}</Message></Error></ErrorResponse>"
+    words = f"<Code>{error.code}</Code><Message>{escape(error.message)}</Message>"
+    return f"<ErrorResponse><Error>{words}</Error></ErrorResponse>"

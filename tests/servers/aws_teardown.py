@@ -1,4 +1,4 @@
-"""What of IAM, Step Functions and EventBridge Scheduler a teardown uses; a schedule that is due really starts its machine.
+"""What of IAM, Step Functions and EventBridge Scheduler a teardown uses; a schedule that is due starts its machine.
 
 A role is known to the other services only a while after it was made. Whatever an execution asks for is checked against
 its role's policy.

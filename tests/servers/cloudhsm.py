@@ -1,4 +1,4 @@
-"""The control plane of AWS CloudHSM: clusters and HSMs with the states they go through, at the speed of a clock of its own.
+"""The control plane of AWS CloudHSM: clusters and HSMs and their states, at the speed of a clock of its own.
 
 A cluster is CREATE_IN_PROGRESS, then UNINITIALIZED; its first HSM makes a certificate signing request; the signed
 certificate makes it INITIALIZE_IN_PROGRESS, then INITIALIZED; whoever activates it makes it ACTIVE. HSMs must be gone
@@ -7,6 +7,7 @@ before their cluster, nothing that is being made can be deleted, and every delet
 
 from __future__ import annotations
 
+import json
 import secrets
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -108,9 +109,14 @@ class CloudHsm:
     def describe_clusters(self, asked: dict[str, Any]) -> dict[str, Any]:
         wanted = asked.get("Filters", {}).get("clusterIds")
         found = [each for each in self.clusters.values() if wanted is None or each.cluster in wanted]
-        start = int(asked.get("NextToken", 0))
-        answer: dict[str, Any] = {"Clusters": [self._shown(each) for each in found[start : start + PAGE]]}
-        return answer | ({"NextToken": str(start + PAGE)} if len(found) > start + PAGE else {})
+        found.sort(key=lambda each: (each.made, each.cluster))
+        # The token names the last cluster of the page before, so that nothing is left out when others go meanwhile.
+        last = asked.get("NextToken", "")
+        rest = [each for each in found if (each.made, each.cluster) > tuple(json.loads(last))] if last else found
+        answer: dict[str, Any] = {"Clusters": [self._shown(each) for each in rest[:PAGE]]}
+        if len(rest) > PAGE:
+            answer["NextToken"] = json.dumps([rest[PAGE - 1].made, rest[PAGE - 1].cluster])
+        return answer
 
     def create_hsm(self, asked: dict[str, Any]) -> dict[str, Any]:
         cluster = self._cluster(asked)

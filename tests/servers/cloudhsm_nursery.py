@@ -1,4 +1,4 @@
-"""Children that run `icehouse`, forked from a process that has loaded everything: only so can many be killed in a minute.
+"""Children that run `icehouse`, forked from a process that has loaded everything, so that many can be killed.
 
 One JSON document a line on standard input; the child's id on standard output; it begins at the next line, and how it
 ended is the answer to that.

@@ -56,7 +56,7 @@ class FOREIGN:
     def found_in(world: World) -> dict[str, Any]:
         return deepcopy(
             {
-                "clusters": [each for each in list(world.hsm.clusters.values())[:3]],
+                "clusters": list(world.hsm.clusters.values())[:3],
                 "roles": world.teardowns.roles.get("icehouse-cloudhsm-another-run"),
                 "machines": [each for arn, each in world.teardowns.machines.items() if arn.endswith("another-run")],
                 "groups": world.teardowns.groups.get("default"),
@@ -149,7 +149,7 @@ class Direct(Aws):
             if error.code in but:
                 return {}
             shown = {"Error": {"Code": error.code}, "ResponseMetadata": {"HTTPStatusCode": error.status}}
-            raise _refusal(f"{service} {operation}", shown, later) from error
+            raise _refusal((service, operation), shown, later) from error
         finally:
             self.now = int(world.clock.now)
         for each in answer.get("Clusters", ()):

@@ -10,7 +10,7 @@ import typer
 
 from icehouse.cli import five_users
 from icehouse.cli.cloudhsm_report import calls, put_calls, put_runs, report
-from icehouse.cli.options import FormatOption
+from icehouse.cli.options import FormatOption  # noqa: TC001  Typer reads it
 from icehouse.cli.printer import Format, put_facts, say
 from icehouse.cli.secret import key_passphrase
 from icehouse.cloudhsm import Aws, Record, Wanted, bill
@@ -118,7 +118,7 @@ def status(
 
 
 @app.command("test")
-def test(
+def walk(
     *,
     module: Annotated[Path, typer.Option("--module", metavar="FILE", help="The PKCS#11 module of the HSM.")],
     pin_file: Annotated[Path, typer.Option("--pin-file", metavar="FILE", help="A file with its PIN: USER:PASSWORD.")],
@@ -235,8 +235,9 @@ def _lost(run: str, where: tuple[str, str, str]) -> Record:
 def _agree(record: Record, *, yes: bool) -> None:
     """Ask, unless told not to, before anything is made that is billed."""
     rate = bill.rate(record.region)
-    price = f"{cents(rate.claim.value)} an hour each ({rate.claim.source}{'' if rate.here else f'; of {rate.claim.region}'})"
-    words = f"{record.wanted.hsms} HSMs at {price}: at most {cents(bill.at_the_end(record))} until the end"
+    source = rate.claim.source if rate.here else f"{rate.claim.source}; of {rate.claim.region}"
+    price = f"{cents(rate.claim.value)} an hour each ({source})"
+    words = f"{_count(record.wanted.hsms)} at {price}: at most {cents(bill.at_the_end(record))} until the end"
     say(words)
     if yes:
         return
@@ -246,6 +247,10 @@ def _agree(record: Record, *, yes: bool) -> None:
     if not typer.confirm("icehouse: go on?", err=True):
         msg = "it was not agreed to; nothing was made"
         raise RequestError(msg)
+
+
+def _count(hsms: int) -> str:
+    return "1 HSM" if hsms == 1 else f"{hsms} HSMs"
 
 
 def _say_what_is_left(raising: Raising, cluster: Cluster, state: Path) -> None:

@@ -7,7 +7,7 @@ import shlex
 import time
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from icehouse.cli.printer import Format, put, put_rows
 from icehouse.cloudhsm import bill, teardown
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 _MINUTE = 60
 
-Call = tuple[str, str, dict[str, object]]
+Call = tuple[str, str, dict[str, Any]]
 
 
 def report(record: Record, cluster: Cluster | None, now: int, *, armed: bool) -> dict[str, object]:
@@ -58,7 +58,7 @@ def calls(wanted: Wanted, region: str) -> list[Call]:
     add: list[Call] = [
         ("cloudhsmv2", "create_hsm", {"ClusterId": "CLUSTER", "AvailabilityZone": "ZONE"}) for _ in range(wanted.hsms)
     ]
-    claim = {"ClusterId": "CLUSTER", "SignedCert": "CERTIFICATE", "TrustAnchor": "ROOT"}
+    claim: dict[str, Any] = {"ClusterId": "CLUSTER", "SignedCert": "CERTIFICATE", "TrustAnchor": "ROOT"}
     return [
         ("cloudhsmv2", "create_cluster", create_cluster(record)),
         *teardown.arming(record),

@@ -101,7 +101,7 @@ class Aws:
         but: tuple[str, ...] = (),
         later: tuple[str, ...] = (),
         once: bool = False,
-        **parameters: object,
+        **parameters: Any,  # noqa: ANN401  whatever AWS names
     ) -> dict[str, Any]:
         """Call AWS. Errors whose code is in `but` give an empty answer; those in `later` may pass by themselves.
 
@@ -123,7 +123,7 @@ class Aws:
         return answer["Arn"].split(":")[1], answer["Account"], self.region
 
     def _ask(
-        self, service: str, operation: str, but: tuple[str, ...], later: tuple[str, ...], parameters: dict[str, object]
+        self, service: str, operation: str, but: tuple[str, ...], later: tuple[str, ...], parameters: dict[str, Any]
     ) -> dict[str, Any]:
         from botocore import exceptions as problems  # noqa: PLC0415
 
@@ -133,7 +133,7 @@ class Aws:
             self._tell_time(exc.response)
             if exc.response.get("Error", {}).get("Code") in but:
                 return {}
-            raise _refusal(f"{service} {operation}", exc.response, later) from exc
+            raise _refusal((service, operation), exc.response, later) from exc
         except (
             problems.NoCredentialsError,
             problems.PartialCredentialsError,
@@ -161,11 +161,11 @@ class Aws:
 
 
 def _refusal(
-    what: str, response: dict[str, Any], later: tuple[str, ...]
+    asked: tuple[str, str], response: dict[str, Any], later: tuple[str, ...]
 ) -> RequestError | HsmUnavailableError | HsmRefusedError:
     error = response.get("Error", {})
     code, status = error.get("Code", ""), response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-    msg = f"AWS refused {what}: {code}: {error.get('Message', '')}"
+    msg = f"AWS refused {' '.join(asked)}: {code}: {error.get('Message', '')}"
     if code in _STRANGER:
         return RequestError(msg, hint="the AWS credentials are not valid, or no longer")
     if code in _BUSY or code in later or status >= _SERVER_FAULT:

@@ -18,7 +18,7 @@ _HOUR = 3600
 
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """The price of an HSM's hour. `here` is False where the catalogue has none for the region, and another's is used."""
+    """The price of an HSM's hour; where the catalogue has none for the region, it is not of `here`."""
 
     claim: Claim
     here: bool

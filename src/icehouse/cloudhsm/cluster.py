@@ -68,25 +68,31 @@ class Cluster:
 
 def tagged(aws: Aws) -> list[tuple[str, Cluster]]:
     """Every cluster that a run of icehouse made here and that is not gone, with its run; the oldest first."""
-    found = []
-    for each in _pages(aws):
-        tags = {tag["Key"]: tag["Value"] for tag in each.get("TagList", ())}
-        if TAG in tags and each["State"] != "DELETED":
-            found.append((tags[TAG], Cluster.parse(each)))
+    found = [(run, Cluster.parse(each)) for each in _listed(aws) if (run := _run_of(each))]
     return sorted(found, key=lambda pair: (pair[1].created_at, pair[1].cluster))
 
 
 def of_run(aws: Aws, record: Record) -> list[Cluster]:
     """The clusters of one run: one, or more where an answer was lost; the oldest first."""
-    return [cluster for run, cluster in tagged(aws) if run == record.run]
+    found = [cluster for run, cluster in tagged(aws) if run == record.run]
+    if record.cluster and record.cluster not in {each.cluster for each in found}:
+        # A list of several pages may change between them: a cluster is gone only where AWS, asked for it, says so.
+        asked = _listed(aws, Filters={"clusterIds": [record.cluster]})
+        found += [Cluster.parse(each) for each in asked if _run_of(each) == record.run]
+    return found
 
 
-def _pages(aws: Aws) -> list[dict[str, Any]]:
+def _run_of(found: dict[str, Any]) -> str | None:
+    """The run that a cluster is tagged with, unless it is gone."""
+    tags = {tag["Key"]: tag["Value"] for tag in found.get("TagList", ())}
+    return tags.get(TAG) if found["State"] != "DELETED" else None
+
+
+def _listed(aws: Aws, **asked: Any) -> list[dict[str, Any]]:  # noqa: ANN401  whatever AWS names
     found: list[dict[str, Any]] = []
-    more: dict[str, object] = {}
     while True:
-        answer = aws.call("cloudhsmv2", "describe_clusters", **more)
+        answer = aws.call("cloudhsmv2", "describe_clusters", **asked)
         found += answer.get("Clusters", ())
         if not answer.get("NextToken"):
             return found
-        more = {"NextToken": answer["NextToken"]}
+        asked["NextToken"] = answer["NextToken"]

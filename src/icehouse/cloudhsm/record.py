@@ -8,7 +8,7 @@ import os
 import secrets
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from icehouse.cloudhsm.wanted import Wanted
 from icehouse.errors import ConflictError, RequestError
@@ -101,9 +101,9 @@ class Notebook:
         self.keep(FILE, json.dumps(document, indent=1).encode() + b"\n")
         return record
 
-    def note(self, record: Record, **changes: object) -> Record:
+    def note(self, record: Record, **changes: Any) -> Record:  # noqa: ANN401  a field each
         """Write a record with changes; the changed one."""
-        changed = replace(record, **changes)  # type: ignore[arg-type]  each caller names fields with their types
+        changed = replace(record, **changes)
         return record if changed == record else self.write(changed)
 
     def keep(self, name: str, content: bytes) -> None:

@@ -28,7 +28,7 @@ _ROLE_IS_NEW = ("AccessDeniedException", "ValidationException")
 _RETRY = [{"ErrorEquals": ["States.ALL"], "IntervalSeconds": 5, "MaxAttempts": 3, "BackoffRate": 2}]
 
 
-def _task(operation: str, parameters: dict[str, object], after: dict[str, object]) -> dict[str, object]:
+def _task(operation: str, parameters: dict[str, Any], after: dict[str, Any]) -> dict[str, Any]:
     return {
         "Type": "Task",
         "Resource": f"arn:aws:states:::aws-sdk:cloudhsmv2:{operation}",
@@ -41,7 +41,7 @@ def _task(operation: str, parameters: dict[str, object], after: dict[str, object
 def definition(record: Record) -> dict[str, Any]:
     """The state machine, in the Amazon States Language."""
     cluster = record.cluster
-    try_later: dict[str, object] = {"Catch": [{"ErrorEquals": ["States.ALL"], "Next": "Wait"}], "Next": "Wait"}
+    try_later: dict[str, Any] = {"Catch": [{"ErrorEquals": ["States.ALL"], "Next": "Wait"}], "Next": "Wait"}
     first = "$.Clusters[0]"
     each = {
         "StartAt": "Is it going",
@@ -108,7 +108,7 @@ def group_arn(record: Record) -> str:
     return record.arn("scheduler", f"schedule-group/{record.name}")
 
 
-def _role_policy(record: Record) -> dict[str, object]:
+def _role_policy(record: Record) -> dict[str, Any]:
     cluster = record.arn("cloudhsm", f"cluster/{record.cluster}")
     return {
         "Version": "2012-10-17",
@@ -120,13 +120,13 @@ def _role_policy(record: Record) -> dict[str, object]:
     }
 
 
-def _trust() -> dict[str, object]:
+def _trust() -> dict[str, Any]:
     services = ["scheduler.amazonaws.com", "states.amazonaws.com"]
     statement = {"Effect": "Allow", "Principal": {"Service": services}, "Action": "sts:AssumeRole"}
     return {"Version": "2012-10-17", "Statement": [statement]}
 
 
-def schedule(record: Record) -> dict[str, object]:
+def schedule(record: Record) -> dict[str, Any]:
     """The one-time schedule."""
     at = datetime.fromtimestamp(record.ends_at, UTC).strftime("%Y-%m-%dT%H:%M:%S")
     return {
@@ -143,7 +143,7 @@ def schedule(record: Record) -> dict[str, object]:
     }
 
 
-def arming(record: Record) -> list[tuple[str, str, dict[str, object]]]:
+def arming(record: Record) -> list[tuple[str, str, dict[str, Any]]]:
     """The calls that arm the teardown, in order; each may be repeated."""
     tags = [{"Key": TAG, "Value": record.run}]
     return [

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from icehouse.cloudhsm import teardown
 from icehouse.cloudhsm.aws import EXTRA
@@ -34,7 +34,7 @@ ACTIVATION = """AWS leaves one step to its own command line, on a machine in the
   aws-cloudhsm > user create --username icehouse --role crypto-user"""
 
 
-def create_cluster(record: Record) -> dict[str, object]:
+def create_cluster(record: Record) -> dict[str, Any]:
     """The call that makes the cluster."""
     wanted = record.wanted
     return {
@@ -121,7 +121,7 @@ class Raising:
         signed, root = self._claim(self._notebook, self._key, cluster.csr, self._aws.now)
         self._notebook.keep("cluster.crt", signed.encode())
         self._say("initialising the cluster with its signed certificate")
-        claim = {"ClusterId": cluster.cluster, "SignedCert": signed, "TrustAnchor": root}
+        claim: dict[str, Any] = {"ClusterId": cluster.cluster, "SignedCert": signed, "TrustAnchor": root}
         self._aws.call("cloudhsmv2", "initialize_cluster", once=True, **claim)
         return False
 

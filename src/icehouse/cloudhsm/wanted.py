@@ -66,7 +66,7 @@ class Wanted:
             raise RequestError(msg)
         needed = min(self.hsms, 2)
         if len(self.subnets) < needed:
-            msg = f"{self.hsms} HSMs need at least {needed} subnets in different availability zones, not {len(self.subnets)}"
+            msg = f"{self.hsms} HSMs need at least {needed} subnets, each in another zone, not {len(self.subnets)}"
             raise RequestError(msg, hint="name each with --subnet")
 
 
