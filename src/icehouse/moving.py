@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from icehouse import settings as vault_settings
-from icehouse.ceremonies.rewrap import make_next, prove, successor
+from icehouse.ceremonies.rewrap import check_next, make_next, prove, successor
 from icehouse.errors import ConflictError, RequestError
 from icehouse.model import Role, RootState
 from icehouse.opening import open_vault
@@ -18,7 +18,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from icehouse.ceremonies.rewrap import RewrapPlan
     from icehouse.ceremonies.vault import Vault
+    from icehouse.hsm import HsmInfo
+    from icehouse.model import VaultRecord
     from icehouse.settings import Settings
 
 _ROLES = (Role.KEK, Role.CLAIM)
@@ -31,21 +34,44 @@ def move(place: Path, uri: str, advance: Callable[[int], None] = lambda _: None)
     the HSM cannot take them; then nothing is changed.
     """
     file = place / vault_settings.FILE_NAME if place.is_dir() else place
-    before = _load(file)
-    after = vault_settings.absolute(_moved(before, uri), file.parent.absolute())
-    if not before.hsm_former_uri:
-        if after.hsm_uri == before.hsm_uri:
-            raise RequestError(_SAME, hint=_SAME_HINT)
+    after = _after(file, uri)
+    if after is not None:
         _prepare(file, after, uri)
-    elif after.hsm_uri != before.hsm_uri:
-        msg = "the vault is being moved to another HSM already"
-        raise ConflictError(msg, hint="finish that first: icehouse rewrap, then icehouse trim --void-backups")
     vault = open_vault(_load(file), again=lambda: _load(file))
     try:
         return _finish(vault, advance)
     finally:
         vault.store.close()
         vault.custody.roots.close()
+
+
+def plan_move(place: Path, uri: str) -> tuple[RewrapPlan, HsmInfo]:
+    """What `move` would cost now, and what the HSM of the URI says of itself. Changes nothing, raises as it does."""
+    file = place / vault_settings.FILE_NAME if place.is_dir() else place
+    after = _after(file, uri)
+    vault = open_vault(after or _load(file))
+    try:
+        if after is not None:
+            record, roles, beside = _movable(vault)
+            check_next(vault, record, roles, beside)
+        return Upkeep(vault).plan_rewrap(), vault.custody.roots.main.info
+    finally:
+        vault.store.close()
+        vault.custody.roots.close()
+
+
+def _after(file: Path, uri: str) -> Settings | None:
+    """The settings of a move that is to be begun; None where it was begun already."""
+    before = _load(file)
+    after = vault_settings.absolute(_moved(before, uri), file.parent.absolute())
+    if not before.hsm_former_uri:
+        if after.hsm_uri == before.hsm_uri:
+            raise RequestError(_SAME, hint=_SAME_HINT)
+        return after
+    if after.hsm_uri != before.hsm_uri:
+        msg = "the vault is being moved to another HSM already"
+        raise ConflictError(msg, hint="finish that first: icehouse rewrap, then icehouse trim --void-backups")
+    return None
 
 
 def _load(file: Path) -> Settings:
@@ -75,20 +101,25 @@ def _prepare(file: Path, after: Settings, uri: str) -> None:
     written = vault_settings.read(file)
     vault = open_vault(after)
     try:
-        if vault.custody.name == "hierarchical":
-            msg = "a hierarchical vault cannot move its master: every share follows from it"
-            raise RequestError(msg, hint="convert it first: icehouse rewrap --to-custody hybrid")
-        record = vault.store.reload()
-        roles = [role for role in _ROLES if record.current(role) is not None]
-        there = {key.label for key in vault.custody.roots.main.keys("icehouse-")}
-        if any(root.label in there for role in roles if (root := record.current(role))):
-            raise RequestError(_SAME, hint=_SAME_HINT)
-        owned = user_roots(vault.store.database, RootState.CURRENT)
-        prove(vault, make_next(vault, record, roles, beside=[successor(root) for root in owned]))
+        record, roles, beside = _movable(vault)
+        prove(vault, make_next(vault, record, roles, beside))
         vault_settings.rewrite(file, _moved(written, uri), written)
     finally:
         vault.store.close()
         vault.custody.roots.close()
+
+
+def _movable(vault: Vault) -> tuple[VaultRecord, list[Role], list[str]]:
+    """The settings, the roles that move, and the labels of users' own keys to be made; or `RequestError`."""
+    if vault.custody.name == "hierarchical":
+        msg = "a hierarchical vault cannot move its master: every share follows from it"
+        raise RequestError(msg, hint="convert it first: icehouse rewrap --to-custody hybrid")
+    record = vault.store.reload()
+    roles = [role for role in _ROLES if record.current(role) is not None]
+    there = {key.label for key in vault.custody.roots.main.keys("icehouse-")}
+    if any(root.label in there for role in roles if (root := record.current(role))):
+        raise RequestError(_SAME, hint=_SAME_HINT)
+    return record, roles, [successor(root) for root in user_roots(vault.store.database, RootState.CURRENT)]
 
 
 def _finish(vault: Vault, advance: Callable[[int], None]) -> int:

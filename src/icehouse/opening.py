@@ -155,10 +155,18 @@ def open_vault(settings: Settings, roots: RootKeys | None = None, again: Callabl
         msg = "the database holds no vault"
         raise RequestError(msg, hint="make one with 'icehouse init'")
     try:
-        return _vault(settings, store, roots or open_roots(settings, again))
+        return _vault(settings, store, _complete(store.record, roots or open_roots(settings, again)))
     except BaseException:
         store.close()
         raise
+
+
+def _complete(record: VaultRecord, roots: RootKeys) -> RootKeys:
+    """The HSMs, once every current root key was found in one of them."""
+    for root in record.roots:
+        if root.state is RootState.CURRENT:
+            roots.find(root.label, KIND_OF[root.role])
+    return roots
 
 
 def open_roots(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from icehouse import settings as vault_settings
 from icehouse.ceremonies import bulk, code, destroy, keygen, rotate
 from icehouse.ceremonies.exchange import exchange
+from icehouse.ceremonies.recover import Listed
 from icehouse.ceremonies.vault import work_on
 from icehouse.errors import ConflictError, ProtocolError, RequestError, SealError
 from icehouse.model import (
@@ -31,6 +32,7 @@ from icehouse.upkeep import Upkeep
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from datetime import datetime
     from typing import Self
 
     from icehouse.ceremonies.destroy import Removal
@@ -127,6 +129,11 @@ class FrostService:
     def users(self) -> Iterator[FrostShards]:
         """Every user's public facts as the database has them, in the order of creation; see `check_user`."""
         return (self._view(key) for key in self.vault.store.every_key())
+
+    def listing(self, since: datetime | None = None) -> Iterator[Listed]:
+        """What `recover` needs to know of every user, or of those whose key changed at or after a time."""
+        store = self.vault.store
+        return map(Listed.of, store.every_key() if since is None else store.changed_keys(int(since.timestamp())))
 
     def enrolment_code(self, user_id: str) -> str:
         """A new enrolment token, `<key id>.<code>`, to hand to the user. Earlier ones are void."""

@@ -8,6 +8,7 @@ import json
 import os
 import tomllib
 from dataclasses import dataclass, fields, replace
+from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -85,7 +86,7 @@ def read(file: Path) -> Settings:
 
 
 def rewrite(file: Path, settings: Settings, before: Settings) -> None:
-    """Put other settings into a vault's file: whole or not at all, and durable.
+    """Put other settings into a vault's file, under the comments at its head: whole or not at all, and durable.
 
     Raises `ConflictError` where they are not those of `before` any more.
     """
@@ -102,11 +103,13 @@ def rewrite(file: Path, settings: Settings, before: Settings) -> None:
 
 
 def _replace(file: Path, settings: Settings) -> None:
+    lines = file.read_text(encoding="utf-8").splitlines(keepends=True)
+    head = "".join(takewhile(lambda line: line.startswith("#"), lines))
     fresh = file.with_name(f".{file.name}.new")
     fresh.unlink(missing_ok=True)
     descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     with os.fdopen(descriptor, "w", encoding="utf-8") as out:
-        out.write(dump(settings))
+        out.write(head + dump(settings))
         out.flush()
         os.fsync(descriptor)
     fresh.rename(file)

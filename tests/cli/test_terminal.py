@@ -81,6 +81,16 @@ def test_two_passphrases_that_differ_make_no_file(shell):
     assert not (shell.directory / "b").exists()
 
 
+@pytest.mark.parametrize(("answer", "code", "state"), [("n\n", 1, "live"), ("y\n", 0, "destroyed")])
+def test_a_key_is_destroyed_after_a_question(shell, answer, code, state):
+    typist = Typist(shell, "users", "destroy", "alice")
+    typist.until(b"Destroy the keys of alice for ever? [y/N]: ")
+    typist.types(answer)
+
+    assert typist.ends() == code
+    assert shell.do("show", "alice", "--format", "json").json["state"] == state
+
+
 def test_ctrl_c_at_a_prompt_ends_quietly_with_130(shell):
     shell.hidden.add("ICEHOUSE_PASSPHRASE")
     typist = Typist(shell, "sign", "--text", "x", "--device", "alice.device")

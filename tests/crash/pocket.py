@@ -17,7 +17,7 @@ PASSPHRASE = Passphrase("correct horse")
 WORK_FACTOR = 1
 
 
-class Crash(BaseException):  # noqa: N818  a process's end is no error
+class Crash(BaseException):
     """The device's process is gone."""
 
 

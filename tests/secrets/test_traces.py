@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from icehouse._core import DeviceState, Passphrase, bare_refusal, data_key_to_bytes
+from icehouse.custody import RootKeys
 from icehouse.device import Device
 from icehouse.errors import IcehouseError
-from icehouse.custody import RootKeys
 from icehouse.hsm import open_hsm
 from icehouse.model import Purpose
 from icehouse.opening import create_vault, open_vault

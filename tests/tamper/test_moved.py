@@ -200,7 +200,7 @@ def test_rows_of_another_vault_with_tags_that_fit_are_refused(twins):
 def test_the_settings_of_another_vault_in_the_same_hsm_open_no_key(tmp_path):
     one = World(tmp_path / "one").bring_to("live")
     two = World(tmp_path / "two", hsm=one.hsm).bring_to("live")
-    one.restore(two.snapshot(), "vault")
+    one.restore(two.snapshot(), "vault", "root_keys")
     pretender = one.reopen()  # the HSM did see these settings, but no key here was made under them
     try:
         with pytest.raises(SealError, match="does not fit its tags"):

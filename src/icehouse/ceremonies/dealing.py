@@ -60,7 +60,9 @@ def _own_keys(vault: Vault, users: Sequence[str], suite: str) -> Dealing:
     claim = vault.slot(Purpose.CLAIM, len(users))
     # Written down before they are made, so that a crash leaves none that nobody can name.
     labels = root_keys.announce_users(vault.store.database, labels)
-    return Dealing(users, suite, [own_data_key(vault, hsm, label) for label in labels], claim, roots=tuple(labels))
+    first = vault.store.allocate_data_keys(len(labels))
+    servers = [own_data_key(vault, hsm, label, number) for number, label in enumerate(labels, first)]
+    return Dealing(users, suite, servers, claim, roots=tuple(labels))
 
 
 def make_or_take_up(vault: Vault, hsm: Hsm, label: str) -> None:
@@ -73,10 +75,10 @@ def make_or_take_up(vault: Vault, hsm: Hsm, label: str) -> None:
     vault.custody.roots.made(label, hsm)
 
 
-def own_data_key(vault: Vault, hsm: Hsm, label: str) -> OpenKey:
+def own_data_key(vault: Vault, hsm: Hsm, label: str, number: int) -> OpenKey:
     """A user's own key in the HSM and a fresh data key under it; a key that a crash left behind is taken up."""
     make_or_take_up(vault, hsm, label)
-    return vault.custody.new_data_key(vault.store.allocate_data_key(), Purpose.SERVER, label)
+    return vault.custody.new_data_key(number, Purpose.SERVER, label)
 
 
 def deal(vault: Vault, dealing: Dealing) -> Dealt:

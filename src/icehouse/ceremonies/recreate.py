@@ -76,4 +76,4 @@ def _under(vault: Vault, key: Key) -> tuple[OpenKey, list[str]]:
     label = user_label(key.key_id, 1)
     check_room(vault.custody.roots.main, [label])
     (label,) = root_keys.announce_users(vault.store.database, [label])
-    return own_data_key(vault, vault.custody.roots.main, label), [label]
+    return own_data_key(vault, vault.custody.roots.main, label, vault.store.allocate_data_keys(1)), [label]

@@ -85,6 +85,12 @@ def make_next(vault: Vault, record: VaultRecord, roles: list[Role], beside: Sequ
 
     Refused before anything is made where an HSM has no room, for these and for the keys to be made `beside` them.
     """
+    left = check_next(vault, record, roles, beside)
+    return [left.get(role) or _make(vault, role) for role in roles]
+
+
+def check_next(vault: Vault, record: VaultRecord, roles: list[Role], beside: Sequence[str] = ()) -> dict[Role, RootKey]:
+    """Refuse HSMs without room for new versions; those that are there, left by a call that was killed."""
     roots = vault.custody.roots
     left = {role: root for role in roles if (root := _left_behind(roots.home(role), record.newest(role)))}
     for hsm in roots.hsms:
@@ -92,7 +98,7 @@ def make_next(vault: Vault, record: VaultRecord, roles: list[Role], beside: Sequ
         labels += beside if hsm is roots.main else ()
         if labels:
             check_room(hsm, labels)
-    return [left.get(role) or _make(vault, role) for role in roles]
+    return left
 
 
 def _left_behind(hsm: Hsm, newest: RootKey | None) -> RootKey | None:

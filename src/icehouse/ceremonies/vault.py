@@ -68,7 +68,7 @@ class Vault:
         if filling is not None:
             return self.custody.open_wrapped(filling)
         # The number is taken first, so that no transaction waits for the HSM.
-        return self.custody.new_data_key(self.store.allocate_data_key(), purpose, root)
+        return self.custody.new_data_key(self.store.allocate_data_keys(1), purpose, root)
 
     def under(self, number: int, purpose: Purpose, key: Key) -> OpenKey:
         """The data key that a record stays under; another one where it had none."""

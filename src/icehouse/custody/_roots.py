@@ -109,13 +109,18 @@ class RootKeys:
         away: HsmUnavailableError | None = None
         for hsm in self.hsms:
             try:
-                if any(key.label == label for key in hsm.keys(label)):
+                if self.holds(hsm, label):
                     return hsm
             except HsmUnavailableError as exc:
                 away = exc
         if away is not None:
             raise away
         return None
+
+    @staticmethod
+    def holds(hsm: Hsm, label: str) -> bool:
+        """Whether an HSM has the key of exactly this label. One HSM operation."""
+        return any(key.label == label for key in hsm.keys(label))
 
     def close(self) -> None:
         """Let go of every HSM."""

@@ -142,6 +142,18 @@ class VaultStore:
                 raise reading
             yield reading
 
+    def changed_keys(self, since: int) -> Iterator[Key]:
+        """Every key whose row was written at or after this second since 1970, in the order they were made."""
+        last = 0
+        while True:
+            with self.database.read() as connection:
+                page = connection.execute(statements.CHANGED_AFTER, {"last": last, "since": since}).all()
+            if not page:
+                return
+            for row in page:
+                yield key_of(row, self.vault_id)
+            last = page[-1][0]
+
     def readings(self) -> Iterator[Key | SealError]:
         """Every key, or for a row that contradicts itself what is wrong with it, in the order they were made."""
         last = 0
@@ -229,10 +241,10 @@ class VaultStore:
             if after.offer is not None:
                 connection.execute(statements.INSERT_OFFER, offer_row(before.id, after.offer))
 
-    def allocate_data_key(self) -> int:
-        """A number for a new data key, never given twice."""
+    def allocate_data_keys(self, count: int) -> int:
+        """The first of `count` numbers for new data keys, none of them given twice."""
         with self.database.write() as connection:
-            return take_numbers(connection, "next_data_key", 1, data_key_table.c.number)
+            return take_numbers(connection, "next_data_key", count, data_key_table.c.number)
 
     def wrapped_key(self, number: int) -> WrappedKey:
         """A data key as it is stored; raises `SealError` where there is none that opens."""
