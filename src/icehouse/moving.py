@@ -114,6 +114,9 @@ def _movable(vault: Vault) -> tuple[VaultRecord, list[Role], list[str]]:
     if vault.custody.name == "hierarchical":
         msg = "a hierarchical vault cannot move its master: every share follows from it"
         raise RequestError(msg, hint="convert it first: icehouse rewrap --to-custody hybrid")
+    if vault.custody.name == "direct" and Upkeep(vault).is_rewrapping():
+        msg = "a rewrap to where the keys are was begun and is not finished"
+        raise ConflictError(msg, hint="finish it first: icehouse rewrap")
     record = vault.store.reload()
     roles = [role for role in _ROLES if record.current(role) is not None]
     there = {key.label for key in vault.custody.roots.main.keys("icehouse-")}

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import pytest
 
+from icehouse import moving
 from icehouse.ceremonies.dealing import deal, prepare, write
 from icehouse.errors import ConflictError, HsmRefusedError
 from icehouse.hsm import KeyKind
 from icehouse.store import data_keys, root_keys
-from upkeep.scene import check, keys_in, keys_needed
+from upkeep.scene import check, keys_in, keys_needed, second_token
 
 CAPACITY = 20
 KILLS = 100
@@ -128,3 +129,38 @@ def test_a_user_destroyed_while_being_moved_is_gone_from_both_versions(killer, n
         check(frost, 6)
         scene.sign_all(frost)
         scene.close()
+
+
+def test_a_process_that_does_not_know_of_a_move_makes_no_user_in_the_old_hsm(new_scene):
+    scene = new_scene("direct", 4)
+    uri = second_token(scene.directory)
+    early, late = scene.open(), scene.open()
+    dealt = deal(early.vault, prepare(early.vault, ["early"], "ed25519"))
+    moving.move(scene.directory, uri)
+    with pytest.raises(ConflictError):
+        write(early.vault, dealt)
+    for service, user in ((early, "early"), (late, "late")):
+        service.create_users([user])
+    late.upkeep.trim(void_backups=True)
+    moving.settle(scene.directory)
+
+    (scene.directory / "hsm.token").unlink()
+    frost = scene.open()
+    check(frost, 6)
+    scene.rotate_all(frost)
+    assert keys_in(frost) == keys_needed(frost)
+
+
+def test_a_rewrap_that_was_begun_is_finished_before_a_move(killer, new_scene):
+    scene = new_scene("direct", 4)
+    uri = second_token(scene.directory)
+    count = killer.done("rewrap", scene.copy("measured")).points
+    assert killer.run("rewrap", scene.directory, at=count - 10).killed
+    with pytest.raises(ConflictError, match="not finished"):
+        moving.move(scene.directory, uri)
+    killer.done("rewrap", scene.directory)
+    moving.move(scene.directory, uri)
+
+    frost = scene.open()
+    check(frost, 4)
+    scene.rotate_all(frost)

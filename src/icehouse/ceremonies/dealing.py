@@ -59,10 +59,16 @@ def _own_keys(vault: Vault, users: Sequence[str], suite: str) -> Dealing:
     check_room(hsm, labels)
     claim = vault.slot(Purpose.CLAIM, len(users))
     # Written down before they are made, so that a crash leaves none that nobody can name.
-    labels = root_keys.announce_users(vault.store.database, labels)
+    labels = announce_own(vault, labels)
     first = vault.store.allocate_data_keys(len(labels))
     servers = [own_data_key(vault, hsm, label, number) for number, label in enumerate(labels, first)]
     return Dealing(users, suite, servers, claim, roots=tuple(labels))
+
+
+def announce_own(vault: Vault, labels: Sequence[str]) -> list[str]:
+    """Write down users' own keys that are about to be made; the labels to make them under."""
+    claim = vault.custody.root_key(Purpose.CLAIM, None) or ""
+    return root_keys.announce_users(vault.store.database, labels, claim)
 
 
 def make_or_take_up(vault: Vault, hsm: Hsm, label: str) -> None:
@@ -120,4 +126,4 @@ def write(vault: Vault, dealt: Dealt) -> None:
     insert_page(vault.store, dealing.users, dealt.rows, making)
 
 
-__all__ = ["Dealing", "Dealt", "deal", "make_or_take_up", "own_data_key", "prepare", "write"]
+__all__ = ["Dealing", "Dealt", "announce_own", "deal", "make_or_take_up", "own_data_key", "prepare", "write"]

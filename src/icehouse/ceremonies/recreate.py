@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from icehouse._core import deal, derive
-from icehouse.ceremonies.dealing import own_data_key
+from icehouse.ceremonies.dealing import announce_own, own_data_key
 from icehouse.ceremonies.destroy import finish
 from icehouse.ceremonies.rewrap import check_room
 from icehouse.ceremonies.vault import fresh_of
@@ -75,5 +75,5 @@ def _under(vault: Vault, key: Key) -> tuple[OpenKey, list[str]]:
         return vault.slot(Purpose.SERVER, key=key), []
     label = user_label(key.key_id, 1)
     check_room(vault.custody.roots.main, [label])
-    (label,) = root_keys.announce_users(vault.store.database, [label])
+    (label,) = announce_own(vault, [label])
     return own_data_key(vault, vault.custody.roots.main, label, vault.store.allocate_data_keys(1)), [label]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from icehouse.ceremonies.dealing import make_or_take_up
+from icehouse.ceremonies.dealing import announce_own, make_or_take_up
 from icehouse.ceremonies.rewrap import is_overtaken, moved_key, successor
 from icehouse.errors import ConflictError, HsmRefusedError
 from icehouse.model import Role
@@ -37,7 +37,7 @@ def _moved_user(vault: Vault, root: RootKey) -> int:
     if not under:
         return 0  # the user was destroyed, or moved by another process, since the list was read
     try:
-        (label,) = root_keys.announce_users(database, [successor(root)])
+        (label,) = announce_own(vault, [successor(root)])
         make_or_take_up(vault, hsm, label)
         pairs = [(wrapped, moved_key(vault, wrapped, label)) for wrapped in under]
         data_keys.move_to(database, label, pairs)

@@ -95,7 +95,8 @@ def announce(database: Database, root: RootKey) -> bool:
 def flip(database: Database, before: VaultRecord, after: VaultRecord) -> None:
     """Make the settings of `after` the vault's, if they are still those of `before`; keys under way become current.
 
-    Users' own keys, which only direct vaults have, all begin to drain.
+    Users' own keys, which only direct vaults have, all begin to drain. Those that are being made never become current:
+    they may be in an HSM that the vault is leaving.
     """
     with database.write() as connection:
         moved = connection.execute(
@@ -114,6 +115,11 @@ def flip(database: Database, before: VaultRecord, after: VaultRecord) -> None:
             update(root_keys)
             .where(root_keys.c.role == Role.USER, root_keys.c.state == RootState.CURRENT)
             .values(state=RootState.DRAINING, superseded=int(time()))
+        )
+        connection.execute(
+            update(root_keys)
+            .where(root_keys.c.role == Role.USER, root_keys.c.state == RootState.MAKING)
+            .values(state=RootState.RETIRING)
         )
 
 
@@ -162,13 +168,15 @@ def versions_of(database: Database, label: str) -> list[RootKey]:
     return found
 
 
-def announce_users(database: Database, labels: Sequence[str]) -> list[str]:
+def announce_users(database: Database, labels: Sequence[str], claim: str) -> list[str]:
     """Write down users' own keys that are about to be made; the labels to make them under.
 
     A label names one key for ever: one that was destroyed gives way to the next version. Raises `ConflictError` where
-    another process has made the key already.
+    another process has made the key already, `StaleRootsError` where the root key `claim` is not current any more:
+    who does not know that may not know the HSM where keys are made now.
     """
     with database.write() as connection:
+        must_be_current(connection, claim)
         found = select(root_keys.c.label, root_keys.c.state).where(root_keys.c.label.in_(labels))
         known = {row.label: row.state for row in connection.execute(found)}
         free = [_free_version(connection, label) if label in known else label for label in labels]
