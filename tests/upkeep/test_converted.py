@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import pytest
+
+from icehouse.errors import RequestError
 from upkeep.scene import check, enrolled
 
 USERS = 12
@@ -42,7 +45,8 @@ def test_a_process_that_only_reads_finds_converted_rows(killer, new_scene):
     assert asked.get_shards("u0").custody == "hybrid"
     check(examined, USERS)
     assert made.create_users(["new", "u1"]).created == 1
-    assert made.upkeep.convert_to_hybrid() == 0
+    with pytest.raises(RequestError, match="only a hierarchical vault is converted"):
+        made.upkeep.convert_to_hybrid()
     assert made.upkeep.rewrap() > 0
 
 
