@@ -136,10 +136,10 @@ def table(ran: dict[str, object]) -> str:
     if not isinstance(results, list) or not isinstance(facts, dict):
         msg = "this is no JSON of a run"
         raise TypeError(msg)
-    parts = []
-    for users in dict.fromkeys(result["users"] for result in results):
-        parts.append(_table_of(users, [result for result in results if result["users"] == users]))
-    return "\n\n".join(parts) + f"\n\nMeasured {facts['when'][:10]} on {facts['cores']} cores of {facts['processor']}."
+    sizes = dict.fromkeys(result["users"] for result in results)
+    parts = [_table_of(users, [result for result in results if result["users"] == users]) for users in sizes]
+    where = f"{facts['cores']} cores of {facts['processor']}, with a load of {facts['load']} from others when it began"
+    return "\n\n".join(parts) + f"\n\nMeasured {facts['when'][:10]} on {where}: compare times within a table only."
 
 
 def _table_of(users: int, results: list[dict[str, object]]) -> str:
@@ -177,7 +177,9 @@ def main() -> None:
     parser.add_argument("--users", type=int, nargs="+", default=[1_000, 100_000], metavar="N", help="how many users")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the run here")
     parser.add_argument("--from", type=Path, metavar="FILE", dest="earlier", help="measure nothing: show this run")
-    parser.add_argument("--page", type=Path, nargs="?", const=PAGE, metavar="FILE", help="put the tables into this page")
+    parser.add_argument(
+        "--page", type=Path, nargs="?", const=PAGE, metavar="FILE", help="put the tables into this page"
+    )
     options = parser.parse_args()
     if options.earlier:
         ran = json.loads(options.earlier.read_text(encoding="utf-8"))

@@ -6,7 +6,6 @@ import json
 from pathlib import Path
 
 import pytest
-
 from bench.custody import PAGE, measured, rewritten
 
 RUN = json.loads(PAGE.with_suffix(".json").read_text(encoding="utf-8"))
@@ -34,7 +33,10 @@ def test_a_run_of_today_asks_the_hsm_for_what_the_page_says(tmp_path, number):
 
     assert (again.hsm_keys, again.created_operations) == (shown["hsm_keys"], shown["created_operations"])
     assert again.enrolled_operations == pytest.approx(shown["enrolled_operations"], abs=0.02)
-    assert (again.signed_operations, again.rotated_operations) == (shown["signed_operations"], shown["rotated_operations"])
+    assert (again.signed_operations, again.rotated_operations) == (
+        shown["signed_operations"],
+        shown["rotated_operations"],
+    )
     assert again.bytes_per_user == pytest.approx(shown["bytes_per_user"], rel=0.02)
 
 

@@ -60,6 +60,12 @@ COMMANDS = (
     ("exchange",),
     ("plan",),
     ("demo",),
+    ("plan",),
+    ("cloudhsm",),
+    ("cloudhsm", "up"),
+    ("cloudhsm", "status"),
+    ("cloudhsm", "test"),
+    ("cloudhsm", "down"),
 )
 
 
@@ -96,7 +102,7 @@ def test_every_command_is_in_the_reference():
 
 
 def test_every_command_that_prints_data_does_so_in_both_formats():
-    silent = {(), ("users",), ("device",), ("exchange",), ("demo",)}
+    silent = {(), ("cloudhsm",), ("users",), ("device",), ("exchange",), ("demo",)}
 
     assert {form.value for form in Format} == {"table", "json"}
     assert {command for command in COMMANDS if "--format" not in helped(command)} == silent

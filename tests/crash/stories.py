@@ -66,7 +66,13 @@ def survived(scene, side):
 
 
 def kill_at_points(
-    scene: Scene, template: Path, founded: tuple[Act, ...], story: tuple[tuple[Act, ...], Act], side: str, *, stride: int
+    scene: Scene,
+    template: Path,
+    founded: tuple[Act, ...],
+    story: tuple[tuple[Act, ...], Act],
+    side: str,
+    *,
+    stride: int,
 ) -> int:
     """Kill one side at every `stride`-th point of an act, and go on each time; how many kills there were."""
     before, act = story

@@ -1,4 +1,4 @@
-"""SIGKILL in the ceremonies of vaults that are not hybrid: points a few apart, so that all custodies get their share."""
+"""SIGKILL in the ceremonies of vaults that are not hybrid, at points that are a few apart."""
 
 from __future__ import annotations
 

@@ -5,14 +5,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import (
-    RuleBasedStateMachine,
-    initialize,
-    invariant,
-    precondition,
-    rule,
-    run_state_machine_as_test,
-)
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
 from crash.pocket import Crash, Pocket, new_content
 from crash.town import USER, Founded, Town
@@ -22,12 +15,18 @@ from icehouse.model import State
 
 SERVERS = st.sampled_from((0, 1))
 ANY = st.integers(0, 1 << 16)
-REASONS = st.sampled_from(
-    ("unknown-epoch", "bad-mac", "unknown-key", "unavailable", "malformed", "conflict", "wrong-epoch", "not-the-offer",
-     "bad-proof", "not-the-proof", "suspended")
+REASONS = (
+    "unknown-epoch", "not-the-offer", "bad-mac", "unknown-key", "unavailable", "malformed", "conflict", "wrong-epoch",
+    "bad-proof", "not-the-proof", "suspended",
 )  # fmt: skip
-FAULTS = st.sampled_from(("full", "die before", "die after"))
-WORKS = st.sampled_from(("enrol", "enrol", "rotate", "rotate", "sign", "resolve"))
+# How often something happens is how often it is listed.
+AT_THE_VAULT = st.sampled_from(("mint", "mark_due", "repeat_creation", "hour", "minute", "restart_server"))
+FIRST_WORKS = ("enrol", "enrol", "enrol", "resolve")
+WORKS = ("rotate", "rotate", "rotate", "sign", "resolve")
+ON_THE_WIRE = st.sampled_from(
+    ("hold", "lose", "crash", "race", "race", "mint_meanwhile", "forge", "forge", "replay", "replay", "reflect")
+)
+BESIDE_IT = st.sampled_from(("repeat", "repeat", "repeat", "copy", "full", "die before", "die after"))
 MOST_COPIES = 2
 
 
@@ -52,155 +51,144 @@ class OrderOfMessages(RuleBasedStateMachine):
         self.first = 0
         self.epoch = self.next_epoch = 0
 
-    @initialize(server=SERVERS, first=ANY)
-    def create(self, server, first):
+    @initialize(server=SERVERS, first=ANY, enrolled=st.booleans())
+    def create(self, server, first, enrolled):
         self.public_key = self.town.servers[server].create_user_frost_shards(USER).public_key
         self.first = first
+        self.mint(server)
+        if enrolled:
+            self.pockets[0].device.enrol(Wire(self.town, server), self.tokens[-1])
 
     # The vault
 
-    @rule(server=SERVERS)
+    @rule(server=SERVERS, what=AT_THE_VAULT)
+    def something_at_the_vault(self, server, what):
+        getattr(self, what)(server)
+
     def mint(self, server):
         try:
             self.tokens.append(self.town.servers[server].enrolment_code(USER))
         except RequestError:
             assert self.town.key().state is State.LIVE
 
-    @rule(server=SERVERS)
     def mark_due(self, server):
         self.town.servers[server].rotate_user_frost_shards(USER)
 
-    @rule(server=SERVERS)
     def repeat_creation(self, server):
         assert self.town.servers[server].create_user_frost_shards(USER).public_key == self.public_key
 
-    @rule(seconds=st.sampled_from((60, 901)))
-    def turn_the_clock(self, seconds):
-        self.town.now += seconds
+    def hour(self, _):
+        self.town.now += 3600
 
-    @rule(server=SERVERS)
+    def minute(self, _):
+        self.town.now += 60
+
     def restart_server(self, server):
         self.town.restart(server)
 
-    # The devices
+    # A device, and the wire to it
 
-    def idle(self):
-        return [pocket for pocket in self.pockets if pocket.doing is None]
+    @rule(which=ANY, server=SERVERS, messages=st.integers(1, 4), old=ANY)
+    def a_device_goes_on(self, which, server, messages, old):
+        self.carry(self.someone(which, old), server, messages, old)
 
-    def waiting(self):
-        return [pocket for pocket in self.pockets if pocket.doing is not None]
+    @rule(which=ANY, server=SERVERS, old=ANY)
+    def a_device_comes_to_an_end(self, which, server, old):
+        self.carry(self.someone(which, old), server, 12, old)
 
-    @precondition(idle)
-    @rule(which=ANY, work=WORKS, token=ANY, server=SERVERS, messages=st.integers(0, 6))
-    def begin(self, which, work, token, server, messages):
-        pocket = self.idle()[which % len(self.idle())]
+    @rule(which=ANY, server=SERVERS, how=ON_THE_WIRE, messages=st.integers(0, 15), old=ANY)
+    def something_happens_on_the_wire(self, which, server, how, messages, old):
+        pocket = self.someone(which, old)
+        self.carry(pocket, server, messages % 4, old)
+        if pocket.doing is not None:
+            getattr(self, how)(pocket, server, messages, old)
+        self.carry(pocket, 1 - server, messages // 4, old)
+
+    def someone(self, which, old):
+        # Mostly the device that has come farthest.
+        ahead = sorted(self.pockets, key=lambda one: (-one.device.epoch, one.device.pending_epoch is None))
+        pocket = ahead[max(0, which % (3 * len(ahead)) - 2 * len(ahead))]
+        if pocket.doing is None:
+            self.begin(pocket, old)
+        return pocket
+
+    def begin(self, pocket, choice):
+        works = WORKS if pocket.device.epoch else FIRST_WORKS
         # Mostly the newest token, at times an older one, at times none.
-        chosen = ([*self.tokens[-3:], *self.tokens[-1:] * 3, None])[
-            token % (len(self.tokens[-3:]) + 4 if self.tokens else 1)
-        ]
-        pocket.begin(lambda device, wire: self.work(device, wire, work, chosen))
+        tokens = (*self.tokens[-1:] * 4, *self.tokens[-3:], None)
+        work, token = works[choice % len(works)], tokens[choice // 8 % len(tokens)]
+        pocket.begin(lambda device, wire: self.work(device, wire, work, token))
         self.settle(pocket)
-        for _ in range(messages):
-            if pocket.doing is not None:
-                self.go_on(pocket, self.town.say(server, pocket.doing.message))
 
     def work(self, device, wire, work, token):
         if work == "enrol":
             device.enrol(wire, token)
         elif work == "sign":
-            signature = device.sign(wire, b"hello")
-            verify("ed25519", self.public_key, b"hello", signature)
+            verify("ed25519", self.public_key, b"hello", device.sign(wire, b"hello"))
         else:
             getattr(device, work)(wire)
 
-    @rule(which=ANY, fault=FAULTS)
-    def break_disk(self, which, fault):
-        self.pockets[which % len(self.pockets)].disk.fault = fault
-
-    @rule(which=ANY)
-    def crash(self, which):
-        pocket = self.pockets[which % len(self.pockets)]
-        if pocket.doing is not None:
-            self.go_on(pocket, Crash())
-        else:
-            pocket.start()
-
-    @precondition(lambda self: len(self.pockets) < 2 + MOST_COPIES)
-    @rule(which=ANY, back=st.integers(0, 5))
-    def copy_file(self, which, back):
-        pocket = self.pockets[which % len(self.pockets)]
-        contents = pocket.disk.contents
-        copy = Pocket(f"{pocket.name}'", pocket.lineage, contents[max(0, len(contents) - 1 - back)])
-        copy.disk.watch = self.watch
-        self.pockets.append(copy)
-
-    # The network
-
-    @precondition(waiting)
-    @rule(which=ANY, server=SERVERS, messages=st.integers(1, 6))
-    def carry(self, which, server, messages):
-        pocket = self.one_waiting(which)
+    def carry(self, pocket, server, messages, _):
         for _ in range(messages):
             if pocket.doing is not None:
                 self.go_on(pocket, pocket.held or self.town.say(server, pocket.doing.message))
 
-    @precondition(waiting)
-    @rule(which=ANY, server=SERVERS)
-    def hold_answer(self, which, server):
-        pocket = self.one_waiting(which)
+    def hold(self, pocket, server, *_):
         pocket.held = self.town.say(server, pocket.doing.message)
 
-    @precondition(waiting)
-    @rule(which=ANY)
-    def lose(self, which):
-        self.go_on(self.one_waiting(which), ConnectionError("no answer came"))
+    def lose(self, pocket, *_):
+        self.go_on(pocket, ConnectionError("no answer came"))
 
-    @precondition(lambda self: self.town.messages)
-    @rule(which=ANY, server=SERVERS)
-    def repeat_message(self, which, server):
-        self.town.say(server, self.town.messages[-1 - which % len(self.town.messages)])
+    def crash(self, pocket, *_):
+        self.go_on(pocket, Crash())
 
-    @precondition(lambda self: self.waiting() and self.town.messages)
-    @rule(which=ANY, server=SERVERS, other=ANY, other_server=SERVERS)
-    def race(self, which, server, other, other_server):
-        pocket = self.one_waiting(which)
-        waiting = [one.doing.message for one in self.waiting() if one is not pocket]
-        late = [*waiting, *self.town.messages[-6:]]
-        message = late[other % len(late)]
-        meanwhile = (lambda: self.town.say(other_server, message)) if server != other_server else (lambda: None)
-        self.go_on(pocket, self.town.say_while(server, pocket.doing.message, meanwhile))
+    def race(self, pocket, server, messages, old):
+        """Another message is served between the reading and the writing of this one, by the other server."""
+        others = [one.doing.message for one in self.pockets if one.doing is not None and one is not pocket]
+        late = (*others, *others, *self.town.messages[-8:], pocket.doing.message)
+        self.meanwhile(pocket, server, lambda: self.town.say(1 - server, late[(old + messages) % len(late)]))
 
-    @precondition(waiting)
-    @rule(which=ANY, server=SERVERS)
-    def mint_meanwhile(self, which, server):
-        pocket = self.one_waiting(which)
-        answer = self.town.say_while(server, pocket.doing.message, lambda: self.mint(1 - server))
-        self.go_on(pocket, answer)
+    def mint_meanwhile(self, pocket, server, *_):
+        self.meanwhile(pocket, server, lambda: self.mint(1 - server))
 
-    # The attacker on it
+    def meanwhile(self, pocket, server, something):
+        self.go_on(pocket, self.town.say_while(server, pocket.doing.message, something))
 
-    @precondition(waiting)
-    @rule(which=ANY, reason=REASONS)
-    def forge_refusal(self, which, reason):
-        self.attack(self.one_waiting(which), bare_refusal(reason))
+    # The attacker on the wire
 
-    @precondition(lambda self: self.waiting() and self.town.answers)
-    @rule(which=ANY, old=ANY)
-    def replay_answer(self, which, old):
-        self.attack(self.one_waiting(which), self.town.answers[-1 - old % len(self.town.answers)])
+    def forge(self, pocket, server, messages, old):
+        del server, messages
+        self.attack(pocket, bare_refusal(REASONS[old % len(REASONS)]))
 
-    @precondition(waiting)
-    @rule(which=ANY)
-    def reflect(self, which):
-        pocket = self.one_waiting(which)
+    def replay(self, pocket, server, messages, old):
+        del server, messages
+        if self.town.answers:
+            self.attack(pocket, self.town.answers[-1 - old % len(self.town.answers)])
+
+    def reflect(self, pocket, *_):
         self.attack(pocket, pocket.doing.message)
 
     def attack(self, pocket, answer):
         self.attacked.add(pocket.doing)
         self.go_on(pocket, answer)
 
-    def one_waiting(self, which):
-        return self.waiting()[which % len(self.waiting())]
+    # What happens beside it
+
+    @rule(which=ANY, server=SERVERS, what=BESIDE_IT, old=ANY)
+    def something_beside_it(self, which, server, what, old):
+        pocket = self.pockets[which % len(self.pockets)]
+        if what == "repeat" and self.town.messages:
+            self.town.say(server, self.town.messages[-1 - old % len(self.town.messages)])
+        elif what == "copy" and len(self.pockets) < 2 + MOST_COPIES:
+            self.copy(pocket, old % 6)
+        elif what in {"full", "die before", "die after"}:
+            pocket.disk.fault = what
+
+    def copy(self, pocket, back):
+        contents = pocket.disk.contents
+        copy = Pocket(f"{pocket.name}'", pocket.lineage, contents[max(0, len(contents) - 1 - back)])
+        copy.disk.watch = self.watch
+        self.pockets.append(copy)
 
     def go_on(self, pocket, answer):
         pocket.go_on(answer)
@@ -214,10 +202,10 @@ class OrderOfMessages(RuleBasedStateMachine):
         pocket.doing = None
         if isinstance(doing.failure, Crash):
             pocket.start()
-        elif (isinstance(doing.failure, ProtocolError) and doing not in self.attacked) or not isinstance(
-            doing.failure, IcehouseError | ConnectionError | None
-        ):
-            raise doing.failure
+        else:
+            honest = isinstance(doing.failure, ProtocolError) and doing not in self.attacked
+            if honest or not isinstance(doing.failure, IcehouseError | ConnectionError | None):
+                raise doing.failure
 
     # What holds at every moment
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import event
 
 from crash.ledger import Ledger, payload_of
+from icehouse.custody import RootKeys
 from icehouse.hsm._simulated import SimulatedHsm
 from icehouse.opening import create_vault, open_vault
 from icehouse.service import FrostService
@@ -36,7 +37,7 @@ class Founded:
     @classmethod
     def found(cls, directory: Path) -> Founded:
         hsm = SimulatedHsm()
-        create_vault(_settings(directory), "hybrid", (hsm, hsm)).store.close()
+        create_vault(_settings(directory), "hybrid", RootKeys(hsm, hsm)).store.close()
         return cls(directory, hsm)
 
 
@@ -55,13 +56,21 @@ class Town:
         self.path = founded.directory.joinpath(self.directory.name)
         shutil.copy(founded.directory / "vault.db", self.path)
         self.now = 1_800_000_000.0
-        self.servers = [self._open(cache) for cache in CACHES]
+        self.meanwhile: dict[int, Callable[[], object]] = {}
+        self.servers = [self._open(number) for number in range(len(CACHES))]
         self.ledger = Ledger()
         self.messages: list[str] = []
         self.answers: list[str] = []
 
-    def _open(self, cache_keys: int) -> FrostService:
-        vault = open_vault(_settings(self.path, cache_keys), (self.hsm, self.hsm))
+    def _open(self, number: int) -> FrostService:
+        vault = open_vault(_settings(self.path, CACHES[number]), RootKeys(self.hsm, self.hsm))
+
+        def happen(*execution: object) -> None:
+            # Before a transaction takes the right to write, whatever waits for that moment happens.
+            if execution[2] == "BEGIN IMMEDIATE":
+                self.meanwhile.pop(number, lambda: None)()
+
+        event.listen(vault.store.database.engine, "before_cursor_execute", happen)
         return FrostService(replace(vault, clock=lambda: self.now))
 
     def close(self) -> None:
@@ -72,7 +81,7 @@ class Town:
     def restart(self, number: int) -> None:
         """A server's process dies between two messages, and another takes its place."""
         self.servers[number].vault.store.close()
-        self.servers[number] = self._open(CACHES[number])
+        self.servers[number] = self._open(number)
 
     def say(self, number: int, message: str) -> str:
         """One message, at one of the servers."""
@@ -85,19 +94,11 @@ class Town:
 
     def say_while(self, number: int, message: str, meanwhile: Callable[[], object]) -> str:
         """One message; between the server's reading and its writing, something else happens."""
-        engine = self.servers[number].vault.store.database.engine
-
-        def interrupt(connection: object) -> None:
-            del connection
-            event.remove(engine, "begin", interrupt)
-            meanwhile()
-
-        event.listen(engine, "begin", interrupt, insert=True)
+        self.meanwhile[number] = meanwhile
         try:
             return self.say(number, message)
         finally:
-            if event.contains(engine, "begin", interrupt):
-                event.remove(engine, "begin", interrupt)
+            self.meanwhile.pop(number, None)
 
     def key(self) -> Key:
         key = self.servers[0].vault.store.key_of(USER)

@@ -14,7 +14,7 @@ from icehouse.custody import HybridCustody, seal_settings
 from icehouse.errors import ConflictError, HsmError, HsmRefusedError, RequestError
 from icehouse.hsm import KeyKind
 from icehouse.model import NO_DATA_KEY, Purpose, Role, RootKey, RootState, root_label
-from icehouse.store import data_keys, root_keys
+from icehouse.store import DataKeyGoneError, data_keys, root_keys
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -198,7 +198,19 @@ def _rewrapped(vault: Vault, wrapped: WrappedKey, root_key: str) -> bool:
         data_keys.rewrapped(vault.store.database, wrapped, moved_key(vault, wrapped, root_key))
     except ConflictError:
         return False  # another process rewrapped it first, and the list is read again
+    except HsmRefusedError:
+        if not is_overtaken(vault, wrapped):
+            raise
+        return False  # the same, and it was trimmed, too
     return True
+
+
+def is_overtaken(vault: Vault, wrapped: WrappedKey) -> bool:
+    """Whether a data key is not under its root key any more, or no more at all."""
+    try:
+        return vault.store.wrapped_key(wrapped.number) != wrapped
+    except DataKeyGoneError:
+        return True
 
 
 def moved_key(vault: Vault, wrapped: WrappedKey, root_key: str) -> WrappedKey:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from icehouse.ceremonies.limit import Limit
 from icehouse.custody import NOTHING_TO_OPEN
-from icehouse.errors import ConflictError, SealError, StoreError
+from icehouse.errors import ConflictError, HsmRefusedError, SealError, StoreError
 from icehouse.model import NO_DATA_KEY, Purpose, StaleRootsError, State
 from icehouse.store import DataKeyFullError, DataKeyGoneError
 from icehouse.store.data_keys import filling_key
@@ -85,7 +85,7 @@ def retry(vault: Vault, change: Callable[[], T]) -> T:
     Where another process moved the vault to other root keys, its settings are read again first.
     """
     refreshes = 0
-    gone = False
+    gone = refused = False
     last: Exception | None = None
     for _ in range(_ATTEMPTS):
         try:
@@ -103,6 +103,12 @@ def retry(vault: Vault, change: Callable[[], T]) -> T:
             if gone:
                 raise  # the row read anew names it, too
             gone, last = True, exc
+        except HsmRefusedError as exc:
+            if refused:
+                raise
+            # The root key that this process knew may have been destroyed since another one took over from it.
+            refused, last = True, exc
+            vault.refresh()
         except (ConflictError, DataKeyFullError) as exc:
             last = exc
     msg = f"other writers came first {_ATTEMPTS} times; try again later ({last})"

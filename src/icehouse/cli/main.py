@@ -11,6 +11,7 @@ import typer
 
 from icehouse import __version__
 from icehouse.cli import (
+    cloudhsm,
     demo,
     device,
     doctor,
@@ -39,6 +40,7 @@ app = typer.Typer(
 app.command("init")(init.init)
 app.add_typer(users.app, name="users")
 app.add_typer(device.app, name="device")
+app.add_typer(cloudhsm.app, name="cloudhsm")
 app.command("sign")(sign.sign)
 app.command("verify")(sign.verify)
 app.command("rotate")(rotate.rotate)

@@ -185,7 +185,7 @@ class Wire:
         if isinstance(exc, api.ResourceExhausted):
             return HsmUnavailableError(f"throttled by {told}", hint=_QUOTA)
         if isinstance(exc, _PASSING):
-            return HsmUnavailableError(f"{told} (within {deadline.seconds:g} seconds)", hint=_REACH)
+            return HsmUnavailableError(f"{told} (deadline {deadline.seconds:g} s)", hint=_REACH)
         if isinstance(exc, api.PermissionDenied):
             permission, role = RIGHTS[method]
             hint = f"grant {role} (permission {permission}) on {self._uri.path}"
@@ -252,7 +252,7 @@ def _credentials(uri: GcpKmsUri) -> Any:  # noqa: ANN401
     try:
         return found.result(timeout=uri.deadline * _MARGIN)
     except FutureTimeoutError:
-        msg = f"Google's metadata server gave no credentials (within {uri.deadline:g} seconds)"
+        msg = f"Google's metadata server gave no credentials (deadline {uri.deadline:g} s)"
         raise HsmUnavailableError(msg, hint=_LOG_IN) from None
     except (GoogleAuthError, OSError, ValueError) as exc:
         msg = f"there are no usable credentials for Google Cloud: {exc}"

@@ -69,7 +69,10 @@ class House:
     def settings(self) -> Settings:
         # The HSM is handed over open; the URI only has to look as durable as the database is.
         return Settings(
-            f"sqlite:///{self.directory / 'vault.db'}", "simulated:token", cache_keys=self.cache_keys, limit_burst=10_000
+            f"sqlite:///{self.directory / 'vault.db'}",
+            "simulated:token",
+            cache_keys=self.cache_keys,
+            limit_burst=10_000,
         )
 
     def _clock(self) -> float:

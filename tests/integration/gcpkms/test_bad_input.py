@@ -108,4 +108,4 @@ def test_a_metadata_server_that_never_answers_is_reported_within_the_deadline(tm
         named = {"GCE_METADATA_IP": f"127.0.0.1:{silent.getsockname()[1]}", "NO_GCE_CHECK": "false"}
         told = fresh("", tmp_path, **named)
 
-    assert told.startswith("HsmUnavailableError|Google's metadata server gave no credentials (within 1 seconds)")
+    assert told.startswith("HsmUnavailableError|Google's metadata server gave no credentials (deadline 1 s)")

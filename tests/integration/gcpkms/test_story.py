@@ -13,8 +13,9 @@ from executable import Shell
 from icehouse import Device, create_hsm_frost
 from icehouse._core import DataKey, same_secret
 from icehouse.errors import HsmRefusedError
-from icehouse.founding import STORE, found
+from icehouse.founding import MODULE, STORE, found
 from icehouse.hsm import KeyKind, open_hsm
+from icehouse.moving import move, settle
 from icehouse.service import FrostService
 from icehouse.settings import Settings
 from servers.gcpkms_keys import State
@@ -35,10 +36,10 @@ def bad_day(server) -> None:
     server.weather.per_second, server.weather.burst = 500, 50
 
 
-@pytest.mark.parametrize("custody", ["hybrid", "hierarchical"])
-def test_on_a_bad_day_every_user_is_made_enrolled_signs_and_rotates(server, custody):
+@pytest.mark.parametrize(("custody", "many"), [("hybrid", USERS), ("hierarchical", 50), ("direct", 20)])
+def test_on_a_bad_day_every_user_is_made_enrolled_signs_and_rotates(server, custody, many):
     bad_day(server)
-    users = [f"user-{number}" for number in range(USERS if custody == "hybrid" else 50)]
+    users = [f"user-{number}" for number in range(many)]
     with create_hsm_frost("google", config_of(server), custody=custody) as frost:
         frost.create_users(users)
 
@@ -54,6 +55,7 @@ def test_on_a_bad_day_every_user_is_made_enrolled_signs_and_rotates(server, cust
             list(pool.map(live, users))
 
         assert {frost.get_shards(user).epoch for user in users} == {2}
+        assert server.failed > 0
         if custody == "hybrid":
             assert frost.hsm.operations.total <= MOST_OPERATIONS
         assert (frost.get_shards("user-0").provider, frost.get_shards("user-0").hsm_attested) == ("gcpkms", False)
@@ -73,6 +75,28 @@ def test_a_vault_moves_to_new_root_keys_and_the_old_ones_are_scheduled_for_destr
 
         assert [key.label for key in frost.hsm.keys("icehouse-")] == [f"{label[:-1]}2" for label in old]
         assert {server.keys.version(label).told.state for label in old} == {State.DESTROY_SCHEDULED}
+
+
+def test_a_vault_moves_here_from_a_simulated_hsm_which_can_then_go(server, tmp_path):
+    place, users = tmp_path / "vault", [f"user-{number}" for number in range(20)]
+    found(place, Settings(STORE, MODULE))
+    with FrostService.open(place) as frost:
+        frost.create_users(users)
+        devices = [Device.create(user) for user in users]
+        for device in devices:
+            device.enrol(frost, frost.enrolment_code(device.user))
+    move(place, server.uri)
+    with FrostService.open(place) as frost:
+        frost.upkeep.trim(void_backups=True)
+    settle(place)
+    (place / "hsm.token").unlink()
+
+    with FrostService.open(place) as frost:
+        for device in devices:
+            device.sign(frost, b"message")
+            device.rotate(frost)
+        assert frost.hsm.info.provider == "gcpkms"
+        assert frost.check() == len(users)
 
 
 def test_a_vault_that_could_not_be_founded_for_want_of_one_permission_is_finished_with_the_same_keys(server, tmp_path):
