@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from icehouse.ceremonies import convert, destroy, orphans, reseal, rewrap, rewrap_users, trim
-from icehouse.errors import RequestError
+from icehouse.errors import RequestError, SealError
 from icehouse.model import State
 
 if TYPE_CHECKING:
@@ -68,8 +68,9 @@ class Upkeep:
         return trim.trim(self._vault, void_backups=void_backups)
 
     def removals(self) -> Iterator[Removal]:
-        """How far the destruction of every user who was removed has come."""
-        tombstones = (key for key in self._vault.store.every_key() if key.state is State.DESTROYED)
+        """How far the destruction of every user who was removed has come; rows that contradict themselves are none."""
+        rows = (key for key in self._vault.store.readings() if not isinstance(key, SealError))
+        tombstones = (key for key in rows if key.state is State.DESTROYED)
         return (destroy.status(self._vault, key) for key in tombstones)
 
     def orphans(self) -> list[tuple[str, bool]]:

@@ -52,7 +52,7 @@ def test_a_root_key_that_is_missing_is_named(shell, empty):
     shutil.copyfile(empty.vault / "hsm.token", shell.vault / "hsm.token")
     shutil.copyfile(empty.vault / "hsm.pin", shell.vault / "hsm.pin")
 
-    assert "the HSM has no key" in refused(shell, "doctor", code=2)
+    assert "no HSM that this process was told of has the key" in refused(shell, "doctor", code=2)
 
 
 def test_a_module_that_is_away_is_no_reason_for_a_traceback(shell):
