@@ -118,6 +118,7 @@ def main() -> None:
     """Measure, or read an earlier run, and print the table."""
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="10,000 users and 2,000 enrolled, for a first look")
+    parser.add_argument("--enrolled", type=int, metavar="N", help="enrol this many users instead")
     parser.add_argument("--rounds", type=int, default=5, help="how often ours and the peer's alternate")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the run here")
     parser.add_argument("--from", type=Path, metavar="FILE", dest="earlier", help="measure nothing: show this run")
@@ -128,8 +129,9 @@ def main() -> None:
     else:
         users, enrolled = (10_000, 2_000) if options.quick else (100_000, 100_000)
         with tempfile.TemporaryDirectory(prefix="icehouse-bench-") as directory:
-            run = Run(users, enrolled, options.rounds, Path(directory)).to_json()
+            run = Run(users, options.enrolled or enrolled, options.rounds, Path(directory)).to_json()
     if options.json:
+        options.json.parent.mkdir(parents=True, exist_ok=True)
         options.json.write_text(json.dumps(run, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     if options.page:
         options.page.parent.mkdir(parents=True, exist_ok=True)

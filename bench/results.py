@@ -53,8 +53,10 @@ def page(run: dict[str, object]) -> str:
 
 One run of `make bench`, which alternates each measurement with the peer's and takes medians. Compare ratios, not times.
 The peer is `frost-ed25519` 3.0.0 of the Zcash Foundation, its bare arithmetic in memory, in `rust/bench`.
-This page is generated: `python -m bench --json run.json --page docs/reference/benchmarks.md` measures and writes it,
-`python -m bench --from run.json --page docs/reference/benchmarks.md` writes it again from an earlier run.
+This page is generated. To measure and write it, then to write it again from the same run:
+
+    python -m bench --json docs/reference/benchmarks.json --page docs/reference/benchmarks.md
+    python -m bench --from docs/reference/benchmarks.json --page docs/reference/benchmarks.md
 
 {table(run["results"])}
 Users: {run["users"]:,} (enrolled for the last row: {run["enrolled"]:,}); rounds: {run["rounds"]};

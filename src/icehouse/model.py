@@ -18,6 +18,8 @@ THRESHOLD = 2
 RECORDS_PER_DATA_KEY = 1024
 NO_DATA_KEY = 0
 """Stands where a record needs no data key: a hierarchical row's tag, a tombstone."""
+USERS_OWN = "icehouse-u-"
+"""How the labels of users' own keys in a direct vault's HSM start."""
 NO_OFFER_ID = bytes(16)
 """The offer id of epoch 0, which no device is ever dealt."""
 SUITES = ("ed25519", "secp256k1-tr", "secp256k1", "p256", "ristretto255", "ed448")
@@ -125,9 +127,13 @@ def root_label(vault_id: bytes, role: Role, version: int) -> str:
     return f"icehouse-{vault_id.hex()}-{role}-{version}"
 
 
+USERS_OWN = "icehouse-u-"
+"""How the labels of users' own keys in the HSM begin."""
+
+
 def user_label(key_id: bytes, version: int) -> str:
     """The label of a user's own key in the HSM, in a direct vault."""
-    return f"icehouse-u-{key_id.hex()}-{version}"
+    return f"{USERS_OWN}{key_id.hex()}-{version}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -121,7 +121,9 @@ def make_roots(vault_id: bytes, custody: str, buckets: int, roots: RootKeys, *, 
 
 
 def recover_vault(settings: Settings, vault_id: bytes, buckets: int, roots: RootKeys | None = None) -> Vault:
-    """An empty hierarchical vault around the master key that the HSM still has; one of the same id is gone on with.
+    """A hierarchical vault around the master key that the HSM still has; `recover` writes it, with its users.
+
+    An empty vault of the same settings is gone on with.
 
     Raises `ConflictError` where the database holds another vault, `HsmRefusedError` where the HSM has no such master.
     """
@@ -134,7 +136,7 @@ def recover_vault(settings: Settings, vault_id: bytes, buckets: int, roots: Root
     record = replace(record, seal=seal_settings(record, roots))
     store = VaultStore.open(settings.store_url)
     if store is None:
-        return _vault(settings, VaultStore.create(settings.store_url, record), roots)
+        return _vault(settings, VaultStore.prepare(settings.store_url, record), roots)
     if store.record != record or store.count():
         store.close()
         msg = "the database holds a vault already"
@@ -153,10 +155,18 @@ def open_vault(settings: Settings, roots: RootKeys | None = None, again: Callabl
         msg = "the database holds no vault"
         raise RequestError(msg, hint="make one with 'icehouse init'")
     try:
-        return _vault(settings, store, roots or open_roots(settings, again))
+        return _vault(settings, store, _complete(store.record, roots or open_roots(settings, again)))
     except BaseException:
         store.close()
         raise
+
+
+def _complete(record: VaultRecord, roots: RootKeys) -> RootKeys:
+    """The HSMs, once every current root key was found in one of them."""
+    for root in record.roots:
+        if root.state is RootState.CURRENT:
+            roots.find(root.label, KIND_OF[root.role])
+    return roots
 
 
 def open_roots(
@@ -179,17 +189,22 @@ def _vault(settings: Settings, store: VaultStore, roots: RootKeys) -> Vault:
     keys: Opened = Opened(settings.cache_keys, settings.cache_seconds)  # type: ignore[type-arg]
     nodes: Opened = Opened(settings.cache_keys, settings.cache_seconds)  # type: ignore[type-arg]
 
+    def reload() -> VaultRecord:
+        record = store.reload()
+        check_settings(record, roots)
+        return record
+
     def custody_of(record: VaultRecord) -> Custody:
         check_settings(record, roots)
         match record.custody:
             case "hierarchical":
                 return HierarchicalCustody(record, roots, nodes)
             case "direct":
-                return DirectCustody(record, roots, store, keys)
+                return DirectCustody(record, roots, store, keys, reload)
             case "hybrid":
                 # A vault that was hierarchical still has its master until that is retired.
                 derived = HierarchicalCustody(record, roots, nodes) if record.newest(Role.MASTER) else None
-                return HybridCustody(record, roots, store, keys, derived)
+                return HybridCustody(record, roots, store, keys, reload, derived)
             case other:
                 msg = f"the vault's database names a custody that this icehouse does not know: {other!r}"
                 raise SealError(msg)

@@ -25,7 +25,7 @@ def test_a_sound_vault_has_no_findings(shell):
         ("UPDATE keys SET next_epoch = 9 WHERE user = 'alice'", "a record of 'alice' does not fit"),
         ("UPDATE keys SET suite = 9 WHERE user = 'alice'", "holds a value that icehouse never writes"),
         ("UPDATE keys SET user = 'eve' WHERE user = 'alice'", "'eve' does not fit its tags"),
-        ("DELETE FROM claims", "the claim record of 'bob' is missing"),
+        ("DELETE FROM claims", "does not fit its claim record"),
         ("UPDATE data_keys SET live = live + 1 WHERE number = 1", "data key 1 counts"),
         ("UPDATE data_keys SET used = 0 WHERE number = 2", "data key 2 counts 0 records ever"),
         ("DELETE FROM data_keys WHERE number = 1", "there is no data key 1 any more"),

@@ -7,12 +7,23 @@ import pty
 import resource
 import signal
 import subprocess
+from contextlib import suppress
 from tempfile import TemporaryFile
 
 import pytest
 
 from executable import ICEHOUSE, PASSPHRASE
 from icehouse.cli import progress
+
+
+def until_closed(controller: int) -> bytes:
+    """What a terminal shows until nobody writes to it any more."""
+    seen = b""
+    with suppress(OSError):  # that is how a terminal says that its other end was closed
+        while more := os.read(controller, 4096):
+            seen += more
+    os.close(controller)
+    return seen
 
 
 class Typist:
@@ -35,12 +46,7 @@ class Typist:
         os.write(self.controller, text.encode())
 
     def ends(self) -> int:
-        try:
-            while more := os.read(self.controller, 4096):
-                self.seen += more
-        except OSError:
-            pass  # the other end was closed: that is how a terminal says so
-        os.close(self.controller)
+        self.seen += until_closed(self.controller)
         return self.process.wait(timeout=60)
 
 
@@ -73,6 +79,16 @@ def test_two_passphrases_that_differ_make_no_file(shell):
     assert typist.ends() == 1
     assert b"the two passphrases differ" in typist.seen
     assert not (shell.directory / "b").exists()
+
+
+@pytest.mark.parametrize(("answer", "code", "state"), [("n\n", 1, "live"), ("y\n", 0, "destroyed")])
+def test_a_key_is_destroyed_after_a_question(shell, answer, code, state):
+    typist = Typist(shell, "users", "destroy", "alice")
+    typist.until(b"Destroy the keys of alice for ever? [y/N]: ")
+    typist.types(answer)
+
+    assert typist.ends() == code
+    assert shell.do("show", "alice", "--format", "json").json["state"] == state
 
 
 def test_ctrl_c_at_a_prompt_ends_quietly_with_130(shell):
@@ -128,10 +144,11 @@ def test_a_progress_bar_is_for_terminals_only(monkeypatch):
             monkeypatch.setattr("sys.stderr", stream)
             assert list(progress.counted(range(3), "counting", 3)) == [0, 1, 2]
         elsewhere.seek(0)
+        silent = elsewhere.read()
+    shown = until_closed(controller)
 
-        assert b"counting" in os.read(controller, 4096)
-        assert elsewhere.read() == ""
-    os.close(controller)
+    assert b"counting" in shown
+    assert silent == ""
 
 
 def test_core_dumps_are_off_while_a_command_runs(shell):

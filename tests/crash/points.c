@@ -39,14 +39,15 @@ static void write_point(int fd) {
 
 #define REAL(name) ((__typeof__(&name))dlsym(RTLD_NEXT, #name))
 
+/* What a killed process wrote is in the kernel already: the disk has no part in these tests, and would only slow them. */
 int fsync(int fd) {
+    (void)fd;
     crash_point();
-    return REAL(fsync)(fd);
+    return 0;
 }
 
 int fdatasync(int fd) {
-    crash_point();
-    return REAL(fdatasync)(fd);
+    return fsync(fd);
 }
 
 int rename(const char *from, const char *to) {

@@ -318,8 +318,9 @@ def test_a_device_file_keeps_token_request_and_proof_until_they_are_of_no_use(st
 
 def test_the_seal_of_a_vault_s_settings_opens_under_its_root_key(story):
     (vault,) = story.rows("vault")
-    context = ctx("settings", vault["vault_id"], vault["custody"], vault["kek"], vault["claim"])
+    labels = {row["role"]: row["label"] for row in story.rows("root_keys")}
+    context = ctx("settings", vault["vault_id"], vault["custody"], 0, labels["kek"], labels["claim"], "")
 
-    assert len(unwrap(story.root_key(vault["kek"]), vault["seal"], context)) == 32
-    assert vault["kek"] == f"icehouse-{vault['vault_id'].hex()}-kek-1"
-    assert vault["claim"] == f"icehouse-{vault['vault_id'].hex()}-claim-1"
+    assert len(unwrap(story.root_key(labels["kek"]), vault["seal"], context)) == 32
+    assert labels["kek"] == f"icehouse-{vault['vault_id'].hex()}-kek-1"
+    assert labels["claim"] == f"icehouse-{vault['vault_id'].hex()}-claim-1"

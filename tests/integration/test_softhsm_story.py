@@ -156,7 +156,7 @@ def test_a_vault_does_not_open_on_another_token_or_without_its_key(new_token, tm
     settings = path / "vault.toml"
     settings.write_text(settings.read_text().replace(token.uri, other.uri))
 
-    with pytest.raises(HsmRefusedError, match="has no key"):
+    with pytest.raises(HsmRefusedError, match="has the key"):
         FrostService.open(path)
     with closing(open_hsm(token.uri)) as hsm, closing(open_hsm(other.uri)) as elsewhere:
         for key in hsm.keys(""):

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from icehouse._core import DeviceState, Passphrase, bare_refusal, data_key_to_bytes
+from icehouse.custody import RootKeys
 from icehouse.device import Device
 from icehouse.errors import IcehouseError
 from icehouse.hsm import open_hsm
@@ -39,7 +40,7 @@ class Story:
             hsm_uri=f"simulated:{directory / 'token'}?pin-source=file:{pin}",
         )
         hsm = open_hsm(self.settings.hsm_uri, create=True)
-        self.frost = FrostService(create_vault(self.settings, "hybrid", (hsm, hsm)))
+        self.frost = FrostService(create_vault(self.settings, "hybrid", RootKeys(hsm, hsm)))
         self.device = Device.create("alice", path=directory / "alice.age", passphrase=PASSPHRASE, work_factor=1)
 
     def note_device(self) -> None:

@@ -24,6 +24,7 @@ DECIDES_NOTHING = {
     ("keys", "id"): "a number that joins rows; a claim or an offer that it tears off is missed",
     ("keys", "rev"): "whose write comes first",
     ("keys", "due"): "whether a device is asked to rotate, which it may always do",
+    ("keys", "changed"): "when the row was written last: for lists and filters",
 }
 
 CURRENT = ("current:", "app:", "code:claim")
@@ -97,7 +98,7 @@ def served(world, probes, caplog, expected):
 
 
 @pytest.mark.parametrize("state", STATES)
-@pytest.mark.parametrize(("table", "column"), [pair for pair in COLUMNS if pair[0] not in {"vault", "data_keys"}])
+@pytest.mark.parametrize(("table", "column"), [pair for pair in COLUMNS if pair[0] in {"keys", "claims", "offers"}])
 def test_a_bent_column_of_a_key_is_refused_before_a_share_is_used(worlds, caplog, state, table, column):
     world, rows = worlds[state]
     user, where = USERS[0], place(table, USERS[0])
@@ -161,6 +162,29 @@ def test_bent_settings_open_no_vault(worlds, column):
             world.restore(rows)
 
     assert not opened or ("vault", column) in DECIDES_NOTHING
+
+
+ROOT_COLUMNS = {
+    "version": "the label, which holds it too, is what is bound",
+    "superseded": "from when on backups can be opened no more: told to whoever trims",
+    "recoverable_until": "how long an HSM keeps what was destroyed: told to whoever destroys",
+}
+
+
+@pytest.mark.parametrize("column", [column for table, column in COLUMNS if table == "root_keys"])
+@pytest.mark.parametrize("role", ["kek", "claim"])
+def test_a_bent_root_key_opens_no_vault(worlds, role, column):
+    world, rows = worlds["live"]
+    value = world.sql(f'SELECT "{column}" FROM root_keys WHERE role = ?', role)[0][0]
+    opened = []
+    for bend in bends(value, "kek" if column == "role" else None):
+        if world.bend("root_keys", column, bend, f"role = '{role}'"):
+            with suppress(SealError, HsmRefusedError):
+                world.reopen().vault.store.close()  # the HSM is everybody's
+                opened.append(bend)
+            world.restore(rows)
+
+    assert not opened or column in ROOT_COLUMNS
 
 
 def test_a_data_key_that_is_gone_opens_nothing(worlds, caplog):

@@ -137,7 +137,7 @@ def test_data_keys_that_changed_their_numbers_open_nothing(world):
 
 def test_a_claim_data_key_called_a_server_data_key_opens_nothing(world):
     world.bring_to("code")
-    kek = world.sql("SELECT kek FROM vault")[0][0]
+    kek = world.sql("SELECT label FROM root_keys WHERE role = 'kek'")[0][0]
     claim = world.sql("SELECT number FROM data_keys WHERE purpose = 'claim'")[0][0]
     world.sql("UPDATE data_keys SET purpose = 'server', root_key = ? WHERE number = ?", kek, claim)
     world.sql("UPDATE keys SET data_key = ?", claim)
@@ -200,7 +200,7 @@ def test_rows_of_another_vault_with_tags_that_fit_are_refused(twins):
 def test_the_settings_of_another_vault_in_the_same_hsm_open_no_key(tmp_path):
     one = World(tmp_path / "one").bring_to("live")
     two = World(tmp_path / "two", hsm=one.hsm).bring_to("live")
-    one.restore(two.snapshot(), "vault")
+    one.restore(two.snapshot(), "vault", "root_keys")
     pretender = one.reopen()  # the HSM did see these settings, but no key here was made under them
     try:
         with pytest.raises(SealError, match="does not fit its tags"):
@@ -217,7 +217,7 @@ def test_a_wrapped_data_key_of_another_vault_does_not_open_under_this_ones_label
     one = World(tmp_path / "one").bring_to("live")
     two = World(tmp_path / "two", hsm=one.hsm).bring_to("live")
     one.restore(two.snapshot(), data_keys.name)
-    kek = one.sql("SELECT kek FROM vault")[0][0]
+    kek = one.sql("SELECT label FROM root_keys WHERE role = 'kek'")[0][0]
     one.sql("UPDATE data_keys SET root_key = ? WHERE purpose = 'server'", kek)
     answer = one.say(one.devices["alice"].ask_status())
     one.close()

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, TypeVar
 from icehouse.ceremonies.dealing import deal, prepare, write
 from icehouse.ceremonies.keygen import create_page, without_key
 from icehouse.ceremonies.vault import retry
-from icehouse.errors import ConflictError
+from icehouse.errors import ConflictError, HsmRefusedError
 from icehouse.model import DEFAULT_SUITE, RECORDS_PER_DATA_KEY, BulkResult, check_suite, check_user
 from icehouse.store import DataKeyFullError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
     from concurrent.futures import Future
 
     from icehouse.ceremonies.dealing import Dealing, Dealt
@@ -48,18 +48,26 @@ class _Run:
     def start(self, users: Iterable[str], dealer: ThreadPoolExecutor) -> Iterator[tuple[Dealing, Future[Dealt]]]:
         """Ask the HSM for what each page needs, and have it dealt."""
         for page in self._missing(users):
-            dealing = prepare(self.vault, page, self.suite)
+            try:
+                dealing = prepare(self.vault, page, self.suite)
+            except (ConflictError, HsmRefusedError):
+                self._again(page)  # another process made some of them, or the root keys that this one knew are gone
+                continue
             yield dealing, dealer.submit(deal, self.vault, dealing)
 
     def finish(self, dealing: Dealing, dealt: Future[Dealt]) -> None:
         """Write a page. Where another writer came first, it is looked up, dealt and written once more."""
         try:
             write(self.vault, dealt.result())
-            made = len(dealing.users)
         except (ConflictError, DataKeyFullError):
-            made = retry(self.vault, lambda: create_page(self.vault, dealing.users, self.suite))
+            self._again(dealing.users)
+        else:
+            self.created += len(dealing.users)
+
+    def _again(self, users: Sequence[str]) -> None:
+        made = retry(self.vault, lambda: create_page(self.vault, users, self.suite))
         self.created += made
-        self.existing += len(dealing.users) - made
+        self.existing += len(users) - made
 
     def _missing(self, users: Iterable[str]) -> Iterator[list[str]]:
         """Full pages of users who have no key, whatever lies between them; the last may be short."""

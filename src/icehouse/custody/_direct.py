@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from icehouse.custody._hybrid import HybridCustody
-from icehouse.model import Purpose, user_label
+from icehouse.model import USERS_OWN, Purpose, user_label
 
 if TYPE_CHECKING:
-    from icehouse.model import Key
+    from icehouse.model import Key, WrappedKey
 
 
 class DirectCustody(HybridCustody):
@@ -25,3 +25,9 @@ class DirectCustody(HybridCustody):
         if key.sealed.data_key:
             return self._wrapped_keys.wrapped_key(key.sealed.data_key).root_key
         return user_label(key.key_id, 1)
+
+    def _is_root(self, wrapped: WrappedKey) -> bool:
+        """Whether a data key of this purpose may be wrapped by this root key; the HSM knows the users' own."""
+        if wrapped.purpose is Purpose.SERVER:
+            return wrapped.root_key.startswith(USERS_OWN)
+        return super()._is_root(wrapped)

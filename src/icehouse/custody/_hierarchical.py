@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from icehouse._core import bucket, derive, derive_share, node_message
 from icehouse.custody._custody import Drawn, OpenKey
-from icehouse.errors import SealError
+from icehouse.errors import IcehouseError, SealError
 from icehouse.hsm import KeyKind
 from icehouse.model import (
     DEVICE_NUMBER,
@@ -23,13 +23,16 @@ from icehouse.model import (
 )
 
 if TYPE_CHECKING:
-    from icehouse._core import MacKey, Node, Share
+    from typing import Literal, TypeAlias
+
+    from icehouse._core import MacKey, Node, PendingColumns, Share
     from icehouse.custody._opened import Opened
     from icehouse.custody._roots import RootKeys
     from icehouse.hsm import Hsm
     from icehouse.model import Key, Purpose, RootKey, StandingOffer, VaultRecord, WrappedKey
 
     OpenedNodes = Opened[str | int, Node]
+    _Role: TypeAlias = Literal["current", "pending"]
 
 _PARTICIPANTS = 2
 
@@ -121,8 +124,16 @@ class HierarchicalCustody:
         if key.sealed.data_key != NO_DATA_KEY:
             self._none()
         node = self.node(key.user)
-        key.row.check_tag("current", node, SERVER_NUMBER, key.sealed.record)
+        self._check(key, node, "current", key.sealed)
         return node
+
+    @staticmethod
+    def _check(key: Key, node: Node, role: _Role, sealed: Sealed, columns: PendingColumns | None = None) -> None:
+        try:
+            key.row.check_tag(role, node, SERVER_NUMBER, sealed.record, columns)
+        except (IcehouseError, OverflowError, TypeError) as exc:
+            msg = f"the {role} row of {key.user!r} was changed: {exc}"
+            raise SealError(msg) from exc
 
     def open_share(self, key: Key) -> Share:
         """The server's share of the current epoch."""
@@ -134,8 +145,10 @@ class HierarchicalCustody:
 
     def open_pending(self, key: Key, offer: StandingOffer) -> Share:
         """The server's share of an offered epoch."""
+        if offer.sealed.data_key != NO_DATA_KEY:
+            self._none()
         node = self._checked(key)
-        key.row.check_tag("pending", node, SERVER_NUMBER, offer.sealed.record, offer.columns)
+        self._check(key, node, "pending", offer.sealed, offer.columns)
         return derive_share(node, key.user, self._path(key, offer.epoch, offer.offer_id), SERVER_NUMBER)
 
     def enrolment_code(self, key: Key) -> MacKey:

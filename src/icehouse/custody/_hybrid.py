@@ -21,6 +21,7 @@ from icehouse.model import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Literal, TypeAlias
 
     from icehouse._core import MacKey, PendingColumns, Share
@@ -58,12 +59,14 @@ class HybridCustody:
         roots: RootKeys,
         wrapped_keys: WrappedKeys,
         opened: OpenedKeys,
+        reload: Callable[[], VaultRecord],
         derived: HierarchicalCustody | None = None,
     ) -> None:
         self.roots = roots
         self._record = record
         self._wrapped_keys = wrapped_keys
         self._opened = opened
+        self._reload = reload
         self._derived = derived
 
     @property
@@ -93,6 +96,12 @@ class HybridCustody:
 
     def unwrap(self, wrapped: WrappedKey) -> DataKey:
         """A data key opened by the HSM, whatever was opened lately. One HSM operation."""
+        if not self._is_root(wrapped):
+            # Another process may have moved the vault to other root keys since its settings were read.
+            self._record = self._reload()
+        if not self._is_root(wrapped):
+            msg = f"data key {wrapped.number} is wrapped by {wrapped.root_key!r}, which is no such key of this vault"
+            raise SealError(msg)
         context = self._context(wrapped.number, wrapped.purpose, wrapped.root_key)
         try:
             return self.roots.use(
@@ -101,6 +110,11 @@ class HybridCustody:
         except SealError as exc:
             msg = f"data key {wrapped.number} does not open: it was changed, moved, or is another vault's"
             raise SealError(msg) from exc
+
+    def _is_root(self, wrapped: WrappedKey) -> bool:
+        """Whether data keys of this purpose may be wrapped by this root key."""
+        role = _ROLES[wrapped.purpose]
+        return any(root.label == wrapped.root_key and root.role is role for root in self._record.roots)
 
     def new_data_key(self, number: int, purpose: Purpose, root_key: str) -> OpenKey:
         """A fresh data key, wrapped. One HSM operation."""

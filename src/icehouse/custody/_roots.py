@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from icehouse.errors import HsmRefusedError, HsmUnavailableError
 from icehouse.hsm import HsmKey, KeyKind
-from icehouse.model import Role
+from icehouse.model import USERS_OWN, Role
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from icehouse.hsm import Hsm
 
 T = TypeVar("T")
-_USERS_OWN = "icehouse-u-"
 
 
 class RootKeys:
@@ -50,6 +49,16 @@ class RootKeys:
         """Remember where a key was made."""
         self._found[label] = hsm
 
+    def has(self, label: str) -> bool:
+        """Whether one of the HSMs has this key now. Raises `HsmUnavailableError` where that is not to be known."""
+        return self._search(label) is not None
+
+    def learn(self, prefix: str) -> None:
+        """Find all keys of a prefix at once: one listing of each HSM, however many they are."""
+        for hsm in self.hsms:
+            for key in hsm.keys(prefix):
+                self._found.setdefault(key.label, hsm)
+
     def forget(self, label: str) -> None:
         """Forget where a key was: it was destroyed."""
         self._found.pop(label, None)
@@ -67,7 +76,7 @@ class RootKeys:
 
     def use(self, label: str, kind: KeyKind, work: Callable[[Hsm, HsmKey], T]) -> T:
         """Use a root key where it is. Users' own keys are tried, not looked up: listing thousands would cost more."""
-        if not label.startswith(_USERS_OWN) or label in self._found:
+        if not label.startswith(USERS_OWN) or label in self._found:
             return work(*self.find(label, kind))
         try:
             return self._tried(label, kind, work)
@@ -100,13 +109,18 @@ class RootKeys:
         away: HsmUnavailableError | None = None
         for hsm in self.hsms:
             try:
-                if any(key.label == label for key in hsm.keys(label)):
+                if self.holds(hsm, label):
                     return hsm
             except HsmUnavailableError as exc:
                 away = exc
         if away is not None:
             raise away
         return None
+
+    @staticmethod
+    def holds(hsm: Hsm, label: str) -> bool:
+        """Whether an HSM has the key of exactly this label. One HSM operation."""
+        return any(key.label == label for key in hsm.keys(label))
 
     def close(self) -> None:
         """Let go of every HSM."""

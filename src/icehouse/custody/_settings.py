@@ -14,10 +14,16 @@ if TYPE_CHECKING:
     from icehouse.model import RootKey, VaultRecord
 
 
+_CHANGED = "the vault's settings in the database were changed: the HSM did not see these"
+
+
 def _context(record: VaultRecord) -> bytes:
     """Everything about the settings that decides something; a role that has no key stands as an empty label."""
     labels = [root.label if (root := record.current(role)) else "" for role in (Role.KEK, Role.CLAIM, Role.MASTER)]
-    return context_digest("settings", [record.vault_id, record.custody, record.buckets, *labels])
+    try:
+        return context_digest("settings", [record.vault_id, record.custody, record.buckets, *labels])
+    except (OverflowError, TypeError) as exc:
+        raise SealError(_CHANGED) from exc
 
 
 def _keeper(record: VaultRecord) -> RootKey:
@@ -45,12 +51,10 @@ def check_settings(record: VaultRecord, roots: RootKeys) -> None:
     root = _keeper(record)
     if root.role is Role.MASTER:
         if seal_settings(record, roots) != record.seal:
-            msg = "the vault's settings in the database were changed: the HSM did not see these"
-            raise SealError(msg)
+            raise SealError(_CHANGED)
         return
     hsm, key = roots.find(root.label, KeyKind.AES)
     try:
         hsm.unwrap(key, record.seal, _context(record))
     except SealError as exc:
-        msg = "the vault's settings in the database were changed: the HSM did not see these"
-        raise SealError(msg) from exc
+        raise SealError(_CHANGED) from exc

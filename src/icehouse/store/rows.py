@@ -20,6 +20,7 @@ _ORIGINS = {"dealer": 2, "software": 3}
 _ORIGIN_OF = {number: origin for origin, number in _ORIGINS.items()}
 _SUITE_OF = dict(enumerate(SUITES))  # a list would take negative numbers, too
 FIRST_REV = 2
+_NOTHING = Sealed(NO_DATA_KEY, b"")
 # While no code was minted the salt's place is kept, so that minting one does not grow the row.
 NO_SALT = bytes(16)
 
@@ -131,6 +132,9 @@ def _check(key: Key, salt: bytes | None) -> None:
     numbers = (key.rev, key.epoch, key.next_epoch, key.sealed.data_key)
     if not all(isinstance(number, int) and number >= 0 for number in numbers):
         msg = f"the row of {key.user!r} holds a number that icehouse never writes"
+        raise SealError(msg)
+    if (key.state is State.DESTROYED) is not (key.sealed == _NOTHING and key.offer is None):
+        msg = f"the row of {key.user!r} is {key.state}, which does not fit its records"
         raise SealError(msg)
     dealt = key.state is State.DEALT
     derived = key.sealed.data_key == NO_DATA_KEY  # a hierarchical row keeps nothing of the device's share

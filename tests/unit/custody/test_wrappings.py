@@ -6,9 +6,9 @@ import logging
 
 import pytest
 
-from icehouse.custody import HybridCustody, OpenedKeys
+from icehouse.custody import HybridCustody, Opened, RootKeys
 from icehouse.hsm import KeyKind, open_hsm
-from icehouse.model import Purpose
+from icehouse.model import Purpose, Role, RootKey, RootState, VaultRecord
 
 MANY = 1 << 28
 
@@ -16,10 +16,11 @@ MANY = 1 << 28
 @pytest.mark.parametrize(("number", "told"), [(1, 0), (MANY - 1, 0), (MANY, 1), (MANY + 1, 0), (1 << 31, 1)])
 def test_a_warning_comes_long_before_a_root_key_has_wrapped_too_much(caplog, number, told):
     hsm = open_hsm("simulated:")
-    roots = {purpose: (hsm, hsm.create_key(f"root-{purpose}", KeyKind.AES)) for purpose in Purpose}
-    custody = HybridCustody(bytes(16), roots, None, OpenedKeys(0, 0))
+    hsm.create_key("root", KeyKind.AES)
+    record = VaultRecord(bytes(16), "hybrid", 0, (RootKey("root", Role.KEK, 1, RootState.CURRENT),), b"")
+    custody = HybridCustody(record, RootKeys(hsm, hsm), None, Opened(0, 0), lambda: record)
     with caplog.at_level(logging.WARNING, logger="icehouse"):
         caplog.clear()
-        custody.new_data_key(number, Purpose.SERVER)
+        custody.new_data_key(number, Purpose.SERVER, "root")
 
     assert len([record for record in caplog.records if "2^32" in record.message]) == told
