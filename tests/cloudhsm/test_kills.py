@@ -155,9 +155,10 @@ class Nursery:
         self.process.stdin.write("go\n")
         self.process.stdin.flush()
         vault = directory / "cloudhsm" / "walkthrough"
-        # It first asks what state the cluster is in; what an earlier one left is there until then. A descriptor that can be read is one whose process has ended.
-        while (len(world.requests) < asked or progress(vault, output) < lines) and not select.select([process], [], [], 0.002)[0]:
-            pass
+        # What an earlier one left is there until this one has asked what state the cluster is in.
+        while len(world.requests) < asked or progress(vault, output) < lines:
+            if select.select([process], [], [], 0.002)[0]:
+                break  # the descriptor of a process that has ended can be read
         with suppress(ProcessLookupError):
             signal.pidfd_send_signal(process, signal.SIGKILL)
         os.close(process)
@@ -226,17 +227,17 @@ def test_twenty_five_processes_are_killed_at_a_request(tmp_path, world, nursery,
     check(world, runs, world.strangers)
 
 
-def test_twenty_walkthroughs_are_killed_and_leave_no_key(tmp_path, world, nursery, softhsm):
+def test_walkthroughs_are_killed_and_leave_no_key(tmp_path, world, nursery, softhsm):
     known, token = commands(softhsm)
     chance = random.Random("walkthroughs")
     prepared(world, tmp_path, "test")
     kills = 0
-    for _ in range(20):
+    for _ in range(12):
         kills += nursery.kill_in_between(world, tmp_path, known["test"], chance.randrange(1, 10)) == -signal.SIGKILL
     code, said = nursery.run(world, tmp_path, known["test"])
 
     assert code == 0, said
-    assert kills > 10
+    assert kills > 5
     assert not keys_in(token)
     assert nursery.run(world, tmp_path, known["down"])[0] == 0
     assert left(world) == []
