@@ -65,6 +65,11 @@ class SoftHsm:
         run("pkcs11-tool", "--module", str(MODULE), "--token-label", token.label, "--login", "--pin", pin, *options)
 
 
+def keys_in(token: Token) -> list[str]:
+    """The files of a token's objects, without the one that describes the token itself."""
+    return [path.name for path in token.directory.glob("*.object") if path.name != "token.object"]
+
+
 def run(*command: str) -> None:
     """Run a tool, and show what it said when it fails."""
     done = subprocess.run(command, check=False, capture_output=True, text=True)

@@ -60,7 +60,6 @@ COMMANDS = (
     ("exchange",),
     ("plan",),
     ("demo",),
-    ("plan",),
     ("cloudhsm",),
     ("cloudhsm", "up"),
     ("cloudhsm", "status"),

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
+import pty
 import shlex
 
 import pytest
@@ -12,7 +14,7 @@ from executable import all_refused, refused
 from icehouse.planner.reading import load
 from servers.aws import ACCOUNT, OTHER_ACCOUNT
 from servers.cloudhsm_trial import STRANGER, left
-from softhsm import MODULE
+from softhsm import MODULE, keys_in
 
 UP = ("cloudhsm", "up", "--ttl", "2h", "--subnet", "subnet-0000000a", "--subnet", "subnet-0000000b")
 QUICK = ("--poll", "0", "--yes")
@@ -61,7 +63,7 @@ def test_the_walkthrough_leaves_no_key_in_the_token(shell, world, token):
     world.hsm.activate(shell.do(*UP, *QUICK, "--format", "json").json["cluster"])
     walkthrough(shell, token)
 
-    assert not [path for path in token.directory.iterdir() if path.name.endswith(".object")]
+    assert not keys_in(token)
     assert refused(
         shell, "cloudhsm", "test", "--module", "/none.so", "--pin-file", token.pin_file, "--token-label", "none"
     )
@@ -165,6 +167,37 @@ def test_other_settings_for_a_run_that_stands_are_refused(shell):
     shell.do(*UP, *QUICK)
 
     assert "other settings" in refused(shell, *UP, "--hsms", "1", *QUICK)
+
+
+@pytest.mark.parametrize(("answer", "code", "hsms"), [("n", 1, 0), ("y", 0, 2)])
+def test_it_asks_before_it_bills(shell, world, answer, code, hsms):
+    controller, terminal = pty.openpty()
+    process = shell.start(*UP, "--poll", "0", stdin=terminal)
+    os.close(terminal)
+    os.write(controller, f"{answer}\n".encode())
+    err = process.communicate(timeout=120)[1].decode()
+    os.close(controller)
+
+    assert (process.returncode, len(world.hsm.billed)) == (code, hsms), err
+    assert "2 HSMs at $1.60 an hour each" in err
+
+
+def test_after_a_run_has_ended_another_begins_in_its_place(shell, world):
+    first = shell.do(*UP, *QUICK, "--format", "json").json["run"]
+    shell.do("cloudhsm", "down", "--poll", "0")
+    second = shell.do(*UP, *QUICK, "--format", "json").json["run"]
+
+    assert first != second
+    assert len(world.hsm.billed) == 2
+
+
+def test_a_run_on_its_way_down_does_not_come_up(shell, world):
+    shell.do(*UP, *QUICK)
+    world.faults = dict.fromkeys(range(len(world.requests) + 5, 10_000), "broken")
+    assert shell.run("cloudhsm", "down", "--poll", "0").code == 2
+    world.faults = {}
+
+    assert "on its way down" in refused(shell, *UP, *QUICK)
 
 
 def test_without_boto3_the_extra_is_named(shell):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from contextlib import suppress
 
 import botocore.loaders
 import botocore.session
@@ -52,7 +53,8 @@ def main() -> None:
         os.close(begin)
         print(process, flush=True)
         sys.stdin.readline()
-        os.write(go, b"!")
+        with suppress(BrokenPipeError):  # it was killed before it began
+            os.write(go, b"!")
         os.close(go)
         print(os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]), flush=True)
 

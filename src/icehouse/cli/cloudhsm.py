@@ -86,7 +86,7 @@ def up(  # noqa: PLR0913  each option is a fact of the cluster
     _agree(record, yes=yes)
     passphrase = key_passphrase(passphrase_file, new=not (state / KEY_FILE).exists())
     with notebook.held():
-        if notebook.read() != before:
+        if _record(notebook) != before:
             msg = f"{state} was changed meanwhile"
             raise ConflictError(msg)
         raising = Raising(aws, notebook, record, passphrase, say)

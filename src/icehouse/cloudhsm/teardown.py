@@ -186,7 +186,7 @@ def is_armed(aws: Aws, record: Record) -> bool:
     if {name: found["Target"].get(name) for name in ("Arn", "RoleArn", "Input")} != wanted["Target"]:
         return False
     machine = aws.call("stepfunctions", "describe_state_machine", but=_MISSING, stateMachineArn=machine_arn(record))
-    return bool(machine) and json.loads(machine["definition"]) == definition(record)
+    return machine.get("status") == "ACTIVE" and json.loads(machine["definition"]) == definition(record)
 
 
 def arm(aws: Aws, record: Record) -> None:
