@@ -18,6 +18,20 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 ICEHOUSE = Path(sysconfig.get_path("scripts")) / "icehouse"
+# Runs `icehouse` and kills it after its n-th sync of a file or a directory.
+KILLED = """
+import os, signal, sys
+from icehouse.cli.main import main
+real, left = os.fsync, int(sys.argv.pop(1))
+def fsync(descriptor):
+    global left
+    real(descriptor)
+    left -= 1
+    if left == 0:
+        os.kill(os.getpid(), signal.SIGKILL)
+os.fsync = fsync
+main()
+"""
 PASSPHRASE = "correct horse battery staple"  # noqa: S105
 
 

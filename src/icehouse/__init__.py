@@ -7,21 +7,27 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from icehouse.device import Cosigner, Device
-    from icehouse.errors import HsmError, IcehouseError, RequestError, SealError
-    from icehouse.model import BulkResult, FrostShards
+    from icehouse.errors import IcehouseError, RequestError, SealError
+    from icehouse.model import FrostShards
     from icehouse.planner import plan
-    from icehouse.service import FrostService, HybridFrostService, create_hsm_frost
+    from icehouse.service import (
+        DirectFrostService,
+        FrostService,
+        HierarchicalFrostService,
+        HybridFrostService,
+        create_hsm_frost,
+    )
 
 __version__ = "0.1.0"
 
 # Loaded when first used: `import icehouse` alone opens no database driver and no HSM's client.
 _NAMES = {
-    "BulkResult": "model",
     "Cosigner": "device",
     "Device": "device",
+    "DirectFrostService": "service",
     "FrostService": "service",
     "FrostShards": "model",
-    "HsmError": "errors",
+    "HierarchicalFrostService": "service",
     "HybridFrostService": "service",
     "IcehouseError": "errors",
     "RequestError": "errors",
@@ -31,12 +37,12 @@ _NAMES = {
 }
 
 __all__ = [
-    "BulkResult",
     "Cosigner",
     "Device",
+    "DirectFrostService",
     "FrostService",
     "FrostShards",
-    "HsmError",
+    "HierarchicalFrostService",
     "HybridFrostService",
     "IcehouseError",
     "RequestError",

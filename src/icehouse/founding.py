@@ -6,10 +6,7 @@ finds the plan and goes on: it knows the vault's id, hence the labels of root ke
 
 from __future__ import annotations
 
-import fcntl
-import os
 import secrets
-from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,7 +14,8 @@ from urllib.parse import unquote
 
 from icehouse import settings as vault_settings
 from icehouse.custody import RootKeys
-from icehouse.errors import ConflictError, IcehouseError, RequestError, StoreError
+from icehouse.directory import held, sqlite_files, sync, undoing, write_new
+from icehouse.errors import ConflictError, IcehouseError
 from icehouse.hsm import open_hsm
 from icehouse.model import root_label
 from icehouse.opening import (
@@ -33,8 +31,6 @@ from icehouse.settings import FILE_NAME, Settings
 from icehouse.store import VaultStore
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from icehouse.ceremonies.vault import Vault
     from icehouse.hsm import Hsm
 
@@ -66,7 +62,7 @@ def found(place: Path, wanted: Settings, *, custody: str = "hybrid", buckets: in
     check_buckets(check_custody(custody), buckets)
     settings = vault_settings.absolute(wanted, directory)
     check_durable(settings)
-    with _undoing() as made, _held(directory, made):
+    with undoing() as made, held(directory, made):
         founding = _Founding(file, directory, wanted, settings, made)
         founding.found(custody, buckets)
     return Founded(founding.vault_id, file, founding.inside)
@@ -89,11 +85,12 @@ class _Founding:
         if self.file.exists():
             msg = f"there is a vault already at {self.file}"
             raise ConflictError(msg, hint="nothing is overwritten: choose another place")
-        resumed = self._read_plan()
+        rest = f"{_custody_line(custody, buckets)}{vault_settings.dump(self.wanted)}"
+        resumed = self._read_plan(rest)
         if not resumed:
             self._check_free()
             self.vault_id = new_vault_id()
-            _write(self.plan, f"{_ID_LINE}{self.vault_id.hex()}\n{vault_settings.dump(self.wanted)}", self.made)
+            write_new(self.plan, f"{_ID_LINE}{self.vault_id.hex()}\n{rest}", self.made)
         if self.inside:
             self._make_pin()
         roots = self._open_roots()
@@ -103,13 +100,13 @@ class _Founding:
             self._keep_what_a_module_holds(custody, roots)
             raise
         self.plan.rename(self.file)
-        _sync(self.directory)
+        sync(self.directory)
 
-    def _read_plan(self) -> bool:
+    def _read_plan(self, expected: str) -> bool:
         if not self.plan.exists():
             return False
         head, _, rest = self.plan.read_text(encoding="utf-8").partition("\n")
-        if rest != vault_settings.dump(self.wanted) or not head.startswith(_ID_LINE):
+        if rest != expected or not head.startswith(_ID_LINE):
             msg = f"an unfinished init left {self.plan}, and this one has other settings"
             raise ConflictError(msg, hint="repeat it with the same settings, or remove what it left")
         self.vault_id = bytes.fromhex(head.removeprefix(_ID_LINE))
@@ -129,7 +126,7 @@ class _Founding:
     def _make_pin(self) -> None:
         pin = self.directory / _PIN_FILE
         if not pin.exists():
-            _write(pin, f"{secrets.token_hex(_PIN_BYTES)}\n", self.made)
+            write_new(pin, f"{secrets.token_hex(_PIN_BYTES)}\n", self.made)
 
     def _open_roots(self) -> RootKeys:
         first = self._open(self.settings.hsm_uri)
@@ -150,7 +147,7 @@ class _Founding:
             existing.close()
             vault = open_vault(self.settings, roots)
         else:
-            self.made += _sqlite_files(self.settings.store_url)
+            self.made += sqlite_files(self.settings.store_url)
             vault = create_vault(self.settings, custody, roots, vault_id=self.vault_id, buckets=buckets)
         self._close(vault)
 
@@ -172,92 +169,12 @@ class _Founding:
             self.made.clear()
 
 
+def _custody_line(custody: str, buckets: int) -> str:
+    """What nobody reads but people: a hierarchical vault is rebuilt with the buckets that it was made with."""
+    return f"# founded {custody}{f', buckets {buckets}' if custody == 'hierarchical' else ''}\n"
+
+
 def _simulated_file(uri: str) -> Path | None:
     """The file of a simulated HSM, of any other HSM None."""
     scheme, _, rest = uri.partition(":")
     return Path(unquote(rest.partition("?")[0])) if scheme == "simulated" else None
-
-
-def _sqlite_files(url: str) -> list[Path]:
-    """The files that SQLite is about to make for a database that is not there."""
-    _, found, path = url.partition("sqlite:///")
-    if not found or Path(path).exists():
-        return []
-    return [Path(f"{path}{suffix}") for suffix in ("", "-wal", "-shm")]
-
-
-@contextmanager
-def _undoing() -> Iterator[list[Path]]:
-    """Files that are taken back when what follows fails; the last one first."""
-    made: list[Path] = []
-    try:
-        yield made
-    except BaseException as failure:
-        _take_back(made)
-        if isinstance(failure, OSError):
-            msg = f"{failure.filename or 'the vault'} cannot be written: {failure.strerror}"
-            raise StoreError(msg) from failure
-        raise
-
-
-def _take_back(made: list[Path]) -> None:
-    for path in reversed(made):
-        with suppress(OSError):
-            path.rmdir() if path.is_dir() else path.unlink()
-
-
-@contextmanager
-def _held(directory: Path, made: list[Path]) -> Iterator[None]:
-    """The directory, made where it is missing, for one `init` at a time."""
-    try:
-        _make_directory(directory, made)
-        descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    except OSError as exc:
-        msg = f"the vault's directory {directory} cannot be used: {exc.strerror}"
-        raise RequestError(msg) from exc
-    try:
-        _lock(descriptor, directory)
-        yield
-    finally:
-        os.close(descriptor)
-
-
-def _lock(descriptor: int, directory: Path) -> None:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as exc:
-        msg = f"another init is at work in {directory}"
-        raise ConflictError(msg, hint="wait until it is done") from exc
-
-
-def _make_directory(directory: Path, made: list[Path]) -> None:
-    missing = [path for path in (directory, *directory.parents) if not path.exists()]
-    for path in reversed(missing):
-        path.mkdir(mode=0o700)
-        made.append(path)
-        _sync(path.parent)
-
-
-def _write(path: Path, content: str, made: list[Path]) -> None:
-    """A new file for its owner's eyes: whole or not there, and durable."""
-    fresh = path.with_name(f".{path.name}.new")
-    fresh.unlink(missing_ok=True)
-    made.append(fresh)
-    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(descriptor)
-    # Unlike a rename, a link refuses a name that is taken.
-    os.link(fresh, path)
-    made.append(path)
-    fresh.unlink()
-    _sync(path.parent)
-
-
-def _sync(directory: Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -127,6 +127,10 @@ def root_label(vault_id: bytes, role: Role, version: int) -> str:
     return f"icehouse-{vault_id.hex()}-{role}-{version}"
 
 
+USERS_OWN = "icehouse-u-"
+"""How the labels of users' own keys in the HSM begin."""
+
+
 def user_label(key_id: bytes, version: int) -> str:
     """The label of a user's own key in the HSM, in a direct vault."""
     return f"{USERS_OWN}{key_id.hex()}-{version}"

@@ -121,7 +121,9 @@ def make_roots(vault_id: bytes, custody: str, buckets: int, roots: RootKeys, *, 
 
 
 def recover_vault(settings: Settings, vault_id: bytes, buckets: int, roots: RootKeys | None = None) -> Vault:
-    """An empty hierarchical vault around the master key that the HSM still has; one of the same id is gone on with.
+    """A hierarchical vault around the master key that the HSM still has; `recover` writes it, with its users.
+
+    An empty vault of the same settings is gone on with.
 
     Raises `ConflictError` where the database holds another vault, `HsmRefusedError` where the HSM has no such master.
     """
@@ -134,7 +136,7 @@ def recover_vault(settings: Settings, vault_id: bytes, buckets: int, roots: Root
     record = replace(record, seal=seal_settings(record, roots))
     store = VaultStore.open(settings.store_url)
     if store is None:
-        return _vault(settings, VaultStore.create(settings.store_url, record), roots)
+        return _vault(settings, VaultStore.prepare(settings.store_url, record), roots)
     if store.record != record or store.count():
         store.close()
         msg = "the database holds a vault already"

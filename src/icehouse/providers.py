@@ -11,6 +11,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 
+_GOOGLE_OPTIONS = {"endpoint", "insecure", "deadline", "concurrency"}
+
+
 def hsm_uri(provider: str, config: Mapping[str, Any]) -> str:
     """The URI of a provider's HSM. Raises `RequestError` for an unknown provider or setting."""
     maker = _MAKERS.get(provider)
@@ -41,6 +44,19 @@ def _pkcs11(config: Mapping[str, Any]) -> str:
     return f"pkcs11:token={label.replace('/', '%2F')}?module-path={module}&pin-source=file:{pin}"
 
 
+def _google(config: Mapping[str, Any]) -> str:
+    required = {"project_id", "location", "key_ring"}
+    _check(config, required | _GOOGLE_OPTIONS)
+    missing = sorted(required - config.keys())
+    if missing:
+        msg = f"the provider google needs {', '.join(missing)} in config"
+        raise RequestError(msg)
+    project, location, ring = (quote(str(config[name]), safe="") for name in ("project_id", "location", "key_ring"))
+    options = [f"{name}={quote(str(config[name]), safe=':[]')}" for name in sorted(_GOOGLE_OPTIONS & config.keys())]
+    query = f"?{'&'.join(options)}" if options else ""
+    return f"gcpkms://projects/{project}/locations/{location}/keyRings/{ring}{query}"
+
+
 def _check(config: Mapping[str, Any], known: set[str]) -> None:
     unknown = sorted(config.keys() - known)
     if unknown:
@@ -48,4 +64,8 @@ def _check(config: Mapping[str, Any], known: set[str]) -> None:
         raise RequestError(msg)
 
 
-_MAKERS: dict[str, Callable[[Mapping[str, Any]], str]] = {"simulated": _simulated, "pkcs11": _pkcs11}
+_MAKERS: dict[str, Callable[[Mapping[str, Any]], str]] = {
+    "simulated": _simulated,
+    "pkcs11": _pkcs11,
+    "google": _google,
+}

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 from icehouse import settings as vault_settings
 from icehouse.ceremonies import bulk, code, destroy, keygen, rotate
 from icehouse.ceremonies.exchange import exchange
+from icehouse.ceremonies.recover import Listed
+from icehouse.ceremonies.vault import work_on
 from icehouse.errors import ConflictError, ProtocolError, RequestError, SealError
 from icehouse.model import (
     DEFAULT_SUITE,
@@ -30,6 +32,7 @@ from icehouse.upkeep import Upkeep
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from datetime import datetime
     from typing import Self
 
     from icehouse.ceremonies.destroy import Removal
@@ -127,6 +130,11 @@ class FrostService:
         """Every user's public facts as the database has them, in the order of creation; see `check_user`."""
         return (self._view(key) for key in self.vault.store.every_key())
 
+    def listing(self, since: datetime | None = None) -> Iterator[Listed]:
+        """What `recover` needs to know of every user, or of those whose key changed at or after a time."""
+        store = self.vault.store
+        return map(Listed.of, store.every_key() if since is None else store.changed_keys(int(since.timestamp())))
+
     def enrolment_code(self, user_id: str) -> str:
         """A new enrolment token, `<key id>.<code>`, to hand to the user. Earlier ones are void."""
         return code.mint(self.vault, check_user(user_id))
@@ -154,18 +162,21 @@ class FrostService:
         return self._view(key)
 
     def _check(self, key: Key) -> None:
-        if key.state is State.DESTROYED:
-            return
-        custody = self.vault.custody
         try:
-            custody.open_share(key).check(key.group, SERVER_NUMBER)
-            if key.state in {State.DEALT, State.LOST}:
-                custody.open_claim(key).check(key.group, DEVICE_NUMBER)
-            if key.offer is not None:
-                custody.open_pending(key, key.offer).check(key.offered_group(key.offer), SERVER_NUMBER)
+            work_on(self.vault, key, self._open_all)
         except (ProtocolError, SealError) as exc:
             msg = f"a record of {key.user!r} does not fit: {exc}"
             raise SealError(msg) from exc
+
+    def _open_all(self, key: Key) -> None:
+        if key.state is State.DESTROYED:
+            return
+        custody = self.vault.custody
+        custody.open_share(key).check(key.group, SERVER_NUMBER)
+        if key.state in {State.DEALT, State.LOST}:
+            custody.open_claim(key).check(key.group, DEVICE_NUMBER)
+        if key.offer is not None:
+            custody.open_pending(key, key.offer).check(key.offered_group(key.offer), SERVER_NUMBER)
 
     def check(self) -> int:
         """Open every record of every key; the number of keys. Raises at the first that does not fit."""
@@ -193,8 +204,11 @@ class FrostService:
     def _vouched(self, key: Key) -> Key:
         """The key, once its sealed record has shown that nobody changed its row: callers trust its public key."""
         if key.state is not State.DESTROYED:
-            self.vault.custody.open_share(key)
+            work_on(self.vault, key, self._open_share)
         return key
+
+    def _open_share(self, key: Key) -> None:
+        self.vault.custody.open_share(key)
 
     def _view(self, key: Key) -> FrostShards:
         group = key.group

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+import fcntl
 import json
 import os
 import tomllib
 from dataclasses import dataclass, fields, replace
+from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from icehouse.errors import RequestError
+from icehouse.errors import ConflictError, RequestError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -83,21 +85,34 @@ def read(file: Path) -> Settings:
     return Settings(**_flatten(tomllib.loads(file.read_text(encoding="utf-8")), file))
 
 
-def rewrite(file: Path, settings: Settings) -> None:
-    """Put other settings into a vault's file: whole or not at all, and durable."""
+def rewrite(file: Path, settings: Settings, before: Settings) -> None:
+    """Put other settings into a vault's file, under the comments at its head: whole or not at all, and durable.
+
+    Raises `ConflictError` where they are not those of `before` any more.
+    """
+    directory = os.open(file.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(directory, fcntl.LOCK_EX)
+        if read(file) != before:
+            msg = f"another process changed {file} meanwhile"
+            raise ConflictError(msg)
+        _replace(file, settings)
+        os.fsync(directory)
+    finally:
+        os.close(directory)
+
+
+def _replace(file: Path, settings: Settings) -> None:
+    lines = file.read_text(encoding="utf-8").splitlines(keepends=True)
+    head = "".join(takewhile(lambda line: line.startswith("#"), lines))
     fresh = file.with_name(f".{file.name}.new")
     fresh.unlink(missing_ok=True)
     descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     with os.fdopen(descriptor, "w", encoding="utf-8") as out:
-        out.write(dump(settings))
+        out.write(head + dump(settings))
         out.flush()
         os.fsync(descriptor)
     fresh.rename(file)
-    directory = os.open(file.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)
 
 
 def dump(settings: Settings) -> str:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from icehouse.ceremonies import convert, reseal, rewrap, rewrap_users, trim
+from icehouse.ceremonies import convert, destroy, orphans, reseal, rewrap, rewrap_users, trim
 from icehouse.errors import RequestError
+from icehouse.model import State
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
+    from icehouse.ceremonies.destroy import Removal
     from icehouse.ceremonies.reseal import Resealing
     from icehouse.ceremonies.rewrap import RewrapPlan
     from icehouse.ceremonies.trim import Trimmed
@@ -35,20 +37,24 @@ class Upkeep:
 
         Raises `RequestError` for a hierarchical vault, `HsmRefusedError` where the HSM has no room.
         """
-        direct = self._vault.custody.name == "direct"
-        if direct:
-            rewrap_users.begin_users(self._vault)
         rewrap.begin(self._vault)
-        moved = rewrap.drain(self._vault, advance)
-        return moved + (rewrap_users.drain_users(self._vault, advance) if direct else 0)
+        return rewrap.drain(self._vault, advance) + rewrap_users.drain_users(self._vault, advance)
 
     def is_rewrapping(self) -> bool:
         """Whether a rewrap was begun and not finished."""
-        return bool(rewrap.unfinished(self._vault) or rewrap_users.unfinished_users(self._vault))
+        return rewrap.is_unfinished(self._vault)
 
     def convert_to_hybrid(self, advance: Callable[[int], None] = _silent) -> int:
         """Seal every share that a hierarchical vault derives; how many keys were converted. Devices notice nothing."""
         return convert.to_hybrid(self._vault, advance)
+
+    def plan_conversion(self) -> RewrapPlan:
+        """What `convert_to_hybrid` would ask of the HSM now. Changes nothing."""
+        return convert.plan(self._vault)
+
+    def begin_reseal(self, data_keys: Sequence[int]) -> Resealing:
+        """Close these data keys, and name whom they expose: to be kept before `reseal` moves the records."""
+        return reseal.begin(self._vault, list(data_keys))
 
     def reseal(self, data_keys: Sequence[int] | None = None, advance: Callable[[int], None] = _silent) -> Resealing:
         """Move every record under these data keys, or under all, to fresh ones."""
@@ -60,3 +66,19 @@ class Upkeep:
     def trim(self, *, void_backups: bool = False) -> Trimmed:
         """Destroy empty data keys; with `void_backups`, also the root keys that nothing is under any more."""
         return trim.trim(self._vault, void_backups=void_backups)
+
+    def removals(self) -> Iterator[Removal]:
+        """How far the destruction of every user who was removed has come."""
+        tombstones = (key for key in self._vault.store.every_key() if key.state is State.DESTROYED)
+        return (destroy.status(self._vault, key) for key in tombstones)
+
+    def orphans(self) -> list[tuple[str, bool]]:
+        """Keys in the vault's HSMs that nothing is under: their labels, and whether this vault made them.
+
+        Those that are not this vault's are another vault's. One that is may be one that is being made just now.
+        """
+        return orphans.orphans(self._vault)
+
+    def remove_orphans(self) -> list[str]:
+        """Destroy the orphans that this vault made; their labels. Another vault's are never touched."""
+        return orphans.remove_orphans(self._vault)

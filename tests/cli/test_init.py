@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from executable import Shell, all_refused, refused
+from executable import KILLED, Shell, all_refused, refused
 from icehouse.errors import SealError
 from icehouse.founding import MODULE as MODULE_INSIDE
 from icehouse.founding import STORE, found
@@ -158,22 +158,6 @@ def test_on_a_full_disk_nothing_is_left(empty, limit):
     full = Shell(empty.directory, empty.environment, ("prlimit", f"--fsize={limit}"))
 
     refused(full, "init", code=2)
-
-
-# Where an init may be killed: after its n-th sync of a file or a directory.
-KILLED = """
-import os, signal, sys
-from icehouse.cli.main import main
-real, left = os.fsync, int(sys.argv.pop(1))
-def fsync(descriptor):
-    global left
-    real(descriptor)
-    left -= 1
-    if left == 0:
-        os.kill(os.getpid(), signal.SIGKILL)
-os.fsync = fsync
-main()
-"""
 
 
 def test_whenever_it_is_killed_the_same_command_again_finishes_it(empty):

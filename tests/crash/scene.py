@@ -106,6 +106,7 @@ class Scene:
         assert isinstance(found, dict)
         assert found["wrong"] == [], found
         assert found["miscounts"] == [], found
+        assert found["unknown"] == [], found
         assert found["users"] == {USER: [self.public_key, epoch]}, found
         self.count_records()
 
@@ -125,7 +126,7 @@ class Scene:
     def count_records(self) -> None:
         """Data keys count what names them, and never more than they may."""
         with closing(sqlite3.connect(self.vault_path / "vault.db")) as database:
-            numbers = [number for (number,) in database.execute(RECORDS)]
+            numbers = [number for (number,) in database.execute(RECORDS) if number]
             for number, used, live in database.execute("SELECT number, used, live FROM data_keys"):
                 assert live == numbers.count(number), f"data key {number} counts {live} records"
                 assert live <= used <= 1024, f"data key {number} sealed {used} records"
@@ -138,7 +139,7 @@ class Act:
 
     role: str
     what: str
-    arguments: dict[str, str]
+    arguments: dict[str, str | int]
 
     def play(self, scene: Scene) -> object:
         """Do it; a device that got no answer, or a process that died, is asked again."""

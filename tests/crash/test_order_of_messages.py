@@ -291,7 +291,7 @@ def test_no_order_of_messages_strands_a_key(tmp_path):
     run_state_machine_as_test(
         lambda: OrderOfMessages(founded),
         settings=settings(
-            max_examples=60,
+            max_examples=40,
             stateful_step_count=60,
             derandomize=True,
             deadline=None,

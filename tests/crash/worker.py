@@ -17,7 +17,7 @@ from pathlib import Path
 
 import alembic.command
 import alembic.config  # noqa: F401  what `init` would import late
-from sqlalchemy import Engine, event
+from sqlalchemy import Engine, event, select
 from sqlalchemy.engine.default import DefaultDialect
 
 from icehouse import founding
@@ -27,6 +27,7 @@ from icehouse.hsm._simulated import SimulatedHsm
 from icehouse.service import FrostService
 from icehouse.settings import Settings
 from icehouse.store.counts import miscounts
+from icehouse.store.schema import root_keys
 
 POINTS = ctypes.CDLL(os.environ["LD_PRELOAD"])
 PASSPHRASE = "correct horse"  # noqa: S105  of devices that live for one test
@@ -40,7 +41,7 @@ def wrap_primitives() -> None:
     for owner, name in (
         (DefaultDialect, "do_commit"),
         (DefaultDialect, "do_executemany"),
-        *((SimulatedHsm, name) for name in ("create_key", "keys", "wrap", "unwrap")),
+        *((SimulatedHsm, name) for name in ("create_key", "destroy_key", "keys", "wrap", "unwrap", "mac")),
     ):
         setattr(owner, name, _between_points(getattr(owner, name)))
 
@@ -92,9 +93,9 @@ class Vault:
     def __init__(self) -> None:
         self.service: FrostService | None = None
 
-    def init(self, path: str) -> str:
+    def init(self, path: str, custody: str = "hybrid", buckets: int = 0) -> str:
         if not (Path(path) / "vault.toml").exists():
-            founding.found(Path(path), Settings(founding.STORE, founding.MODULE))
+            founding.found(Path(path), Settings(founding.STORE, founding.MODULE), custody=custody, buckets=buckets)
         return "made"
 
     def open(self, path: str) -> None:
@@ -115,6 +116,9 @@ class Vault:
     def mint(self, user: str) -> str:
         return self.service.enrolment_code(user)
 
+    def destroy(self, user: str) -> bool:
+        return self.service.destroy_user(user).destroyed
+
     def mark_due(self, user: str) -> None:
         self.service.rotate_user_frost_shards(user)
 
@@ -122,7 +126,19 @@ class Vault:
         keys = self.service.check()
         wrong = [str(error) for error in self.service.examine() if isinstance(error, Exception)]
         users = {one.user_id: [one.public_key.hex(), one.epoch] for one in self.service.users()} if keys < 10 else {}
-        return {"keys": keys, "wrong": wrong, "miscounts": miscounts(self.service.vault.store), "users": users}
+        return {
+            "keys": keys,
+            "wrong": wrong,
+            "miscounts": miscounts(self.service.vault.store),
+            "users": users,
+            "unknown": self._unknown(),
+        }
+
+    def _unknown(self) -> list[str]:
+        """Keys in the HSM that the database does not name."""
+        with self.service.vault.store.database.read() as connection:
+            named = set(connection.execute(select(root_keys.c.label)).scalars())
+        return [key.label for key in self.service.hsm.keys("icehouse-") if key.label not in named]
 
 
 class Phone:

@@ -23,7 +23,11 @@ from icehouse._core import DeviceState, Passphrase
 if TYPE_CHECKING:
     from icehouse.model import Key, StandingOffer
 
-CONTEXTS = {"ed25519": "FROST-ED25519-SHA512-v1", "secp256k1": "FROST-secp256k1-SHA256-v1"}
+CONTEXTS = {
+    "ed25519": "FROST-ED25519-SHA512-v1",
+    "secp256k1": "FROST-secp256k1-SHA256-v1",
+    "p256": "FROST-P256-SHA256-v1",
+}
 ED25519_ORDER = 2**252 + 27742317777372353535851937790883648493
 WORD = "horse"
 

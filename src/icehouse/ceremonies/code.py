@@ -26,6 +26,9 @@ def _mint(vault: Vault, user: str) -> str:
     if key is None:
         msg = f"there is no user {user!r}"
         raise RequestError(msg, hint="create the user first")
+    if key.state is State.DESTROYED:
+        msg = f"the key of {user!r} was destroyed"
+        raise RequestError(msg, hint="create the user again for a key of the next generation")
     if key.state not in {State.DEALT, State.LOST}:
         msg = f"{user!r} is enrolled already: an enrolment code is for a key that no device holds yet"
         raise RequestError(msg)

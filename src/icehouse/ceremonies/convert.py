@@ -8,14 +8,41 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from icehouse.ceremonies.moving import sweep
-from icehouse.ceremonies.rewrap import check_room, flip, make_next
-from icehouse.errors import RequestError
-from icehouse.model import NO_DATA_KEY, Role
+from icehouse.ceremonies.rewrap import RewrapPlan, flip, make_next
+from icehouse.errors import ConflictError, RequestError
+from icehouse.model import NO_DATA_KEY, RECORDS_PER_DATA_KEY, Role, RootState
+from icehouse.store.sweep import count_derived
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from icehouse.ceremonies.vault import Vault
+    from icehouse.model import VaultRecord
+
+_ROLES = [Role.KEK, Role.CLAIM]
+_SETTINGS = 2
+"""The settings are sealed under the new root key, and the seal is read."""
+
+
+def plan(vault: Vault) -> RewrapPlan:
+    """What a conversion would cost now, in a process that keeps what it opened; raises `RequestError` as it does."""
+    record = vault.store.reload()
+    _check(record)
+    rows, claims, offers = count_derived(vault.store)
+    data_keys = sum(-(-records // RECORDS_PER_DATA_KEY) for records in (rows + offers, claims))
+    begun = record.custody == "hybrid"
+    nodes = min(rows, record.buckets) if record.buckets else rows
+    operations = nodes + data_keys + (0 if begun else len(_ROLES) + _SETTINGS)
+    rate = vault.custody.hsm.info.rate_limit
+    return RewrapPlan(data_keys, 0 if begun else len(_ROLES), operations, operations / rate if rate else None)
+
+
+def _check(record: VaultRecord) -> None:
+    master = record.newest(Role.MASTER)
+    begun = record.custody == "hybrid" and master is not None and master.state is not RootState.RETIRED
+    if record.custody != "hierarchical" and not begun:
+        msg = f"only a hierarchical vault is converted to hybrid, and this one's custody is {record.custody}"
+        raise RequestError(msg)
 
 
 def to_hybrid(vault: Vault, advance: Callable[[int], None] = lambda _: None) -> int:
@@ -23,14 +50,13 @@ def to_hybrid(vault: Vault, advance: Callable[[int], None] = lambda _: None) -> 
 
     Enrolment codes in force are void: they followed from the master. Killed anywhere, the same call finishes it.
     """
-    record = vault.store.reload()
+    vault.refresh()
+    record = vault.store.record
+    _check(record)
     if record.custody == "hierarchical":
-        roles = [Role.KEK, Role.CLAIM]
-        check_room(vault.custody.roots.main, len(roles))
-        flip(vault, record, make_next(vault, record, roles), custody="hybrid")
-    elif record.custody != "hybrid" or record.newest(Role.MASTER) is None:
-        msg = f"only a hierarchical vault is converted to hybrid, and this one's custody is {record.custody}"
-        raise RequestError(msg)
-    else:
-        vault.refresh()
+        made = make_next(vault, record, _ROLES)
+        try:
+            flip(vault, record, made, custody="hybrid")
+        except ConflictError:
+            vault.refresh()  # another process flipped first, and this one helps it
     return sweep(vault, [NO_DATA_KEY], advance)

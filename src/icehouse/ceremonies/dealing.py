@@ -9,7 +9,7 @@ from icehouse.ceremonies.rewrap import check_room
 from icehouse.custody import NOTHING_TO_OPEN, HierarchicalCustody, OpenKey
 from icehouse.errors import HsmRefusedError
 from icehouse.hsm import KeyKind
-from icehouse.model import NO_DATA_KEY, SERVER, Purpose, Role, RootKey, RootState, StaleRootsError, user_label
+from icehouse.model import NO_DATA_KEY, SERVER, Purpose, StaleRootsError, user_label
 from icehouse.store import root_keys
 from icehouse.store.bulk import Making, insert_page
 
@@ -46,36 +46,39 @@ def prepare(vault: Vault, users: Sequence[str], suite: str) -> Dealing:
     if isinstance(vault.custody, HierarchicalCustody):
         nodes = vault.custody.nodes(list(users))
         return Dealing(users, suite, [NOTHING_TO_OPEN], NOTHING_TO_OPEN, nodes)
-    claim = vault.slot(Purpose.CLAIM, len(users))
     if vault.custody.name == "direct":
-        return _own_keys(vault, users, suite, claim)
+        return _own_keys(vault, users, suite)
+    claim = vault.slot(Purpose.CLAIM, len(users))
     return Dealing(users, suite, [vault.slot(Purpose.SERVER, len(users))], claim)
 
 
-def _own_keys(vault: Vault, users: Sequence[str], suite: str, claim: OpenKey) -> Dealing:
+def _own_keys(vault: Vault, users: Sequence[str], suite: str) -> Dealing:
     """A key inside the HSM for every user, written down before it is made, and a data key under it."""
     hsm = vault.custody.roots.main
     labels = [user_label(key_id(vault.vault_id, user, suite, 0), 1) for user in users]
-    check_room(hsm, len(labels))
-    announce(vault, labels)
-    return Dealing(users, suite, [own_data_key(vault, hsm, label) for label in labels], claim, roots=tuple(labels))
+    check_room(hsm, labels)
+    claim = vault.slot(Purpose.CLAIM, len(users))
+    # Written down before they are made, so that a crash leaves none that nobody can name.
+    labels = root_keys.announce_users(vault.store.database, labels)
+    first = vault.store.allocate_data_keys(len(labels))
+    servers = [own_data_key(vault, hsm, label, number) for number, label in enumerate(labels, first)]
+    return Dealing(users, suite, servers, claim, roots=tuple(labels))
 
 
-def announce(vault: Vault, labels: Sequence[str]) -> None:
-    """Write down users' own keys before they are made, so that a crash leaves none that nobody can name."""
-    roots = [RootKey(label, Role.USER, int(label.rpartition("-")[2]), RootState.MAKING) for label in labels]
-    root_keys.announce(vault.store.database, roots)
-
-
-def own_data_key(vault: Vault, hsm: Hsm, label: str) -> OpenKey:
-    """A user's own key in the HSM and a fresh data key under it; a key that a crash left behind is taken up."""
+def make_or_take_up(vault: Vault, hsm: Hsm, label: str) -> None:
+    """Make an announced key in an HSM. One that is there was left by a crash, or comes from a process at the same."""
     try:
         hsm.create_key(label, KeyKind.AES)
     except HsmRefusedError:
         if not any(key.label == label for key in hsm.keys(label)):
             raise
     vault.custody.roots.made(label, hsm)
-    return vault.custody.new_data_key(vault.store.allocate_data_key(), Purpose.SERVER, label)
+
+
+def own_data_key(vault: Vault, hsm: Hsm, label: str, number: int) -> OpenKey:
+    """A user's own key in the HSM and a fresh data key under it; a key that a crash left behind is taken up."""
+    make_or_take_up(vault, hsm, label)
+    return vault.custody.new_data_key(number, Purpose.SERVER, label)
 
 
 def deal(vault: Vault, dealing: Dealing) -> Dealt:
@@ -117,4 +120,4 @@ def write(vault: Vault, dealt: Dealt) -> None:
     insert_page(vault.store, dealing.users, dealt.rows, making)
 
 
-__all__ = ["Dealing", "Dealt", "announce", "deal", "own_data_key", "prepare", "write"]
+__all__ = ["Dealing", "Dealt", "deal", "make_or_take_up", "own_data_key", "prepare", "write"]

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from icehouse.ceremonies.vault import retry
-from icehouse.errors import RequestError
-from icehouse.hsm import KeyKind
-from icehouse.model import NO_DATA_KEY, Role, RootState, Sealed, State
+from icehouse.errors import ConflictError, HsmRefusedError, RequestError
+from icehouse.hsm import Destruction, KeyKind
+from icehouse.model import NO_DATA_KEY, Purpose, Role, RootState, Sealed, State
 from icehouse.store import data_keys, root_keys
 
 if TYPE_CHECKING:
     from icehouse.ceremonies.vault import Vault
-    from icehouse.model import Key, RootKey
+    from icehouse.custody import RootKeys
+    from icehouse.model import Key, RootKey, VaultRecord
+    from icehouse.store.engine import Database
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +34,7 @@ def destroy(vault: Vault, user: str) -> Removal:
     """Turn a user's key into a tombstone; again, it says how far the destruction has come."""
     key = retry(vault, lambda: _removed(vault, user))
     if vault.store.record.custody == "direct":
-        _destroy_own_keys(vault, vault.store.removals_of(key))
+        finish(vault, key)
     vault.store.database.shrink()
     return status(vault, key)
 
@@ -57,48 +60,81 @@ def _removed(vault: Vault, user: str) -> Key:
     return after
 
 
-def _destroy_own_keys(vault: Vault, numbers: list[int]) -> None:
-    """A direct vault's user has an HSM key that nobody else's records are under: it goes now."""
+def finish(vault: Vault, key: Key) -> None:
+    """A direct vault's user has an HSM key that nobody else's records are under: once they are removed, it goes.
+
+    Killed anywhere, the same call finishes it, and so does the creation of the user's next key.
+    """
     database = vault.store.database
-    labels = {row.root_key for row in data_keys.counts(database) if row.number in numbers and row.purpose == "server"}
-    data_keys.begin_retiring(database, numbers)
+    numbers = set(vault.store.removals_of(key))
+    own = [row for row in data_keys.counts(database) if row.number in numbers and row.purpose == Purpose.SERVER]
+    data_keys.begin_retiring(database, [row.number for row in own])
     data_keys.drop_empty(database)
-    for label in sorted(labels):
-        root = root_keys.root_of(database, label)
-        if root is None or root.role is not Role.USER:
+    # Only now: until the data keys were gone, another process could move them under the key's next version.
+    for root in [root for row in own for root in root_keys.versions_of(database, row.root_key)]:
+        if root.role is not Role.USER or root.state is RootState.RETIRED:
             continue
+        if root.state is RootState.MAKING:
+            continue  # made by a rewrap that came too late: an orphan
         if root.state is RootState.CURRENT:
-            with database.write() as connection:
-                root_keys.set_state(connection, label, RootState.CURRENT, RootState.DRAINING)
-        destroy_root(vault, label, KeyKind.AES)
+            with suppress(ConflictError), database.write() as connection:
+                root_keys.set_state(connection, root.label, RootState.CURRENT, RootState.DRAINING)
+        destroy_root(vault, root.label, KeyKind.AES)
 
 
 def destroy_root(vault: Vault, label: str, kind: KeyKind) -> None:
     """Destroy a drained root key in its HSM. Killed anywhere, the same call finishes it."""
-    database = vault.store.database
+    database, roots = vault.store.database, vault.custody.roots
     root = root_keys.root_of(database, label)
     if root is None or root.state is RootState.RETIRED:
         return
-    hsm, key = vault.custody.roots.find(label, kind)
     if root.state is not RootState.RETIRING:
-        root_keys.begin_retiring(database, label)
-    done = hsm.destroy_key(key)
-    vault.custody.roots.forget(label)
+        roots.find(label, kind)  # a key that no HSM shows is away, not destroyed: nothing is begun
+        _begin(database, label)
+    done = _destroyed(roots, label, kind)
+    roots.forget(label)
     until = done.recoverable_until
     root_keys.end_retiring(database, label, int(until.timestamp()) if until else None)
 
 
+def _begin(database: Database, label: str) -> None:
+    try:
+        root_keys.begin_retiring(database, label)
+    except ConflictError:
+        root = root_keys.root_of(database, label)
+        if root is None or root.state not in {RootState.RETIRING, RootState.RETIRED}:
+            raise  # else another process is destroying the same key
+
+
+def _destroyed(roots: RootKeys, label: str, kind: KeyKind) -> Destruction:
+    """Destroy a retiring key. Where every HSM answers and none has it, whoever began to retire it destroyed it."""
+    try:
+        hsm, key = roots.find(label, kind)
+        return hsm.destroy_key(key)
+    except HsmRefusedError:
+        roots.forget(label)
+        if roots.has(label):
+            raise
+        return Destruction(done=True)
+
+
 def status(vault: Vault, key: Key) -> Removal:
     """Whether a removed key is destroyed, and if not, what stands in the way and until when."""
-    if vault.store.record.current(Role.MASTER) is not None:
+    record = vault.store.reload()
+    if record.current(Role.MASTER) is not None:
         return Removal(key.user, destroyed=False, waits_for="never, while the master key lives: it derives this key")
     numbers = set(vault.store.removals_of(key))
     rows = [row for row in data_keys.counts(vault.store.database) if row.number in numbers]
+    if record.custody == "direct":
+        # The server's share was under a key of the user's own; without it the device's share is worth nothing.
+        rows = [row for row in rows if row.purpose == Purpose.SERVER]
     alive = [row.number for row in rows if row.state != "gone"]
     if alive:
         names = ", ".join(map(str, alive))
         return Removal(key.user, destroyed=False, waits_for=f"data keys {names}: reseal them, rewrap, and trim")
-    roots = _roots_of(vault, {row.root_key for row in rows})
+    # A master that was superseded derives the keys of its time until it is destroyed as well.
+    masters = [root for root in record.roots if root.role is Role.MASTER]
+    roots = [*masters, *_roots_of(vault, record, {row.root_key for row in rows})]
     living = [root.label for root in roots if root.state is not RootState.RETIRED]
     if living:
         names = ", ".join(living)
@@ -110,9 +146,9 @@ def status(vault: Vault, key: Key) -> Removal:
     return Removal(key.user, destroyed=True, until=when)
 
 
-def _roots_of(vault: Vault, labels: set[str]) -> list[RootKey]:
+def _roots_of(vault: Vault, record: VaultRecord, labels: set[str]) -> list[RootKey]:
     """Every root key version that may ever have wrapped data keys that ended under these."""
-    record, found = vault.store.reload(), []
+    found = []
     for label in labels:
         last = root_keys.root_of(vault.store.database, label)
         if last is None:

@@ -6,8 +6,9 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from icehouse.ceremonies.vault import Resealed, fresh_of, retry
+from icehouse.errors import ConflictError
 from icehouse.model import NO_DATA_KEY, Purpose, State
-from icehouse.store import data_keys
+from icehouse.store import DataKeyFullError, data_keys
 from icehouse.store.sweep import keys_at, keys_with, write_page
 
 if TYPE_CHECKING:
@@ -53,10 +54,23 @@ def sweep(vault: Vault, numbers: list[int], advance: Callable[[int], None] = lam
     """Move every record under these data keys (`NO_DATA_KEY`: every derived row); how many rows this call moved."""
     count = 0
     while page := keys_with(vault.store, numbers, PAGE):
-        done = retry(vault, lambda ids=[key.id for key in page]: _page(vault, ids, numbers))  # type: ignore[misc]
+        done = _moved_ids(vault, [key.id for key in page], numbers)
         advance(done)
         count += done
     return count
+
+
+def _moved_ids(vault: Vault, ids: list[int], numbers: list[int]) -> int:
+    """Move a page at once; where another process writes to it meanwhile, row by row."""
+    try:
+        return _page(vault, ids, numbers)
+    except (ConflictError, DataKeyFullError):
+        return sum(move_row(vault, one, numbers) for one in ids)
+
+
+def move_row(vault: Vault, row: int, numbers: list[int]) -> int:
+    """Move one row, if it still needs it."""
+    return retry(vault, lambda: _page(vault, [row], numbers))
 
 
 def _page(vault: Vault, ids: list[int], numbers: list[int]) -> int:

@@ -51,6 +51,38 @@ class Listed:
     offer_id: bytes | None = None
     state: State = State.LIVE
     public_key: bytes | None = None
+    key_id: bytes | None = None
+
+    @classmethod
+    def of(cls, key: Key) -> Listed:
+        """A key as a list has it."""
+        return cls(
+            key.user,
+            key.suite,
+            key.generation,
+            key.epoch,
+            key.next_epoch,
+            key.offer_id,
+            key.state,
+            key.group.public_key,
+            key.key_id,
+        )
+
+    def entry(self) -> dict[str, object]:
+        """The entry that `parse` reads."""
+        return {
+            "user": self.user,
+            "key": None if self.key_id is None else self.key_id.hex(),
+            "suite": self.suite,
+            "generation": self.generation,
+            "threshold": THRESHOLD,
+            "participants": [self.user, SERVER],
+            "epoch": self.epoch,
+            "next_epoch": self.next_epoch,
+            "offer_id": None if self.offer_id is None else self.offer_id.hex(),
+            "state": str(self.state),
+            "public_key": None if self.public_key is None else self.public_key.hex(),
+        }
 
     @classmethod
     def parse(cls, entry: Mapping[str, Any], place: str) -> Listed:
@@ -116,7 +148,7 @@ def recover(vault: Vault, listed: Iterable[Listed], floor: int | None, *, create
     entries = list(listed)
     _refuse_doubles(entries)
     keys = _rebuilt(vault, vault.custody, entries, floor, create_unknown=create_unknown)
-    # All in one transaction: killed anywhere, the database holds an empty vault, and the same call begins again.
+    # All in one transaction: killed anywhere, the database holds no vault, and the same call begins again.
     insert_keys(vault.store, keys)
     return Recovered(
         sum(key.state in {State.LIVE, State.SUSPENDED} for key in keys),

@@ -6,7 +6,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from icehouse._core import deal, derive
-from icehouse.ceremonies.dealing import announce, own_data_key
+from icehouse.ceremonies.dealing import own_data_key
+from icehouse.ceremonies.destroy import finish
+from icehouse.ceremonies.rewrap import check_room
 from icehouse.ceremonies.vault import fresh_of
 from icehouse.custody import HierarchicalCustody
 from icehouse.model import (
@@ -33,6 +35,8 @@ _PARTICIPANTS = 2
 
 def recreate(vault: Vault, tombstone: Key, suite: str) -> Key:
     """Deal a fresh key of the next generation. Raises `ConflictError` where another process came first."""
+    if vault.custody.name == "direct":
+        finish(vault, tombstone)  # a destruction that was killed, before its traces are overwritten
     fresh = replace(
         tombstone,
         suite=suite,
@@ -70,5 +74,6 @@ def _under(vault: Vault, key: Key) -> tuple[OpenKey, list[str]]:
     if vault.custody.name != "direct":
         return vault.slot(Purpose.SERVER, key=key), []
     label = user_label(key.key_id, 1)
-    announce(vault, [label])
-    return own_data_key(vault, vault.custody.roots.main, label), [label]
+    check_room(vault.custody.roots.main, [label])
+    (label,) = root_keys.announce_users(vault.store.database, [label])
+    return own_data_key(vault, vault.custody.roots.main, label, vault.store.allocate_data_keys(1)), [label]

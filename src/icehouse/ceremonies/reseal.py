@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from icehouse.ceremonies.moving import retire, sweep
@@ -12,11 +12,12 @@ from icehouse.store import data_keys
 from icehouse.store.sweep import keys_with
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from icehouse.ceremonies.vault import Vault
 
 _ALL = 1 << 31
+_NOTHING = "a hierarchical vault seals nothing, so there is nothing to reseal"
 _CHUNK = 500
 """Data keys named in one look-up: databases bound how many values a statement takes."""
 
@@ -35,12 +36,31 @@ class Resealing:
 
 
 def exposed(vault: Vault, numbers: list[int]) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """The users to rotate and the users to replace, had these data keys leaked."""
-    rows = keys_with(vault.store, numbers, _ALL)
+    """The users to rotate and the users to replace, had these data keys leaked.
+
+    To be asked before their records are moved: afterwards nothing tells who was under them.
+    """
     leaked = set(numbers)
+    found = (row for chunk in _chunks(numbers) for row in keys_with(vault.store, chunk, _ALL))
+    rows = sorted({row.id: row for row in found}.values(), key=lambda row: row.id)
     replace = [key.user for key in rows if key.claim is not None and key.claim.data_key in leaked]
     rotate = [key.user for key in rows if key.state is not State.DEALT and key.slots().keys() & leaked]
     return tuple(rotate), tuple(replace)
+
+
+def begin(vault: Vault, numbers: list[int]) -> Resealing:
+    """Let these data keys take no more records, and name whom they expose while their records still tell.
+
+    A call that is killed halfway leaves fewer to name, so the names are to be kept before `reseal_under` begins.
+    """
+    if vault.store.record.custody == "hierarchical":
+        raise RequestError(_NOTHING)
+    unknown = sorted(set(numbers) - {row.number for row in data_keys.counts(vault.store.database)})
+    if unknown:
+        msg = f"there is no data key {', '.join(map(str, unknown))}"
+        raise RequestError(msg)
+    _retire(vault, numbers)
+    return Resealing(0, *exposed(vault, numbers))
 
 
 def reseal_under(
@@ -50,18 +70,23 @@ def reseal_under(
 
     `trim` destroys the old ones afterwards. Enrolment codes of claim records that moved are void.
     """
-    counts = {row.number: row for row in data_keys.counts(vault.store.database)}
-    everything = numbers is None
-    if numbers is None:
-        numbers = [row.number for row in counts.values() if row.state != "gone"]
-    unknown = sorted(set(numbers) - counts.keys())
-    if unknown:
-        msg = f"there is no data key {', '.join(map(str, unknown))}"
-        raise RequestError(msg)
     if vault.store.record.custody == "hierarchical":
-        msg = "a hierarchical vault seals nothing, so there is nothing to reseal"
-        raise RequestError(msg)
-    rotate, replace = ((), ()) if everything else exposed(vault, numbers)
-    retire(vault, numbers)
-    moved = sum(sweep(vault, numbers[at : at + _CHUNK], advance) for at in range(0, len(numbers), _CHUNK))
-    return Resealing(moved, rotate, replace)
+        raise RequestError(_NOTHING)
+    leaked = Resealing(0)
+    if numbers is None:
+        numbers = [row.number for row in data_keys.counts(vault.store.database) if row.state != "gone"]
+        _retire(vault, numbers)
+    else:
+        leaked = begin(vault, numbers)
+    moved = sum(sweep(vault, chunk, advance) for chunk in _chunks(numbers))
+    return replace(leaked, moved=moved)
+
+
+def _retire(vault: Vault, numbers: list[int]) -> None:
+    """All of them before any record moves: one that leaves one must not come under another."""
+    for chunk in _chunks(numbers):
+        retire(vault, chunk)
+
+
+def _chunks(numbers: list[int]) -> Iterator[list[int]]:
+    return (numbers[at : at + _CHUNK] for at in range(0, len(numbers), _CHUNK))

@@ -9,15 +9,15 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from icehouse._core import same_secret
+from icehouse._core import DataKey, same_secret
 from icehouse.custody import HybridCustody, seal_settings
 from icehouse.errors import ConflictError, HsmError, HsmRefusedError, RequestError
 from icehouse.hsm import KeyKind
-from icehouse.model import Role, RootKey, RootState, root_label
+from icehouse.model import NO_DATA_KEY, Purpose, Role, RootKey, RootState, root_label
 from icehouse.store import data_keys, root_keys
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from icehouse.ceremonies.vault import Vault
     from icehouse.hsm import Hsm
@@ -50,14 +50,27 @@ def unfinished(vault: Vault) -> list[RootKey]:
 
 
 def begin(vault: Vault) -> None:
-    """Make new versions of the root keys and flip to them; a rewrap that was begun already is gone on with."""
+    """Make new versions of the root keys and flip to them; a rewrap that was begun already is gone on with.
+
+    Under direct custody the same write lets every user's own key drain.
+    """
+    vault.refresh()
     custody = _sealing(vault)
-    if unfinished(vault):
+    if is_unfinished(vault):
         return
     record = vault.store.record
     roles = [role for role in SHARED_ROLES if record.current(role) is not None]
-    check_room(custody.roots.home(roles[0]), len(roles))
-    flip(vault, record, make_next(vault, record, roles))
+    owned = root_keys.user_roots(vault.store.database, RootState.CURRENT) if custody.name == "direct" else []
+    made = make_next(vault, record, roles, beside=[successor(root) for root in owned])
+    try:
+        flip(vault, record, made)
+    except ConflictError:
+        vault.refresh()  # another process flipped first, and this one helps it
+
+
+def is_unfinished(vault: Vault) -> bool:
+    """Whether data keys are still under superseded root keys."""
+    return bool(unfinished(vault) or root_keys.draining_with_keys(vault.store.database, Role.USER))
 
 
 def _sealing(vault: Vault) -> HybridCustody:
@@ -67,26 +80,64 @@ def _sealing(vault: Vault) -> HybridCustody:
     raise RequestError(msg, hint="convert it: icehouse rewrap --to-custody hybrid")
 
 
-def make_next(vault: Vault, record: VaultRecord, roles: list[Role]) -> list[RootKey]:
-    """New versions of these root keys, made in the HSM where new ones belong."""
-    made = []
-    for role in roles:
-        hsm, newest = vault.custody.roots.home(role), record.newest(role)
-        if newest is not None and newest.state is RootState.MAKING and _is_in(hsm, newest.label):
-            made.append(newest)  # a call before this one was killed after it made the key
-            continue
-        version = newest.version + 1 if newest else 1
-        root = RootKey(root_label(vault.vault_id, role, version), role, version, RootState.MAKING)
-        root_keys.announce(vault.store.database, [root])
-        hsm.create_key(root.label, KeyKind.AES)
-        made.append(root)
+def make_next(vault: Vault, record: VaultRecord, roles: list[Role], beside: Sequence[str] = ()) -> list[RootKey]:
+    """New versions of these root keys, made in the HSM where new ones belong.
+
+    Refused before anything is made where an HSM has no room, for these and for the keys to be made `beside` them.
+    """
+    left = check_next(vault, record, roles, beside)
+    return [left.get(role) or _make(vault, role) for role in roles]
+
+
+def check_next(vault: Vault, record: VaultRecord, roles: list[Role], beside: Sequence[str] = ()) -> dict[Role, RootKey]:
+    """Refuse HSMs without room for new versions; those that are there, left by a call that was killed."""
+    roots = vault.custody.roots
+    left = {role: root for role in roles if (root := _left_behind(roots.home(role), record.newest(role)))}
+    for hsm in roots.hsms:
+        labels = [_next(vault, record, role).label for role in roles if role not in left and roots.home(role) is hsm]
+        labels += beside if hsm is roots.main else ()
+        if labels:
+            check_room(hsm, labels)
+    return left
+
+
+def _left_behind(hsm: Hsm, newest: RootKey | None) -> RootKey | None:
+    """The key that a call before this one was killed after it made."""
+    if newest is None or newest.state is not RootState.MAKING:
+        return None
+    return newest if any(key.label == newest.label for key in hsm.keys(newest.label)) else None
+
+
+def _next(vault: Vault, record: VaultRecord, role: Role) -> RootKey:
+    newest = record.newest(role)
+    version = newest.version + 1 if newest else 1
+    return RootKey(root_label(vault.vault_id, role, version), role, version, RootState.MAKING)
+
+
+def _make(vault: Vault, role: Role) -> RootKey:
+    """One new version. Whoever announced a label makes it, in one HSM, and nobody else does: it names one key."""
+    while not root_keys.announce(vault.store.database, root := _next(vault, vault.store.reload(), role)):
+        pass  # another process took this version
+    hsm = vault.custody.roots.home(role)
+    hsm.create_key(root.label, KeyKind.AES)
+    vault.custody.roots.made(root.label, hsm)
+    return root
+
+
+def prove(vault: Vault, made: Sequence[RootKey]) -> None:
+    """Raise `HsmError` unless the HSM wraps under these new root keys and opens what it wrapped."""
+    custody = _sealing(vault)
     for root in made:
-        vault.custody.roots.made(root.label, vault.custody.roots.home(root.role))
-    return made
+        purpose = Purpose.CLAIM if root.role is Role.CLAIM else Purpose.SERVER
+        key = DataKey.random()
+        if not same_secret(key, custody.unwrap(custody.wrap(NO_DATA_KEY, purpose, root.label, key))):
+            msg = f"the HSM opened another key than it wrapped under {root.label!r}"
+            raise HsmError(msg)
 
 
-def _is_in(hsm: Hsm, label: str) -> bool:
-    return any(key.label == label for key in hsm.keys(label))
+def successor(root: RootKey) -> str:
+    """The label that the next version of a user's own key would have."""
+    return f"{root.label.rpartition('-')[0]}-{root.version + 1}"
 
 
 def flip(vault: Vault, before: VaultRecord, made: list[RootKey], custody: str | None = None) -> None:
@@ -104,21 +155,26 @@ def flip(vault: Vault, before: VaultRecord, made: list[RootKey], custody: str | 
         custody=custody or before.custody,
         roots=(*kept, *(replace(root, state=RootState.CURRENT) for root in made)),
     )
-    root_keys.flip(vault.store.database, before, replace(after, seal=seal_settings(after, vault.custody.roots)))
+    sealed = replace(after, seal=seal_settings(after, vault.custody.roots))
+    root_keys.flip(vault.store.database, before, sealed)
     vault.refresh()
 
 
-def check_room(hsm: Hsm, keys: int, kind: KeyKind = KeyKind.AES) -> None:
-    """Refuse an HSM that has no room for so many more keys, or cannot make such keys, before anything is made."""
+def check_room(hsm: Hsm, labels: Sequence[str], kind: KeyKind = KeyKind.AES) -> None:
+    """Refuse an HSM that has no room for these keys, or cannot make such keys, before anything is made.
+
+    Keys that are there already, from a call that was killed, need no more room.
+    """
     info = hsm.info
     if kind not in info.capabilities:
         msg = f"the HSM ({info.model}) makes no keys of kind {kind}"
         raise HsmRefusedError(msg)
     if info.capacity is None:
         return
-    there = len(hsm.keys(""))
-    if there + keys > info.capacity:
-        msg = f"the HSM holds {info.capacity} keys and has {there}: there is no room for {keys} more"
+    there = {key.label for key in hsm.keys("")}
+    missing = len(set(labels) - there)
+    if len(there) + missing > info.capacity:
+        msg = f"the HSM holds {info.capacity} keys and has {len(there)}: there is no room for {missing} more"
         raise HsmRefusedError(msg)
 
 

@@ -4,26 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from icehouse.ceremonies.dealing import announce
-from icehouse.ceremonies.rewrap import check_room, moved_key
-from icehouse.errors import ConflictError, HsmRefusedError
-from icehouse.hsm import KeyKind
-from icehouse.model import Role, RootKey, RootState
+from icehouse.ceremonies.dealing import make_or_take_up
+from icehouse.ceremonies.rewrap import moved_key, successor
+from icehouse.errors import ConflictError
+from icehouse.model import Role
 from icehouse.store import data_keys, root_keys
-from icehouse.store.root_keys import user_roots
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from icehouse.ceremonies.vault import Vault
-
-
-def begin_users(vault: Vault) -> None:
-    """Let every user's current key drain, once the HSM has room for as many more; a move under way is gone on with."""
-    if unfinished_users(vault):
-        return
-    check_room(vault.custody.roots.main, len(user_roots(vault.store.database, RootState.CURRENT)))
-    root_keys.drain_role(vault.store.database, Role.USER)
+    from icehouse.model import RootKey
 
 
 def unfinished_users(vault: Vault) -> list[RootKey]:
@@ -41,21 +32,15 @@ def drain_users(vault: Vault, advance: Callable[[int], None] = lambda _: None) -
 
 
 def _moved_user(vault: Vault, root: RootKey) -> int:
-    label = f"{root.label.rpartition('-')[0]}-{root.version + 1}"
-    announce(vault, [label])
-    hsm = vault.custody.roots.main
+    database, hsm = vault.store.database, vault.custody.roots.main
+    under = list(data_keys.keys_under(database, root.label))
+    if not under:
+        return 0  # the user was destroyed, or moved by another process, since the list was read
     try:
-        hsm.create_key(label, KeyKind.AES)
-    except HsmRefusedError:
-        if not any(key.label == label for key in hsm.keys(label)):
-            raise
-    vault.custody.roots.made(label, hsm)
-    pairs = [
-        (wrapped, moved_key(vault, wrapped, label))
-        for wrapped in data_keys.keys_under(vault.store.database, root.label)
-    ]
-    try:
-        data_keys.move_to(vault.store.database, label, pairs)
+        (label,) = root_keys.announce_users(database, [successor(root)])
+        make_or_take_up(vault, hsm, label)
+        pairs = [(wrapped, moved_key(vault, wrapped, label)) for wrapped in under]
+        data_keys.move_to(database, label, pairs)
     except ConflictError:
-        return 0  # another process moved this user first
+        return 0  # the same, but later; a key made for nothing is an orphan
     return len(pairs)

@@ -6,10 +6,12 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from icehouse.ceremonies.authority import Speaker
+from icehouse.ceremonies.moving import move_row
 from icehouse.ceremonies.offer import make, standing
 from icehouse.ceremonies.refusal import expect
 from icehouse.ceremonies.vault import retry
 from icehouse.errors import RequestError
+from icehouse.model import NO_DATA_KEY, State
 
 if TYPE_CHECKING:
     from icehouse._core import Envelope, Request
@@ -37,4 +39,10 @@ def _mark_due(vault: Vault, user: str) -> Key:
     if key is None:
         msg = f"there is no user {user!r}"
         raise RequestError(msg)
+    if key.state is State.DESTROYED:
+        msg = f"the key of {user!r} was destroyed"
+        raise RequestError(msg)
+    if key.sealed.data_key == NO_DATA_KEY and vault.custody.name == "hybrid":
+        move_row(vault, key.id, [NO_DATA_KEY])  # no row is written as a derived one any more
+        key = vault.store.key_of(user) or key
     return key if key.due else vault.store.replace(key, replace(key, due=True))

@@ -40,6 +40,8 @@ def trim(vault: Vault, *, void_backups: bool = False) -> Trimmed:
     before = max((root.superseded for root in ready if root.superseded), default=None)
     destroyed = []
     if void_backups:
+        if any(root.role is Role.USER for root in ready):
+            vault.custody.roots.learn("icehouse-")
         for root in ready:
             destroy_root(vault, root.label, KeyKind.HMAC if root.role is Role.MASTER else KeyKind.AES)
             destroyed.append(root.label)

@@ -11,7 +11,7 @@ from icehouse.ceremonies.limit import Limit
 from icehouse.custody import NOTHING_TO_OPEN
 from icehouse.errors import ConflictError, SealError, StoreError
 from icehouse.model import NO_DATA_KEY, Purpose, StaleRootsError, State
-from icehouse.store import DataKeyFullError
+from icehouse.store import DataKeyFullError, DataKeyGoneError
 from icehouse.store.data_keys import filling_key
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ class Vault:
         if filling is not None:
             return self.custody.open_wrapped(filling)
         # The number is taken first, so that no transaction waits for the HSM.
-        return self.custody.new_data_key(self.store.allocate_data_key(), purpose, root)
+        return self.custody.new_data_key(self.store.allocate_data_keys(1), purpose, root)
 
     def under(self, number: int, purpose: Purpose, key: Key) -> OpenKey:
         """The data key that a record stays under; another one where it had none."""
@@ -85,6 +85,8 @@ def retry(vault: Vault, change: Callable[[], T]) -> T:
     Where another process moved the vault to other root keys, its settings are read again first.
     """
     refreshes = 0
+    gone = False
+    last: Exception | None = None
     for _ in range(_ATTEMPTS):
         try:
             return change()
@@ -94,13 +96,23 @@ def retry(vault: Vault, change: Callable[[], T]) -> T:
                 msg = "a row was written for another custody than the vault's settings name"
                 raise SealError(msg) from exc
             vault.refresh()
-            last: Exception = exc
+            last = exc
         except DifferentKeyError:
             raise
+        except DataKeyGoneError as exc:
+            if gone:
+                raise  # the row read anew names it, too
+            gone, last = True, exc
         except (ConflictError, DataKeyFullError) as exc:
             last = exc
     msg = f"other writers came first {_ATTEMPTS} times; try again later ({last})"
     raise StoreError(msg)
+
+
+def work_on(vault: Vault, key: Key, work: Callable[[Key], object]) -> None:
+    """Work on a row; where another process moved it since it was read, on the row as it is now."""
+    rows = iter([key])
+    retry(vault, lambda: work(next(rows, None) or vault.store.key_of(key.user) or key))
 
 
 @dataclass(frozen=True, slots=True)

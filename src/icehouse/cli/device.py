@@ -13,6 +13,7 @@ from icehouse.cli.options import DeviceOption, FormatOption, PassphraseOption, V
 from icehouse.cli.printer import Format, put_facts, say
 from icehouse.device import Device
 from icehouse.errors import RequestError
+from icehouse.model import State
 from icehouse.service import FrostService
 
 if TYPE_CHECKING:
@@ -87,8 +88,10 @@ def _resume(
         if own.user != user:
             msg = f"{path} is the device of {own.user!r}, not of {user!r}"
             raise RequestError(msg, hint="nothing is overwritten: choose another path")
-        # A newer token is taken in every state before the first commit: the one it has may be void by now.
-        wanted = not own.epoch and (secret.has_token(secrets[0]) or not own.has_token)
+        # A newer token is taken in every state before the first commit: the one it has may be void by now. After one,
+        # it is for a key that was rebuilt without its epoch.
+        waiting = not own.epoch or service.get_shards(user).state != State.LIVE
+        wanted = waiting and (secret.has_token(secrets[0]) or (not own.epoch and not own.has_token))
         own.enrol(service, _token_of(service, user, secrets[0]) if wanted else None)
         put_facts(facts_of_device(own), form)
 

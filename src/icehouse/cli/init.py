@@ -7,9 +7,19 @@ from typing import Annotated
 
 import typer
 
-from icehouse.cli.options import FormatOption, VaultOption, named
+from icehouse.cli.options import (
+    BucketsOption,
+    CustodyOption,
+    ExpectedUsersOption,
+    FormatOption,
+    VaultOption,
+    buckets_of,
+    named,
+)
 from icehouse.cli.printer import Format, put_facts, say
+from icehouse.errors import RequestError
 from icehouse.founding import MODULE, STORE, found
+from icehouse.opening import check_custody
 from icehouse.settings import Settings, absolute
 
 
@@ -25,10 +35,16 @@ def init(
     store: Annotated[
         str | None, typer.Option("--store", metavar="URL", help="The database; without it SQLite in the vault.")
     ] = None,
+    custody: CustodyOption = "hybrid",
+    expected_users: ExpectedUsersOption = None,
+    buckets: BucketsOption = None,
     vault: VaultOption = None,
     form: FormatOption = Format.TABLE,
 ) -> None:
     """Make a vault: root keys in an HSM, an empty database, and the settings that name them."""
+    if claim_hsm and custody == "hierarchical":
+        msg = "--claim-hsm is for hybrid and direct custody: a hierarchical vault has one root key"
+        raise RequestError(msg)
     # Whoever types a relative path means it from here; what is made inside the vault moves with it.
     given = absolute(Settings(store or STORE, hsm or MODULE, claim_hsm or ""), Path.cwd())
     wanted = Settings(
@@ -36,8 +52,10 @@ def init(
         hsm_uri=given.hsm_uri if hsm else MODULE,
         hsm_claim_uri=given.hsm_claim_uri,
     )
-    founded = found(named(vault), wanted)
-    put_facts({"vault": founded.vault_id.hex(), "settings": str(founded.file)}, form)
+    nodes = buckets_of(check_custody(custody), expected_users, buckets)
+    founded = found(named(vault), wanted, custody=custody, buckets=nodes)
+    facts = {"vault": founded.vault_id.hex(), "settings": str(founded.file), "custody": custody}
+    put_facts(facts | {"buckets": nodes} if custody == "hierarchical" else facts, form)
     if founded.simulated_inside:
         say(
             "warning: FOR TRYING ONLY: the HSM of this vault is simulated, and its PIN lies beside it; "

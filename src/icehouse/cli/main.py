@@ -10,7 +10,23 @@ from typing import Annotated
 import typer
 
 from icehouse import __version__
-from icehouse.cli import demo, device, doctor, exchange, init, plan, rotate, show, sign, users
+from icehouse.cli import (
+    cloudhsm,
+    demo,
+    device,
+    doctor,
+    exchange,
+    init,
+    plan,
+    recover,
+    reseal,
+    rewrap,
+    rotate,
+    show,
+    sign,
+    trim,
+    users,
+)
 from icehouse.cli.printer import explain, log_to_stderr, put
 
 app = typer.Typer(
@@ -24,10 +40,15 @@ app = typer.Typer(
 app.command("init")(init.init)
 app.add_typer(users.app, name="users")
 app.add_typer(device.app, name="device")
+app.add_typer(cloudhsm.app, name="cloudhsm")
 app.command("sign")(sign.sign)
 app.command("verify")(sign.verify)
 app.command("rotate")(rotate.rotate)
 app.command("show")(show.show)
+app.command("rewrap")(rewrap.rewrap)
+app.command("reseal")(reseal.reseal)
+app.command("trim")(trim.trim)
+app.command("recover")(recover.recover)
 app.command("doctor")(doctor.doctor)
 app.command("exchange")(exchange.exchange)
 app.command("demo")(demo.demo)

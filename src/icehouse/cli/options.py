@@ -10,6 +10,7 @@ from typer import Option
 from icehouse.cli.printer import Format
 from icehouse.errors import RequestError
 from icehouse.model import DEFAULT_SUITE, SUITES
+from icehouse.opening import buckets_for
 
 VaultOption = Annotated[
     Path | None,
@@ -35,9 +36,30 @@ TaprootOption = Annotated[
         help="secp256k1-tr only: tweak the key with this Merkle root, or with none where empty (BIP-341).",
     ),
 ]
+CustodyOption = Annotated[str, Option("--custody", metavar="CUSTODY", help="hybrid, hierarchical or direct.")]
+ExpectedUsersOption = Annotated[
+    int | None,
+    Option("--expected-users", metavar="N", help="Hierarchical: about N/1,000 nodes; 0 for one a user."),
+]
+BucketsOption = Annotated[
+    int | None, Option("--buckets", metavar="N", help="Hierarchical: N nodes; 0, the default, for one a user.")
+]
 TextOption = Annotated[str | None, Option("--text", metavar="TEXT", help="The message itself, instead of a file.")]
 
 SUITE = DEFAULT_SUITE
+
+
+def buckets_of(custody: str, expected_users: int | None, buckets: int | None) -> int:
+    """How many nodes the users of a hierarchical vault share."""
+    if expected_users is None and buckets is None:
+        return 0
+    if expected_users is not None and buckets is not None:
+        msg = "--expected-users and --buckets say the same: give one of them"
+        raise RequestError(msg)
+    if custody != "hierarchical":
+        msg = f"--expected-users and --buckets are for hierarchical custody, not for {custody}"
+        raise RequestError(msg)
+    return buckets_for(expected_users) if expected_users is not None else buckets or 0
 
 
 def named(vault: Path | None) -> Path:

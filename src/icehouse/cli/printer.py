@@ -108,7 +108,7 @@ def _text(value: object) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, tuple | list):
-        return ", ".join(map(_text, value))
+        return ", ".join(map(_text, value)) or "-"
     return printable(str(value))
 
 
@@ -136,9 +136,24 @@ class _LogFormatter(logging.Formatter):
         return f"icehouse: {record.levelname.lower()}: {printable(record.getMessage())}"
 
 
+class _Once(logging.Filter):
+    """Lets the same warning through once: a command may open the same HSM several times."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._said: set[str] = set()
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        words = record.getMessage()
+        fresh = record.levelno > logging.WARNING or words not in self._said
+        self._said.add(words)
+        return fresh
+
+
 def log_to_stderr() -> None:
     """Let the library's warnings and alarms reach people in the same form as everything else."""
     handler = logging.StreamHandler()
+    handler.addFilter(_Once())
     handler.setFormatter(_LogFormatter())
     logger = logging.getLogger("icehouse")
     logger.addHandler(handler)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import contextmanager
 from time import monotonic
 from typing import TYPE_CHECKING, TypeVar
 
@@ -10,26 +11,38 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
 T = TypeVar("T")
 _PATIENCE = 1.0
 
 
-def counted(items: Iterable[T], words: str, total: int | None = None) -> Iterator[T]:
-    """The items, counted before the eyes of whoever waits for them."""
+@contextmanager
+def advancing(words: str, total: int | None = None) -> Iterator[Callable[[int], None]]:
+    """A bar before the eyes of whoever waits: call what it gives with how many more are done."""
     if not sys.stderr.isatty():
-        yield from items
+        yield lambda _: None
         return
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     bar = Progress(*columns, console=Console(stderr=True), transient=True)
     task = bar.add_task(words, total=total)
     begun = monotonic()
+
+    def advance(done: int) -> None:
+        if not bar.live.is_started and monotonic() - begun > _PATIENCE:
+            bar.start()
+        bar.advance(task, done)
+
     try:
-        for item in items:
-            if not bar.live.is_started and monotonic() - begun > _PATIENCE:
-                bar.start()
-            yield item
-            bar.advance(task)
+        yield advance
     finally:
         bar.stop()
+
+
+def counted(items: Iterable[T], words: str, total: int | None = None) -> Iterator[T]:
+    """The items, counted before the eyes of whoever waits for them."""
+    with advancing(words, total) as advance:
+        for item in items:
+            advance(0)
+            yield item
+            advance(1)

@@ -25,13 +25,24 @@ def passphrase(file: Path | None) -> Passphrase:
 
 def new_passphrase(file: Path | None) -> Passphrase:
     """The passphrase of a device file about to be made; one that is typed is typed twice."""
+    return Passphrase(_new(file, "Passphrase for the new device file: "))
+
+
+def key_passphrase(file: Path | None, *, new: bool) -> str:
+    """The passphrase of a key that another library encrypts, and so a `str`."""
+    if new:
+        return _new(file, "Passphrase for the cluster's new root key: ")
+    return _given(file, _PASSPHRASE, "the passphrase") or _asked("Passphrase of the cluster's root key: ")
+
+
+def _new(file: Path | None, prompt: str) -> str:
     given = _given(file, _PASSPHRASE, "the passphrase")
     if given is None:
-        given = _asked("Passphrase for the new device file: ")
+        given = _asked(prompt)
         if _asked("The same again: ") != given:
             msg = "the two passphrases differ"
             raise RequestError(msg)
-    return Passphrase(given)
+    return given
 
 
 def token(file: Path | None) -> str:

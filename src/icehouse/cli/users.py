@@ -1,13 +1,15 @@
-"""`icehouse users`: make users' keys, list them, mint enrolment codes."""
+"""`icehouse users`: make users' keys, list them, mint enrolment codes, destroy keys."""
 
 from __future__ import annotations
 
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from icehouse.ceremonies.keygen import check_participants
+from icehouse.cli.destroy import destroy
 from icehouse.cli.options import SUITE, FormatOption, SuiteOption, VaultOption, named
 from icehouse.cli.printer import Format, complain, facts_of, put, put_facts, put_rows
 from icehouse.cli.progress import counted
@@ -19,7 +21,7 @@ from icehouse.service import FrostService
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-app = typer.Typer(help="Make users' keys, list them, and mint enrolment codes.", no_args_is_help=False)
+app = typer.Typer(help="Make users' keys, list them, mint enrolment codes, destroy keys.", no_args_is_help=False)
 _FromFileOption = Annotated[
     Path | None, typer.Option("--from-file", metavar="FILE", help="One user a line; - for standard input.")
 ]
@@ -98,10 +100,30 @@ def _create_listed(file: Path, suite: str, vault: Path, form: Format, *, strict:
 
 
 @app.command("list")
-def list_(vault: VaultOption = None, form: FormatOption = Format.TABLE) -> None:
-    """List every user, in the order of creation."""
+def list_(
+    *,
+    since: Annotated[
+        str | None,
+        typer.Option("--since", metavar="TIME", help="Only keys changed at or after this ISO 8601 time."),
+    ] = None,
+    vault: VaultOption = None,
+    form: FormatOption = Format.TABLE,
+) -> None:
+    """List every user, in the order of creation; as JSON it is what 'icehouse recover' reads."""
+    after = None if since is None else _time_of(since)
     with FrostService.open(named(vault)) as service:
-        put_rows(_COLUMNS, (facts_of(shards) for shards in service.users()), form)
+        put_rows(_COLUMNS, (listed.entry() for listed in service.listing(after)), form)
+
+
+def _time_of(text: str) -> datetime:
+    """A moment; without an offset, in this machine's own time."""
+    try:
+        found = datetime.fromisoformat(text).astimezone()
+        found.timestamp()
+    except (ValueError, OverflowError) as exc:
+        msg = f"--since must be an ISO 8601 time such as 2026-11-25T09:30:00Z, not {text!r}"
+        raise RequestError(msg) from exc
+    return found
 
 
 @app.command("code")
@@ -117,3 +139,6 @@ def code(
         put_facts({"user": user, "key": token.partition(".")[0], "token": token}, form)
     else:
         put(token)
+
+
+app.command("destroy")(destroy)

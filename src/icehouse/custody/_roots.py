@@ -49,6 +49,16 @@ class RootKeys:
         """Remember where a key was made."""
         self._found[label] = hsm
 
+    def has(self, label: str) -> bool:
+        """Whether one of the HSMs has this key now. Raises `HsmUnavailableError` where that is not to be known."""
+        return self._search(label) is not None
+
+    def learn(self, prefix: str) -> None:
+        """Find all keys of a prefix at once: one listing of each HSM, however many they are."""
+        for hsm in self.hsms:
+            for key in hsm.keys(prefix):
+                self._found.setdefault(key.label, hsm)
+
     def forget(self, label: str) -> None:
         """Forget where a key was: it was destroyed."""
         self._found.pop(label, None)
@@ -99,13 +109,18 @@ class RootKeys:
         away: HsmUnavailableError | None = None
         for hsm in self.hsms:
             try:
-                if any(key.label == label for key in hsm.keys(label)):
+                if self.holds(hsm, label):
                     return hsm
             except HsmUnavailableError as exc:
                 away = exc
         if away is not None:
             raise away
         return None
+
+    @staticmethod
+    def holds(hsm: Hsm, label: str) -> bool:
+        """Whether an HSM has the key of exactly this label. One HSM operation."""
+        return any(key.label == label for key in hsm.keys(label))
 
     def close(self) -> None:
         """Let go of every HSM."""

@@ -6,7 +6,7 @@ from collections import Counter
 from time import time
 from typing import TYPE_CHECKING, NamedTuple
 
-from sqlalchemy import insert
+from sqlalchemy import insert, select
 from sqlalchemy.exc import IntegrityError
 
 from icehouse._core import user_tags
@@ -14,7 +14,7 @@ from icehouse.errors import ConflictError
 from icehouse.model import NO_DATA_KEY, SUITES, RootState
 from icehouse.store import statements
 from icehouse.store.data_keys import insert_data_key, move_slots
-from icehouse.store.root_keys import set_state
+from icehouse.store.root_keys import read_record, set_state
 from icehouse.store.rows import DEALT_NUMBER, FIRST_REV, NO_SALT, key_of, key_row, origin_number, tag, user_tag
 from icehouse.store.schema import claims, keys
 from icehouse.store.vault_store import take_numbers
@@ -78,9 +78,19 @@ def insert_page(store: VaultStore, users: Sequence[str], dealt: Sequence[DealtRo
 
 
 def insert_keys(store: VaultStore, made: Sequence[Key]) -> None:
-    """Write keys that were made elsewhere, in one transaction; derived ones and tombstones only."""
+    """Write a vault with keys that were made elsewhere, in one transaction; derived ones and tombstones only.
+
+    Raises `ConflictError` where the database holds another vault, or keys.
+    """
     with store.database.write() as connection:
-        store.check_master(connection, derived=True)
+        there = read_record(connection)
+        if there is None:
+            store.found(connection)
+        elif there != store.record or connection.execute(select(keys.c.id).limit(1)).first() is not None:
+            msg = "the database holds a vault already"
+            raise ConflictError(msg, hint="recover into an empty database")
+        if not made:
+            return
         first = take_numbers(connection, "next_key", len(made), keys.c.id)
         rows = [
             {

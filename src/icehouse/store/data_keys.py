@@ -26,6 +26,10 @@ class DataKeyFullError(IcehouseError):
     """The data key has no room left, or seals nothing any more; another must be taken."""
 
 
+class DataKeyGoneError(SealError):
+    """A record names a data key that is no more: the row was read just before it moved, or it was changed."""
+
+
 class DataKeyCount(NamedTuple):
     """What a data key is for and how many records it ever sealed and seals now."""
 
@@ -43,7 +47,7 @@ def wrapped_key(database: Database, number: int) -> WrappedKey:
         row = connection.execute(statements.DATA_KEY, {"number": number}).first()
     if row is None or row.state == "gone":
         msg = f"there is no data key {number} any more, but a record names it"
-        raise SealError(msg)
+        raise DataKeyGoneError(msg)
     return _wrapped_of(row)
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from itertools import count
 from time import time
 from typing import TYPE_CHECKING
 
-from sqlalchemy import delete, exists, func, insert, select, update
+from sqlalchemy import exists, func, insert, select, update
 
 from icehouse.errors import ConflictError, SealError
 from icehouse.model import Role, RootKey, RootState, StaleRootsError, VaultRecord
@@ -82,18 +83,20 @@ def set_state(connection: Connection, label: str, before: RootState, after: Root
         raise ConflictError(msg)
 
 
-def announce(database: Database, roots: Sequence[RootKey]) -> None:
-    """Write down keys that are about to be made in the HSM; those already written down stay as they are."""
+def announce(database: Database, root: RootKey) -> bool:
+    """Write down a key that is about to be made in the HSM; false where someone announced this label before."""
     with database.write() as connection:
-        known = connection.execute(
-            select(root_keys.c.label).where(root_keys.c.label.in_([root.label for root in roots]))
-        )
-        there = set(known.scalars())
-        add_roots(connection, [root for root in roots if root.label not in there])
+        if _state_of(connection, root.label) is not None:
+            return False
+        add_roots(connection, [root])
+    return True
 
 
 def flip(database: Database, before: VaultRecord, after: VaultRecord) -> None:
-    """Make the settings of `after` the vault's, if they are still those of `before`; keys under way become current."""
+    """Make the settings of `after` the vault's, if they are still those of `before`; keys under way become current.
+
+    Users' own keys, which only direct vaults have, all begin to drain.
+    """
     with database.write() as connection:
         moved = connection.execute(
             update(vault)
@@ -107,6 +110,11 @@ def flip(database: Database, before: VaultRecord, after: VaultRecord) -> None:
         for root in after.roots:
             if was.get(root.label, RootState.MAKING) is not root.state:
                 set_state(connection, root.label, was.get(root.label, RootState.MAKING), root.state)
+        connection.execute(
+            update(root_keys)
+            .where(root_keys.c.role == Role.USER, root_keys.c.state == RootState.CURRENT)
+            .values(state=RootState.DRAINING, superseded=int(time()))
+        )
 
 
 def user_roots(database: Database, *states: RootState) -> list[RootKey]:
@@ -118,16 +126,6 @@ def user_roots(database: Database, *states: RootState) -> list[RootKey]:
             .order_by(root_keys.c.label)
         ).all()
     return [_root_of(row) for row in found]
-
-
-def drain_role(database: Database, role: Role) -> None:
-    """Let every current key of a role drain."""
-    with database.write() as connection:
-        connection.execute(
-            update(root_keys)
-            .where(root_keys.c.role == role, root_keys.c.state == RootState.CURRENT)
-            .values(state=RootState.DRAINING, superseded=int(time()))
-        )
 
 
 def draining_with_keys(database: Database, role: Role) -> list[RootKey]:
@@ -149,12 +147,55 @@ def root_of(database: Database, label: str) -> RootKey | None:
     return None if row is None else _root_of(row)
 
 
-def versions_of(database: Database, label: str) -> list[RootKey]:
-    """Every version of a user's own key, whichever of them the label names."""
-    stem = label.rpartition("-")[0] + "-"
+def states(database: Database) -> dict[str, RootState]:
+    """The state of every root key that the vault ever announced, by label."""
     with database.read() as connection:
-        found = connection.execute(select(root_keys).where(root_keys.c.label.startswith(stem, autoescape=True))).all()
-    return [_root_of(row) for row in found]
+        return {row.label: _root_of(row).state for row in connection.execute(select(root_keys)).all()}
+
+
+def versions_of(database: Database, label: str) -> list[RootKey]:
+    """Every version of a user's own key, whichever of them the label names. They are numbered without a gap."""
+    stem = label.rpartition("-")[0]
+    found: list[RootKey] = []
+    while root := root_of(database, f"{stem}-{len(found) + 1}"):
+        found.append(root)
+    return found
+
+
+def announce_users(database: Database, labels: Sequence[str]) -> list[str]:
+    """Write down users' own keys that are about to be made; the labels to make them under.
+
+    A label names one key for ever: one that was destroyed gives way to the next version. Raises `ConflictError` where
+    another process has made the key already.
+    """
+    with database.write() as connection:
+        found = select(root_keys.c.label, root_keys.c.state).where(root_keys.c.label.in_(labels))
+        known = {row.label: row.state for row in connection.execute(found)}
+        free = [_free_version(connection, label) if label in known else label for label in labels]
+        making = {label for label in known if known[label] == RootState.MAKING}
+        fresh = [label for label in free if label not in making and _state_of(connection, label) is None]
+        add_roots(
+            connection,
+            [RootKey(label, Role.USER, int(label.rpartition("-")[2]), RootState.MAKING) for label in fresh],
+        )
+    return free
+
+
+def _state_of(connection: Connection, label: str) -> str | None:
+    return connection.execute(select(root_keys.c.state).where(root_keys.c.label == label)).scalar()
+
+
+def _free_version(connection: Connection, label: str) -> str:
+    """The version of a user's own key that a label names, or the first after it that may still be made."""
+    stem, _, version = label.rpartition("-")
+    for number in count(int(version)):
+        state = _state_of(connection, f"{stem}-{number}")
+        if state is None or state == RootState.MAKING:
+            return f"{stem}-{number}"
+        if state in {RootState.CURRENT, RootState.DRAINING}:
+            msg = f"the key {stem}-{number} was made by someone else"
+            raise ConflictError(msg)
+    raise AssertionError  # the versions never end
 
 
 def count_under(connection: Connection, label: str) -> int:
@@ -196,9 +237,3 @@ def end_retiring(database: Database, label: str, recoverable_until: int | None) 
             .where(root_keys.c.label == label, root_keys.c.state == RootState.RETIRING)
             .values(state=RootState.RETIRED, recoverable_until=recoverable_until)
         )
-
-
-def forget_root(database: Database, label: str) -> None:
-    """Remove the row of a key that was announced and is not in the HSM."""
-    with database.write() as connection:
-        connection.execute(delete(root_keys).where(root_keys.c.label == label, root_keys.c.state == RootState.MAKING))

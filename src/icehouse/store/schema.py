@@ -6,7 +6,7 @@ narrower than a name. A tag is only a way to the row; what the row says is check
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Column, ForeignKey, Integer, LargeBinary, MetaData, SmallInteger, Table, Text
+from sqlalchemy import BigInteger, Column, ForeignKey, Index, Integer, LargeBinary, MetaData, SmallInteger, Table, Text
 
 metadata = MetaData()
 
@@ -51,6 +51,8 @@ data_keys = Table(
     # `used` only grows: a data key never seals more records than its limit, whatever leaves it again.
     Column("used", Integer, nullable=False),
     Column("live", Integer, nullable=False),
+    # In a direct vault every user has a root key, and data keys are looked up by it at every offer.
+    Index("data_keys_root_key", "root_key"),
 )
 
 keys = Table(

@@ -14,6 +14,7 @@ BY_KEY_TAG = JOINED.where(keys.c.key_tag == bindparam("tag"))
 BY_USER_TAG = JOINED.where(keys.c.user_tag == bindparam("tag"))
 BY_USER_TAGS = JOINED.where(keys.c.user_tag.in_(bindparam("tags", expanding=True)))
 PAGE_AFTER = JOINED.where(keys.c.id > bindparam("last")).order_by(keys.c.id).limit(1000)
+CHANGED_AFTER = PAGE_AFTER.where(keys.c.changed >= bindparam("since"))
 TAKEN_TAGS = select(keys.c.user_tag).where(keys.c.user_tag.in_(bindparam("tags", expanding=True)))
 
 # The row's other columns are set by the parameters that bear their names.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sqlalchemy import or_
+from sqlalchemy import func, or_, select
 
 from icehouse.model import NO_DATA_KEY, State
 from icehouse.store.data_keys import insert_data_key
@@ -34,6 +34,17 @@ def keys_at(store: VaultStore, ids: Sequence[int]) -> list[Key]:
     with store.database.read() as connection:
         rows = connection.execute(JOINED.where(keys.c.id.in_(ids)).order_by(keys.c.id)).all()
     return [key_of(row, store.vault_id) for row in rows]
+
+
+def count_derived(store: VaultStore) -> tuple[int, int, int]:
+    """Derived rows; how many of them no device has claimed; and how many of them an offer stands beside."""
+    derived = (keys.c.data_key == NO_DATA_KEY, keys.c.state != state_number(State.DESTROYED))
+    rows = select(func.count()).select_from(keys).where(*derived)
+    unclaimed = rows.where(keys.c.state.in_([state_number(State.DEALT), state_number(State.LOST)]))
+    offered = select(func.count()).select_from(keys.join(offers, offers.c.id == keys.c.id)).where(*derived)
+    with store.database.read() as connection:
+        counts = [connection.execute(statement).scalar_one() for statement in (rows, unclaimed, offered)]
+    return counts[0], counts[1], counts[2]
 
 
 def write_page(store: VaultStore, changes: Sequence[tuple[Key, Key]], fresh: Sequence[WrappedKey] = ()) -> None:

@@ -36,30 +36,41 @@ class VaultStore:
     @classmethod
     def create(cls, url: str, record: VaultRecord) -> VaultStore:
         """Make the tables of a new vault; raises `ConflictError` where one is already."""
-        database = Database(url)
-        migrate.upgrade(database)
+        store = cls.prepare(url, record)
         try:
-            with database.write() as connection:
+            with store.database.write() as connection:
                 if connection.execute(select(vault.c.id)).first() is None:
-                    connection.execute(
-                        insert(vault).values(
-                            id=1,
-                            next_data_key=1,
-                            next_key=1,
-                            vault_id=record.vault_id,
-                            custody=record.custody,
-                            buckets=record.buckets,
-                            seal=record.seal,
-                        )
-                    )
-                    add_roots(connection, record.roots)
-                    return cls(database, record)
+                    store.found(connection)
+                    return store
         except BaseException:
-            database.close()
+            store.close()
             raise
-        database.close()
+        store.close()
         msg = "the database holds a vault already"
         raise ConflictError(msg)
+
+    @classmethod
+    def prepare(cls, url: str, record: VaultRecord) -> VaultStore:
+        """Make the tables for a vault that `found` will write."""
+        database = Database(url)
+        migrate.upgrade(database)
+        return cls(database, record)
+
+    def found(self, connection: Connection) -> None:
+        """Write the settings and the root keys of a new vault."""
+        record = self.record
+        connection.execute(
+            insert(vault).values(
+                id=1,
+                next_data_key=1,
+                next_key=1,
+                vault_id=record.vault_id,
+                custody=record.custody,
+                buckets=record.buckets,
+                seal=record.seal,
+            )
+        )
+        add_roots(connection, record.roots)
 
     @classmethod
     def open(cls, url: str) -> VaultStore | None:
@@ -130,6 +141,18 @@ class VaultStore:
             if isinstance(reading, SealError):
                 raise reading
             yield reading
+
+    def changed_keys(self, since: int) -> Iterator[Key]:
+        """Every key whose row was written at or after this second since 1970, in the order they were made."""
+        last = 0
+        while True:
+            with self.database.read() as connection:
+                page = connection.execute(statements.CHANGED_AFTER, {"last": last, "since": since}).all()
+            if not page:
+                return
+            for row in page:
+                yield key_of(row, self.vault_id)
+            last = page[-1][0]
 
     def readings(self) -> Iterator[Key | SealError]:
         """Every key, or for a row that contradicts itself what is wrong with it, in the order they were made."""
@@ -218,10 +241,10 @@ class VaultStore:
             if after.offer is not None:
                 connection.execute(statements.INSERT_OFFER, offer_row(before.id, after.offer))
 
-    def allocate_data_key(self) -> int:
-        """A number for a new data key, never given twice."""
+    def allocate_data_keys(self, count: int) -> int:
+        """The first of `count` numbers for new data keys, none of them given twice."""
         with self.database.write() as connection:
-            return take_numbers(connection, "next_data_key", 1, data_key_table.c.number)
+            return take_numbers(connection, "next_data_key", count, data_key_table.c.number)
 
     def wrapped_key(self, number: int) -> WrappedKey:
         """A data key as it is stored; raises `SealError` where there is none that opens."""

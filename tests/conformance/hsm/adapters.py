@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from icehouse.hsm import open_hsm
 from icehouse.hsm._profile import Fault
+from servers.gcpkms import KmsServer
 from softhsm import PIN, close_all_sessions
 
 if TYPE_CHECKING:
@@ -44,6 +45,8 @@ class Adapter(ABC):
 
     name: ClassVar[str]
     can: ClassVar[frozenset[Can]]
+    wrapped_bytes: ClassVar[int] = 1 + 12 + 32 + 16
+    """How long a wrapped data key is: a service that hides its nonces adds what it likes."""
 
     def __init__(self, directory: Path, softhsm: Callable[[], SoftHsm]) -> None:
         self.directory = directory
@@ -153,7 +156,40 @@ class Pkcs11OnSoftHsm(Adapter):
         shutil.rmtree(self.token.directory, ignore_errors=True)
 
 
-ADAPTERS = (SimulatedInMemory, SimulatedInFile, Pkcs11OnSoftHsm)
+class GoogleKmsOnLoopback(Adapter):
+    name = "gcpkms-on-loopback"
+    can = frozenset({Can.REOPEN, Can.GO_AWAY, Can.THROTTLE})
+    wrapped_bytes = 1 + 7 + 12 + 32 + 16
+
+    def make(self, _softhsm):
+        self._away = False
+        self.server = KmsServer()
+        # Long enough to find what was lost; a test that takes the service away waits no longer.
+        return self.server.uri_of(self.server.keys.ring, deadline=1.5)
+
+    def lose_session(self, _hsm):
+        if not self._away:
+            self.server.restart()
+
+    def take_away(self) -> None:
+        self._away = True
+        self.server.stop()
+
+    def bring_back(self) -> None:
+        self._away = False
+        self.server.start()
+
+    def slow(self) -> Hsm:
+        hsm = self.open()
+        self.server.weather.per_second = 0.001
+        return hsm
+
+    def clean(self) -> None:
+        super().clean()
+        self.server.stop()
+
+
+ADAPTERS = (SimulatedInMemory, SimulatedInFile, Pkcs11OnSoftHsm, GoogleKmsOnLoopback)
 
 
 def lose_simulated_session(hsm: Hsm) -> None:

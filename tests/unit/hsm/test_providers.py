@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from icehouse.errors import RequestError
+from icehouse.hsm._gcpkms_uri import GcpKmsUri
 from icehouse.hsm._pkcs11 import Pkcs11Uri
 from icehouse.providers import hsm_uri
 
@@ -31,6 +32,15 @@ def test_pkcs11_takes_its_three_settings_whatever_characters_they_have():
     )
 
 
+def test_google_takes_its_three_settings_and_how_to_reach_it():
+    config = {"project_id": "p-1", "location": "global", "key_ring": "r", "endpoint": "[::1]:7", "insecure": 1}
+
+    assert GcpKmsUri.parse(hsm_uri("google", config)) == GcpKmsUri("p-1", "global", "r", "[::1]:7", insecure=True)
+    assert hsm_uri("google", {name: config[name] for name in ("project_id", "location", "key_ring")}) == (
+        "gcpkms://projects/p-1/locations/global/keyRings/r"
+    )
+
+
 @pytest.mark.parametrize(
     ("provider", "config", "words"),
     [
@@ -41,6 +51,8 @@ def test_pkcs11_takes_its_three_settings_whatever_characters_they_have():
         ("simulated", {"pin": "1234"}, "config has no setting pin;"),
         ("pkcs11", {}, "needs module_path, pin_source, token_label"),
         ("pkcs11", {"module_path": "/m", "token_label": "t"}, "needs pin_source"),
+        ("google", {"project_id": "p"}, "needs key_ring, location in config"),
+        ("google", {"region": "x"}, "config has no setting region"),
         ("pkcs11", {"region": "x"}, "config has no setting region"),
     ],
 )

@@ -66,6 +66,7 @@ def upgrade() -> None:
         _integer("used"),
         _integer("live"),
     )
+    op.create_index("data_keys_root_key", "data_keys", ["root_key"])
     op.create_table(
         "keys",
         _number(),

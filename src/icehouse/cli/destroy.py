@@ -1,0 +1,60 @@
+"""`icehouse users destroy`: remove users' keys at once, and say when nothing could bring them back."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from icehouse.cli.options import FormatOption, VaultOption, named
+from icehouse.cli.printer import Format, printable, put_rows
+from icehouse.errors import RequestError
+from icehouse.model import check_user
+from icehouse.service import FrostService
+
+if TYPE_CHECKING:
+    from icehouse.ceremonies.destroy import Removal
+
+_COLUMNS = ("state", "until", "waits_for", "user")
+_NAMED = 5
+
+
+def destroy(
+    names: Annotated[list[str], typer.Argument(metavar="USER...", help="The users.")],
+    *,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    vault: VaultOption = None,
+    form: FormatOption = Format.TABLE,
+) -> None:
+    """Remove users' keys at once, and say whether they are destroyed or what that waits for; again, how far it is."""
+    users = list(dict.fromkeys(check_user(name) for name in names))
+    with FrostService.open(named(vault)) as service:
+        # Every name is looked at before the first key is removed.
+        unknown = [user for user in users if service.vault.store.key_of(user) is None]
+        if unknown:
+            msg = f"there is no user {', '.join(map(repr, unknown[:_NAMED]))}; nobody's key was removed"
+            raise RequestError(msg)
+        if not yes:
+            _ask(users)
+        put_rows(_COLUMNS, (facts_of_removal(service.destroy_user(user)) for user in users), form)
+
+
+def _ask(users: list[str]) -> None:
+    names = ", ".join(users[:_NAMED]) + (f" and {len(users) - _NAMED} more" if len(users) > _NAMED else "")
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        msg = "there is no terminal to ask on whether keys are to be destroyed"
+        raise RequestError(msg, hint="say so with --yes")
+    if not typer.confirm(f"Destroy the keys of {printable(names)} for ever?", err=True):
+        msg = "nobody's key was removed"
+        raise RequestError(msg)
+
+
+def facts_of_removal(removal: Removal) -> dict[str, object]:
+    """How far the destruction of a user's key has come."""
+    return {
+        "user": removal.user,
+        "state": "destroyed" if removal.destroyed else "removed",
+        "waits_for": removal.waits_for or None,
+        "until": None if removal.until is None else removal.until.isoformat(timespec="seconds"),
+    }

@@ -1,0 +1,83 @@
+"""`icehouse trim`: destroy what superseded data keys and root keys left behind."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from icehouse.cli.options import FormatOption, VaultOption, named
+from icehouse.cli.printer import Format, put_facts, say
+from icehouse.errors import ConflictError
+from icehouse.moving import settle
+from icehouse.service import FrostService
+
+if TYPE_CHECKING:
+    from datetime import datetime
+    from pathlib import Path
+
+    from icehouse.ceremonies.trim import Trimmed
+
+_NAMED = 5
+
+
+def trim(
+    *,
+    void_backups: Annotated[
+        bool,
+        typer.Option("--void-backups", help="Also destroy root keys that nothing is under any more: see the docs."),
+    ] = False,
+    vault: VaultOption = None,
+    form: FormatOption = Format.TABLE,
+) -> None:
+    """Destroy empty data keys, and name the root keys that may go and the backups that only these can open."""
+    place = named(vault)
+    with FrostService.open(place) as service:
+        trimmed = service.upkeep.trim(void_backups=void_backups)
+        moving = void_backups and bool(service.vault.custody.roots.former)
+    put_facts(
+        {
+            "data_keys_destroyed": trimmed.data_keys,
+            "root_keys_destroyed": trimmed.root_keys if form is Format.JSON else _named(trimmed.root_keys) or None,
+            "root_keys_ready": trimmed.ready if form is Format.JSON else _named(trimmed.ready) or None,
+            "backups_unreadable_before": _iso(trimmed.unreadable_before),
+            "recoverable_until": _iso(trimmed.recoverable_until),
+        },
+        form,
+    )
+    _explain(trimmed)
+    if moving:
+        _settle(place)
+
+
+def _settle(place: Path) -> None:
+    """A move comes to its end where nothing of the vault is left behind."""
+    try:
+        settle(place)
+    except ConflictError as exc:
+        say(f"the settings go on naming the former HSM: {exc}")
+        say(f"hint: {exc.hint}")
+    else:
+        say("nothing of the vault is left in the former HSM, and the settings do not name it any more")
+
+
+def _explain(trimmed: Trimmed) -> None:
+    before = _iso(trimmed.unreadable_before)
+    if trimmed.ready:
+        say(
+            f"warning: destroying {_named(trimmed.ready)} makes every backup of the database unreadable that was made "
+            f"before the rewrap of {before} was finished: make a new backup first"
+        )
+        say("hint: icehouse trim --void-backups destroys them")
+    elif trimmed.root_keys:
+        say(f"no backup of the database can be read that was made before the rewrap of {before} was finished")
+    if trimmed.recoverable_until:
+        say(f"until {_iso(trimmed.recoverable_until)} the HSM could bring those keys back")
+
+
+def _named(labels: tuple[str, ...]) -> str:
+    return ", ".join(labels[:_NAMED]) + (f" and {len(labels) - _NAMED} more" if len(labels) > _NAMED else "")
+
+
+def _iso(when: datetime | None) -> str | None:
+    return None if when is None else when.isoformat(timespec="seconds")

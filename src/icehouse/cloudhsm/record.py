@@ -1,0 +1,127 @@
+"""What one run knows of itself, in a directory of its own: written before and after each step, whole or not at all."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import secrets
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, fields, replace
+from typing import TYPE_CHECKING
+
+from icehouse.cloudhsm.wanted import Wanted
+from icehouse.errors import ConflictError, RequestError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+FILE = "cloudhsm.json"
+TAG = "icehouse-cloudhsm-run"
+"""The key of the tag on everything that is made. Its value is the run."""
+
+_VERSION = 1
+_LOCK = ".lock"
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One run. Times are seconds since 1970 by AWS's clock; 0 is never."""
+
+    run: str
+    partition: str
+    account: str
+    region: str
+    wanted: Wanted
+    begun_at: int
+    ends_at: int
+    cluster: str = ""
+    first_hsm_at: int = 0
+    going_down: bool = False
+    ended_at: int = 0
+
+    @classmethod
+    def new(cls, wanted: Wanted, where: tuple[str, str, str], now: int) -> Record:
+        """A run that begins now. `where` is partition, account and region."""
+        return cls(secrets.token_hex(8), *where, wanted, now, now + wanted.ttl)
+
+    @property
+    def name(self) -> str:
+        """What the role, the state machine and the schedule are called."""
+        return f"icehouse-cloudhsm-{self.run}"
+
+    def arn(self, service: str, resource: str) -> str:
+        """The ARN of a resource of this account and region."""
+        region = "" if service == "iam" else self.region
+        return f"arn:{self.partition}:{service}:{region}:{self.account}:{resource}"
+
+
+class Notebook:
+    """The directory of a run: its record, and whatever else the run keeps."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Keep every other process out of it."""
+        self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with (self.directory / _LOCK).open("w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                msg = f"another icehouse works on {self.directory}"
+                raise ConflictError(msg, hint="wait until it has ended") from None
+            yield
+
+    def read(self) -> Record | None:
+        """The record, if there is one."""
+        path = self.directory / FILE
+        try:
+            document = json.loads(path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return None
+        except (ValueError, UnicodeDecodeError) as exc:
+            raise _damaged(path) from exc
+        if not isinstance(document, dict) or document.pop("version", None) != _VERSION:
+            raise _damaged(path)
+        names = {field.name for field in fields(Record)}
+        if set(document) != names or not isinstance(document["wanted"], dict):
+            raise _damaged(path)
+        try:
+            wanted = Wanted(**{**document["wanted"], "subnets": tuple(document["wanted"]["subnets"])})
+        except (KeyError, TypeError) as exc:
+            raise _damaged(path) from exc
+        return Record(**{**document, "wanted": wanted})
+
+    def write(self, record: Record) -> Record:
+        """Write the record; the same record."""
+        document = {"version": _VERSION, **asdict(record)}
+        self.keep(FILE, json.dumps(document, indent=1).encode() + b"\n")
+        return record
+
+    def note(self, record: Record, **changes: object) -> Record:
+        """Write a record with changes; the changed one."""
+        changed = replace(record, **changes)  # type: ignore[arg-type]  each caller names fields with their types
+        return record if changed == record else self.write(changed)
+
+    def keep(self, name: str, content: bytes) -> None:
+        """Write a file for its owner alone, whole or not at all."""
+        path = self.directory / name
+        beside = path.with_name(f"{name}.new")
+        with os.fdopen(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        beside.replace(path)
+        descriptor = os.open(self.directory, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def _damaged(path: Path) -> RequestError:
+    msg = f"{path} is not the record of a cluster that this icehouse wrote"
+    return RequestError(msg, hint="'icehouse cloudhsm down --run RUN' finds a run by its tag, without the file")

@@ -1,0 +1,265 @@
+"""`gcpkms://` — Google Cloud KMS, keys at protection level HSM."""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple, NoReturn, TypeVar
+
+from icehouse._core import data_key_from_bytes, data_key_to_bytes, node_from_bytes
+from icehouse.errors import HsmRefusedError, RequestError, SealError
+from icehouse.hsm import _gcpkms_answers as answers
+from icehouse.hsm._crc32c import crc32c
+from icehouse.hsm._gcpkms_ring import Ring, check_answer
+from icehouse.hsm._gcpkms_uri import GcpKmsUri
+from icehouse.hsm._gcpkms_wire import Deadline, InvalidError, NotThereError, NotUsableError, Wire, closed
+from icehouse.hsm._hsm import (
+    Destruction,
+    HsmInfo,
+    HsmKey,
+    KeyKind,
+    Operation,
+    OperationCounts,
+    check_context,
+    check_digest,
+)
+
+# After the wire, which knows what to say when Google's client is not installed.
+from google.cloud.kms_v1 import types  # isort: skip
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from icehouse._core import DataKey, Node
+
+T = TypeVar("T")
+_FORMAT = b"\x01"
+_MAX_WRAPPED = 1024
+"""Far more than a ciphertext of 32 bytes has, far less than the service would take."""
+_MAX_WRAP_BYTES = 8192
+_DEFAULT_QUOTA = 500.0
+_LOOK_AGAIN = 300.0
+"""Seconds after which a key is looked at anew; a version the service made primary meanwhile serves from then on."""
+_DATA_KEY_BYTES = 32
+
+
+class _Begun(NamedTuple):
+    """One operation under way."""
+
+    ring: Ring
+    wire: Wire
+    deadline: Deadline
+
+
+@dataclass(frozen=True, slots=True)
+class _Live:
+    """The channel of one process, or `None` when it was closed."""
+
+    pid: int
+    wire: Wire | None
+
+
+class GcpKmsHsm:
+    """An `Hsm` on a key ring of Google Cloud KMS.
+
+    Every operation has a deadline; within it, calls that fail in passing are repeated. Every answer is checked for
+    its checksum, the version that gave it and its protection level, before it is used.
+
+    Least roles, on the key ring: to serve, `roles/cloudkms.viewer`, `roles/cloudkms.cryptoKeyEncrypterDecrypter` and,
+    for a hierarchical vault or the audit key, `roles/cloudkms.signer` and `roles/cloudkms.publicKeyViewer`. To make
+    and destroy root keys (`init`, `rewrap`, `trim`, and all of a direct vault) also `roles/cloudkms.admin`, or a role
+    of your own with `cloudkms.cryptoKeys.create`, `cloudkms.cryptoKeys.update`, `cloudkms.cryptoKeyVersions.create`
+    and `cloudkms.cryptoKeyVersions.destroy`.
+    """
+
+    __slots__ = ("_inherited", "_known", "_live", "_uri", "info", "operations")
+
+    def __init__(self, uri: GcpKmsUri) -> None:
+        self._uri = uri
+        wire = Wire(uri)
+        try:
+            wire.call("get_key_ring", types.GetKeyRingRequest(name=uri.path), Deadline(uri.deadline))
+        except NotThereError as exc:
+            wire.close()
+            msg = f"there is no key ring {uri.path}"
+            hint = f"gcloud kms keyrings create {uri.ring} --location {uri.location} --project {uri.project}"
+            raise HsmRefusedError(msg, hint=hint) from exc
+        except BaseException:
+            wire.close()
+            raise
+        # Replaced as a whole: threads see the parent's or the child's, never half of each.
+        self._live = _Live(os.getpid(), wire)
+        # The parent's channel is kept untouched: its connection is the parent's to close.
+        self._inherited: list[_Live] = []
+        self._known: dict[HsmKey, tuple[str, float]] = {}
+        self.operations = OperationCounts()
+        self.info = HsmInfo(
+            provider="gcpkms",
+            model=f"Google Cloud HSM in {uri.location}" if uri.vouched else f"unknown, at {uri.endpoint}",
+            # A key or an answer that is not at protection level HSM is refused; that word is worth what its speaker is.
+            attested=uri.vouched,
+            capabilities=frozenset(KeyKind),
+            max_wrap_bytes=_MAX_WRAP_BYTES,
+            rate_limit=_DEFAULT_QUOTA,
+        )
+
+    @classmethod
+    def open(cls, uri: str, *, create: bool = False) -> GcpKmsHsm:
+        """Open `gcpkms://projects/P/locations/L/keyRings/R`."""
+        parsed = GcpKmsUri.parse(uri)
+        if create:
+            msg = "a key ring is made with Google's tools, not by icehouse"
+            hint = f"gcloud kms keyrings create {parsed.ring} --location {parsed.location} --project {parsed.project}"
+            raise RequestError(msg, hint=hint)
+        return cls(parsed)
+
+    def create_key(self, label: str, kind: KeyKind) -> HsmKey:
+        """Make a crypto key of this name in the HSM; one that exists is refused."""
+        key = HsmKey(label, KeyKind(kind))
+        self._begun(Operation.CREATE_KEY).ring.create(key)
+        return key
+
+    def destroy_key(self, key: HsmKey) -> Destruction:
+        """Schedule the destruction of every version; until then whoever may restore keys can undo it."""
+        until = self._begun(Operation.DESTROY_KEY).ring.destroy(key)
+        self._known.pop(key, None)
+        return Destruction(done=False, recoverable_until=until)
+
+    def keys(self, prefix: str) -> list[HsmKey]:
+        """The keys whose labels start with `prefix`, by label; other software's keys are passed over."""
+        return self._begun(Operation.KEYS).ring.keys(prefix)
+
+    def wrap(self, key: HsmKey, secret: DataKey, context: bytes) -> bytes:
+        """Wrap a data key so that it opens only under this key in this context of 32 bytes."""
+        check_context(context)
+        plaintext = data_key_to_bytes(secret)
+
+        def encrypt(begun: _Begun, version: str) -> bytes:
+            request = types.EncryptRequest(
+                name=version,
+                plaintext=plaintext,
+                plaintext_crc32c=crc32c(plaintext),
+                additional_authenticated_data=context,
+                additional_authenticated_data_crc32c=crc32c(context),
+            )
+            answer = begun.wire.call("encrypt", request, begun.deadline, check=answers.encrypted)
+            check_answer(answer.name, version, answer.protection_level)
+            return _FORMAT + bytes(answer.ciphertext)
+
+        return self._use(HsmKey(key.label, KeyKind.AES), self._begun(Operation.WRAP), encrypt)
+
+    def unwrap(self, key: HsmKey, wrapped: bytes, context: bytes) -> DataKey:
+        """Open what `wrap` made under this key in this context."""
+        check_context(context)
+        begun = self._begun(Operation.UNWRAP)
+
+        def decrypt(begun: _Begun, version: str) -> DataKey:
+            if not wrapped.startswith(_FORMAT) or not 1 < len(wrapped) <= _MAX_WRAPPED:
+                raise _shut(key.label)
+            ciphertext = wrapped[1:]
+            request = types.DecryptRequest(
+                name=version.partition("/cryptoKeyVersions/")[0],
+                ciphertext=ciphertext,
+                ciphertext_crc32c=crc32c(ciphertext),
+                additional_authenticated_data=context,
+                additional_authenticated_data_crc32c=crc32c(context),
+            )
+            answer = begun.wire.call("decrypt", request, begun.deadline, check=answers.decrypted)
+            # The service finds the version in the ciphertext, and does not name it.
+            check_answer(None, version, answer.protection_level)
+            if len(answer.plaintext) != _DATA_KEY_BYTES:
+                raise _shut(key.label)
+            return data_key_from_bytes(answer.plaintext)
+
+        try:
+            return self._use(HsmKey(key.label, KeyKind.AES), begun, decrypt)
+        except InvalidError as exc:
+            raise _shut(key.label) from exc
+        except NotUsableError as exc:
+            # The version that wrapped it does not serve, though the key has one that does.
+            if begun.ring.disabled(key.label):
+                raise
+            raise _shut(key.label) from exc
+
+    def mac(self, key: HsmKey, message: bytes) -> Node:
+        """HMAC-SHA512 of the message: 64 secret bytes."""
+
+        def mac_sign(begun: _Begun, version: str) -> Node:
+            request = types.MacSignRequest(name=version, data=message, data_crc32c=crc32c(message))
+            answer = begun.wire.call("mac_sign", request, begun.deadline, check=answers.maced)
+            check_answer(answer.name, version, answer.protection_level)
+            return node_from_bytes(answer.mac)
+
+        return self._use(HsmKey(key.label, KeyKind.HMAC), self._begun(Operation.MAC), mac_sign)
+
+    def sign(self, key: HsmKey, digest: bytes) -> bytes:
+        """An ECDSA signature on a digest of 32 bytes, as the 64 bytes r || s."""
+        check_digest(digest)
+
+        def asymmetric_sign(begun: _Begun, version: str) -> bytes:
+            request = types.AsymmetricSignRequest(
+                name=version, digest=types.Digest(sha256=digest), digest_crc32c=crc32c(digest)
+            )
+            answer = begun.wire.call("asymmetric_sign", request, begun.deadline, check=answers.signed)
+            check_answer(answer.name, version, answer.protection_level)
+            return answers.raw_signature(answer.signature)
+
+        return self._use(HsmKey(key.label, KeyKind.ECDSA), self._begun(Operation.SIGN), asymmetric_sign)
+
+    def public_key(self, key: HsmKey) -> bytes:
+        """The public key that `sign` signs under, as an uncompressed SEC1 point of 65 bytes."""
+
+        def get_public_key(begun: _Begun, version: str) -> bytes:
+            request = types.GetPublicKeyRequest(name=version)
+            answer = begun.wire.call("get_public_key", request, begun.deadline, check=answers.published)
+            check_answer(answer.name, version, answer.protection_level)
+            return answers.point_of(answer.pem)
+
+        return self._use(HsmKey(key.label, KeyKind.ECDSA), self._begun(None), get_public_key)
+
+    def close(self) -> None:
+        """Close the channel of this process."""
+        live = self._live
+        if live.wire is not None and live.pid == os.getpid():
+            live.wire.close()
+        self._live = _Live(os.getpid(), None)
+
+    def __reduce__(self) -> NoReturn:
+        """Refuse: a connection belongs to its process."""
+        msg = "GcpKmsHsm cannot be pickled: open it anew by its URI"
+        raise TypeError(msg)
+
+    def _begun(self, operation: Operation | None) -> _Begun:
+        wire, deadline = self._wire(), Deadline(self._uri.deadline)
+        if operation is not None:
+            self.operations.add(operation)
+        return _Begun(Ring(wire, self._uri.path, deadline), wire, deadline)
+
+    def _use(self, key: HsmKey, begun: _Begun, work: Callable[[_Begun, str], T]) -> T:
+        """Use a key's version; one that was known from earlier and does not serve any more is looked up again."""
+        known, until = self._known.get(key, ("", 0.0))
+        if known and time.monotonic() < until:
+            try:
+                return work(begun, known)
+            except (NotThereError, NotUsableError):
+                self._known.pop(key, None)
+        version = begun.ring.usable(key)
+        self._known[key] = version, time.monotonic() + _LOOK_AGAIN
+        return work(begun, version)
+
+    def _wire(self) -> Wire:
+        live = self._live
+        if live.wire is None:
+            raise closed()
+        if live.pid == os.getpid():
+            return live.wire
+        # In a fork's child. Two threads may both get here: then one more channel is made than needed.
+        self._inherited.append(live)
+        wire = Wire(self._uri)
+        self._live = _Live(os.getpid(), wire)
+        return wire
+
+
+def _shut(label: str) -> SealError:
+    return SealError(f"the wrapped key does not open under {label!r} in this context")

@@ -1,0 +1,29 @@
+"""The calls that use a key, and what each of them needs."""
+
+from __future__ import annotations
+
+from contextlib import closing
+
+from icehouse._core import DataKey
+from icehouse.hsm import HsmKey, KeyKind, open_hsm
+
+CONTEXT = bytes(range(32))
+KEK, MASTER, AUDIT = HsmKey("kek", KeyKind.AES), HsmKey("master", KeyKind.HMAC), HsmKey("audit", KeyKind.ECDSA)
+CALLS = {
+    "Encrypt": lambda hsm, _: hsm.wrap(KEK, DataKey.random(), CONTEXT),
+    "Decrypt": lambda hsm, wrapped: hsm.unwrap(KEK, wrapped, CONTEXT),
+    "MacSign": lambda hsm, _: hsm.mac(MASTER, b"message"),
+    "AsymmetricSign": lambda hsm, _: hsm.sign(AUDIT, bytes(32)),
+    "GetPublicKey": lambda hsm, _: hsm.public_key(AUDIT),
+}
+PERMISSIONS = {
+    "Encrypt": ("useToEncrypt", "roles/cloudkms.cryptoKeyEncrypterDecrypter"),
+    "Decrypt": ("useToDecrypt", "roles/cloudkms.cryptoKeyEncrypterDecrypter"),
+    "MacSign": ("useToSign", "roles/cloudkms.signer"),
+    "AsymmetricSign": ("useToSign", "roles/cloudkms.signer"),
+    "GetPublicKey": ("viewPublicKey", "roles/cloudkms.publicKeyViewer"),
+}
+
+
+def impatient(server):
+    return closing(open_hsm(server.uri_of(server.keys.ring, deadline=0.5)))

@@ -1,0 +1,253 @@
+"""The control plane of AWS CloudHSM: clusters and HSMs with the states they go through, at the speed of a clock of its own.
+
+A cluster is CREATE_IN_PROGRESS, then UNINITIALIZED; its first HSM makes a certificate signing request; the signed
+certificate makes it INITIALIZE_IN_PROGRESS, then INITIALIZED; whoever activates it makes it ACTIVE. HSMs must be gone
+before their cluster, nothing that is being made can be deleted, and every deletion takes time.
+"""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
+
+from servers.aws_clock import ApiError
+
+if TYPE_CHECKING:
+    from servers.aws_clock import Clock
+
+CLUSTER_MADE, HSM_MADE, CSR_MADE, INITIALISED = 90, 420, 360, 240
+HSM_GONE, CLUSTER_GONE, REMEMBERED = 240, 120, 600
+"""Seconds."""
+ZONES = {"subnet-0000000a": "us-east-1a", "subnet-0000000b": "us-east-1b", "subnet-0000000c": "us-east-1c"}
+PAGE = 2
+_LETTERS = "234567abcdefghijklmnopqrstuvwxyz"
+_HSM_KEY = rsa.generate_private_key(65537, 2048)
+"""Every first HSM of a test run has the same key: making one takes longer than all the rest."""
+
+
+@dataclass
+class Hsm:
+    hsm: str
+    zone: str
+    subnet: str
+    state: str = "CREATE_IN_PROGRESS"
+    born: float = 0
+    died: float | None = None
+
+
+@dataclass
+class Cluster:
+    cluster: str
+    subnets: dict[str, str]
+    tags: dict[str, str]
+    mode: str
+    made: float
+    state: str = "CREATE_IN_PROGRESS"
+    hsms: list[Hsm] = field(default_factory=list)
+    csr: str = ""
+    signed: str = ""
+    root: str = ""
+
+
+class CloudHsm:
+    """The service. `later_hsms_need_activation` makes it refuse the second HSM until the cluster is ACTIVE."""
+
+    def __init__(self, clock: Clock) -> None:
+        self.clock = clock
+        self.clusters: dict[str, Cluster] = {}
+        self.deleted: list[tuple[str, dict[str, str]]] = []
+        """Whatever a request asked to delete, and the tags it carried."""
+        self.every_hsm: list[Hsm] = []
+        self.most_hsms = 28
+        self.later_hsms_need_activation = False
+
+    # What a test asks and does
+
+    @property
+    def billed(self) -> list[Hsm]:
+        """The HSMs that cost money now."""
+        return [hsm for hsm in self.every_hsm if hsm.died is None]
+
+    @property
+    def living(self) -> list[Cluster]:
+        return [cluster for cluster in self.clusters.values() if cluster.state != "DELETED"]
+
+    def activate(self, cluster: str) -> None:
+        """What the first admin does with the CloudHSM CLI."""
+        found = self.clusters[cluster]
+        assert found.state == "INITIALIZED"
+        assert any(hsm.state == "ACTIVE" for hsm in found.hsms)
+        found.state = "ACTIVE"
+
+    def add_foreign(self, tags: dict[str, str]) -> Cluster:
+        """A cluster with an HSM that somebody else made."""
+        zone = "us-east-1a"
+        found = Cluster(_name("cluster"), {zone: "subnet-0000000a"}, tags, "FIPS", self.clock.now, "ACTIVE")
+        found.hsms.append(Hsm(_name("hsm"), zone, "subnet-0000000a", "ACTIVE", self.clock.now))
+        self.clusters[found.cluster] = found
+        return found
+
+    # The API
+
+    def create_cluster(self, asked: dict[str, Any]) -> dict[str, Any]:
+        unknown = [subnet for subnet in asked["SubnetIds"] if subnet not in ZONES]
+        if unknown or asked["HsmType"] != "hsm2m.medium" or asked.get("Mode") not in {"FIPS", "NON_FIPS"}:
+            raise _invalid(f"invalid subnets {unknown}, type or mode")
+        tags = {tag["Key"]: tag["Value"] for tag in asked.get("TagList", ())}
+        subnets = {ZONES[subnet]: subnet for subnet in asked["SubnetIds"]}
+        made = Cluster(_name("cluster"), subnets, tags, asked["Mode"], self.clock.now)
+        self.clusters[made.cluster] = made
+        self.clock.after(CLUSTER_MADE, lambda: _become(made, "UNINITIALIZED"))
+        return {"Cluster": self._shown(made)}
+
+    def describe_clusters(self, asked: dict[str, Any]) -> dict[str, Any]:
+        wanted = asked.get("Filters", {}).get("clusterIds")
+        found = [each for each in self.clusters.values() if wanted is None or each.cluster in wanted]
+        start = int(asked.get("NextToken", 0))
+        answer: dict[str, Any] = {"Clusters": [self._shown(each) for each in found[start : start + PAGE]]}
+        return answer | ({"NextToken": str(start + PAGE)} if len(found) > start + PAGE else {})
+
+    def create_hsm(self, asked: dict[str, Any]) -> dict[str, Any]:
+        cluster = self._cluster(asked)
+        living = [hsm for hsm in cluster.hsms if hsm.state != "DELETED"]
+        if cluster.state not in {"UNINITIALIZED", "INITIALIZED", "ACTIVE"}:
+            raise _invalid(f"{cluster.cluster} is {cluster.state}")
+        if living and cluster.state == "UNINITIALIZED":
+            raise _invalid("an uninitialized cluster has one HSM")
+        if living and cluster.state == "INITIALIZED" and self.later_hsms_need_activation:
+            raise _invalid("the cluster must be activated")
+        if len(living) >= self.most_hsms:
+            message = "no more HSMs"
+            raise ApiError("CloudHsmResourceLimitExceededException", message)
+        zone = asked["AvailabilityZone"]
+        if zone not in cluster.subnets:
+            raise _invalid(f"the cluster has no subnet in {zone}")
+        hsm = Hsm(_name("hsm"), zone, cluster.subnets[zone], born=self.clock.now)
+        cluster.hsms.append(hsm)
+        self.every_hsm.append(hsm)
+        self.clock.after(HSM_MADE, lambda: _become(hsm, "ACTIVE", only_from="CREATE_IN_PROGRESS"))
+        if not cluster.csr:
+            self.clock.after(CSR_MADE, lambda: setattr(cluster, "csr", _request(cluster.cluster)))
+        return {"Hsm": _shown_hsm(cluster, hsm)}
+
+    def initialize_cluster(self, asked: dict[str, Any]) -> dict[str, Any]:
+        cluster = self._cluster(asked)
+        if cluster.state != "UNINITIALIZED" or not cluster.csr:
+            raise _invalid(f"{cluster.cluster} is {cluster.state}")
+        check_claim(cluster.csr, asked["SignedCert"], asked["TrustAnchor"])
+        cluster.signed, cluster.root = asked["SignedCert"], asked["TrustAnchor"]
+        cluster.state = "INITIALIZE_IN_PROGRESS"
+        self.clock.after(INITIALISED, lambda: _become(cluster, "INITIALIZED", only_from="INITIALIZE_IN_PROGRESS"))
+        return {"State": cluster.state, "StateMessage": ""}
+
+    def delete_hsm(self, asked: dict[str, Any]) -> dict[str, Any]:
+        cluster = self._cluster(asked)
+        hsm = next((each for each in cluster.hsms if each.hsm == asked.get("HsmId")), None)
+        if hsm is None:
+            raise _missing(asked.get("HsmId"))
+        if hsm.state not in {"ACTIVE", "DEGRADED"} or cluster.state == "INITIALIZE_IN_PROGRESS":
+            raise _invalid(f"{hsm.hsm} is {hsm.state}, its cluster {cluster.state}")
+        self.deleted.append((hsm.hsm, cluster.tags))
+        hsm.state = "DELETE_IN_PROGRESS"
+        self.clock.after(HSM_GONE, lambda: self._forget(cluster, hsm))
+        return {"HsmId": hsm.hsm}
+
+    def delete_cluster(self, asked: dict[str, Any]) -> dict[str, Any]:
+        cluster = self._cluster(asked)
+        if any(hsm.state != "DELETED" for hsm in cluster.hsms):
+            raise _invalid("the cluster has HSMs")
+        if cluster.state not in {"UNINITIALIZED", "INITIALIZED", "ACTIVE", "DEGRADED"}:
+            raise _invalid(f"{cluster.cluster} is {cluster.state}")
+        self.deleted.append((cluster.cluster, cluster.tags))
+        cluster.state = "DELETE_IN_PROGRESS"
+        self.clock.after(CLUSTER_GONE, lambda: _become(cluster, "DELETED"))
+        self.clock.after(CLUSTER_GONE + REMEMBERED, lambda: self.clusters.pop(cluster.cluster))
+        return {"Cluster": self._shown(cluster)}
+
+    def tags_of(self, arn: str) -> dict[str, str]:
+        found = self.clusters.get(arn.rpartition("/")[2])
+        return found.tags if found else {}
+
+    # Within
+
+    def _forget(self, cluster: Cluster, hsm: Hsm) -> None:
+        """A deleted HSM is shown for a while."""
+        hsm.state, hsm.died = "DELETED", self.clock.now
+        self.clock.after(REMEMBERED, lambda: cluster.hsms.remove(hsm))
+
+    def _cluster(self, asked: dict[str, Any]) -> Cluster:
+        found = self.clusters.get(asked["ClusterId"])
+        if found is None or found.state == "DELETED":
+            raise _missing(asked["ClusterId"])
+        return found
+
+    def _shown(self, cluster: Cluster) -> dict[str, Any]:
+        return {
+            "ClusterId": cluster.cluster,
+            "State": cluster.state,
+            "HsmType": "hsm2m.medium",
+            "Mode": cluster.mode,
+            "CreateTimestamp": cluster.made,
+            "SubnetMapping": cluster.subnets,
+            "VpcId": "vpc-00000001",
+            "SecurityGroup": "sg-00000001",
+            "Hsms": [_shown_hsm(cluster, hsm) for hsm in cluster.hsms],
+            "Certificates": {"ClusterCsr": cluster.csr} if cluster.csr else {},
+            "TagList": [{"Key": key, "Value": value} for key, value in cluster.tags.items()],
+        }
+
+
+def _shown_hsm(cluster: Cluster, hsm: Hsm) -> dict[str, Any]:
+    return {
+        "ClusterId": cluster.cluster,
+        "HsmId": hsm.hsm,
+        "AvailabilityZone": hsm.zone,
+        "SubnetId": hsm.subnet,
+        "EniIp": "10.0.0.17",
+        "State": hsm.state,
+    }
+
+
+def _become(thing: Cluster | Hsm, state: str, *, only_from: str = "") -> None:
+    if not only_from or thing.state == only_from:
+        thing.state = state
+
+
+def _name(kind: str) -> str:
+    return f"{kind}-{''.join(secrets.choice(_LETTERS) for _ in range(11))}"
+
+
+def _invalid(message: str) -> ApiError:
+    return ApiError("CloudHsmInvalidRequestException", message)
+
+
+def _missing(name: object) -> ApiError:
+    return ApiError("CloudHsmResourceNotFoundException", f"there is no {name}")
+
+
+def _request(name: str) -> str:
+    """A certificate signing request such as an HSM makes."""
+    subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, f"HSM:0011223344:{name}, for FIPS mode")])
+    made = x509.CertificateSigningRequestBuilder().subject_name(subject).sign(_HSM_KEY, hashes.SHA256())
+    return made.public_bytes(serialization.Encoding.PEM).decode()
+
+
+def check_claim(csr: str, signed: str, root: str) -> None:
+    """What AWS checks of a claim: the request's key, under a self-signed RSA root that signed it."""
+    try:
+        certificate = x509.load_pem_x509_certificate(signed.encode())
+        anchor = x509.load_pem_x509_certificate(root.encode())
+        anchor.verify_directly_issued_by(anchor)
+        certificate.verify_directly_issued_by(anchor)
+    except Exception as exc:  # whatever pyca says, AWS says this
+        message = "the certificate is not one signed by the trust anchor"
+        raise _invalid(message) from exc
+    if not isinstance(anchor.public_key(), rsa.RSAPublicKey):
+        raise _invalid("the trust anchor has no RSA key")
+    if certificate.public_key() != x509.load_pem_x509_csr(csr.encode()).public_key():
+        raise _invalid("the certificate is of another key")

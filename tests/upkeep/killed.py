@@ -1,0 +1,144 @@
+"""A process that forks children which do one verb each and die where they are told to.
+
+One request a line: `{"do": …, "at": …, "of": …, …}`. Kill points are wrapped around real primitives here; icehouse
+itself has no hook. Answers say whether the child was killed, and what it counted until then.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import mmap
+import os
+import signal
+import sys
+from pathlib import Path
+
+import alembic.command
+import alembic.config  # noqa: F401  what a new database would import late
+from sqlalchemy.engine.default import DefaultDialect
+
+from icehouse import moving, opening
+from icehouse import settings as vault_settings
+from icehouse.ceremonies import recover, rewrap
+from icehouse.custody import HybridCustody
+from icehouse.hsm._pkcs11 import Pkcs11Hsm
+from icehouse.hsm._simulated import SimulatedHsm
+from icehouse.service import FrostService
+
+KINDS = ("any", "data-key")
+COUNTS = mmap.mmap(-1, 8 * len(KINDS))  # shared with the children: what they counted outlives them
+KILL: dict[str, int] = {}
+
+
+def point(kind: str = "any") -> None:
+    """Count one point of a kind, and die there if it is the one."""
+    place = 8 * KINDS.index(kind)
+    count = int.from_bytes(COUNTS[place : place + 8], "little") + 1
+    COUNTS[place : place + 8] = count.to_bytes(8, "little")
+    if KILL.get(kind) == count:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def between(call, kind: str = "any"):
+    """A call with a point before it and one after it."""
+
+    @functools.wraps(call)
+    def wrapped(*arguments, **named):
+        point(kind)
+        result = call(*arguments, **named)
+        point()
+        return result
+
+    return wrapped
+
+
+def wrap_primitives() -> None:
+    """Points around every commit, every HSM operation and every renaming of a file."""
+    for owner, names in (
+        (DefaultDialect, ("do_commit",)),
+        (SimulatedHsm, ("create_key", "destroy_key", "wrap", "unwrap", "mac", "keys")),
+        (Pkcs11Hsm, ("create_key", "destroy_key", "wrap", "unwrap", "mac", "keys")),
+        (Path, ("rename",)),
+    ):
+        for name in names:
+            setattr(owner, name, between(getattr(owner, name)))
+    for name in ("wrap", "unwrap"):
+        setattr(HybridCustody, name, between(getattr(HybridCustody, name), "data-key"))
+    moving.prove = not_counted(rewrap.prove)
+
+
+def not_counted(call):
+    """A start-up check: its operations on data keys are not those of the move."""
+
+    def wrapped(*arguments):
+        place = 8 * KINDS.index("data-key")
+        before = COUNTS[place : place + 8]
+        call(*arguments)
+        COUNTS[place : place + 8] = before
+
+    return wrapped
+
+
+def verb(do: str, path: str, arguments: dict[str, object]) -> object:
+    """Do one thing with a vault, as a process of its own would."""
+    place = Path(path)
+    if do == "move":
+        return moving.move(place, str(arguments["uri"]))
+    if do == "recover":
+        settings = vault_settings.load(place)
+        vault = opening.recover_vault(settings, bytes.fromhex(str(arguments["vault_id"])), int(arguments["buckets"]))
+        entries = [recover.Listed.parse(row, "the list") for row in arguments["rows"]]
+        return recover.recover(vault, entries, arguments["floor"], create_unknown=False).locked
+    with FrostService.open(place) as frost:
+        match do:
+            case "create":
+                return frost.create_users(arguments["users"]).created
+            case "destroy":
+                return frost.destroy_user(str(arguments["user"])).destroyed
+            case "trim":
+                return len(frost.upkeep.trim(void_backups=True).root_keys)
+            case "reseal":
+                return frost.upkeep.reseal(arguments.get("data_keys")).moved
+            case "convert":
+                return frost.upkeep.convert_to_hybrid()
+            case "rewrap":
+                return frost.upkeep.rewrap()
+            case "remove-orphans":
+                return frost.upkeep.remove_orphans()
+    raise AssertionError(do)
+
+
+def child(request: dict[str, object], answer: int) -> None:
+    """Do the verb, and tell what came of it."""
+    COUNTS[:] = bytes(len(COUNTS))
+    if request.pop("at", None) is not None:
+        KILL[str(request.pop("of"))] = int(request.pop("number"))
+    try:
+        told: dict[str, object] = {"done": verb(str(request.pop("do")), str(request.pop("path")), request)}
+    except Exception as exc:  # noqa: BLE001  the test decides what an error means
+        told = {"error": f"{type(exc).__name__}: {exc}"}
+    os.write(answer, json.dumps(told).encode())
+    os._exit(0)
+
+
+def main() -> None:
+    wrap_primitives()
+    for line in sys.stdin:
+        request = json.loads(line)
+        reading, writing = os.pipe()
+        pid = os.fork()
+        if pid == 0:
+            child(request, writing)
+        os.close(writing)
+        with os.fdopen(reading, "rb") as pipe:
+            told = json.loads(pipe.read() or b"{}")
+        _, status = os.waitpid(pid, 0)
+        counted = {kind: int.from_bytes(COUNTS[8 * at : 8 * at + 8], "little") for at, kind in enumerate(KINDS)}
+        told |= {"status": os.waitstatus_to_exitcode(status), "counted": counted}
+        sys.stdout.write(json.dumps(told) + "\n")
+        sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()
