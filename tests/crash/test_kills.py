@@ -28,7 +28,7 @@ ENROLLED = (*MINTED, ENROL)
 # What was done before, what is killed in its midst, and on which side at least how many times.
 STORIES = {
     "init": ((), INIT, {"vault": 50}),
-    "create": (FOUNDED, CREATE, {"vault": 25}),
+    "create": (FOUNDED, CREATE, {"vault": 20}),
     "mint": ((*FOUNDED, CREATE), MINT, {"vault": 10}),
     "make-device": ((*FOUNDED, CREATE, MINT), MAKE, {"device": 5}),
     "enrol": (MINTED, ENROL, {"vault": 30, "device": 20}),
@@ -38,7 +38,7 @@ STORIES = {
     "abandon-what-stands-in-the-way": ((*ENROLLED, ASK_AND_FORGET), ROTATE, {"vault": 40, "device": 30}),
     "mark-due": (ENROLLED, MARK_DUE, {"vault": 8}),
     "do-what-is-due": ((*ENROLLED, MARK_DUE), SIGN, {"vault": 30, "device": 25}),
-    "destroy": ((*FOUNDED, CREATE), DESTROY, {"vault": 10}),
+    "destroy": ((*FOUNDED, CREATE), DESTROY, {"vault": 5}),
 }
 CASES = [(name, side, least) for name, (_, _, sides) in STORIES.items() for side, least in sides.items()]
 
