@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+
 import pytest
 
 from softhsm import SoftHsm
@@ -11,3 +13,11 @@ from softhsm import SoftHsm
 def softhsm(tmp_path_factory) -> SoftHsm:
     """The one SoftHSM of this process, which reads where its tokens are only once."""
     return SoftHsm(tmp_path_factory.mktemp("softhsm") / "here")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _interruptible():
+    """Ctrl-C reaches the commands that tests start, even where this run was itself started in the background."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)

@@ -44,7 +44,11 @@ def held(directory: Path, made: list[Path]) -> Iterator[None]:
         msg = f"the vault's directory {directory} cannot be used: {exc.strerror}"
         raise RequestError(msg) from exc
     try:
-        _lock(descriptor, directory)
+        try:
+            _lock(descriptor, directory)
+        except ConflictError:
+            made.clear()  # whoever holds it is about to use the directory, although it was made here
+            raise
         yield
     finally:
         os.close(descriptor)

@@ -13,6 +13,7 @@ import signal
 import subprocess
 import sys
 from contextlib import suppress
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -183,8 +184,11 @@ def nursery(variables, softhsm):
     made.close()
 
 
+_NUMBERS = count(1)
+
+
 def commands(softhsm):
-    token = softhsm.new_token("killed")
+    token = softhsm.new_token(f"killed-{next(_NUMBERS)}")
     subnets = [part for subnet in SUBNETS for part in ("--subnet", subnet)]
     pace = ("--poll", "0")
     return {

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from icehouse import FrostService
+from icehouse.custody import RootKeys
 from icehouse.hsm import open_hsm
 from icehouse.opening import create_vault
 from icehouse.settings import load
@@ -41,7 +42,7 @@ def vault(tmp_path):
     (tmp_path / "vault.toml").write_text(f'[store]\nurl = "sqlite:///vault.db"\n[hsm]\nuri = "{hsm}"\n')
     settings = load(tmp_path)
     token = open_hsm(settings.hsm_uri, create=True)
-    FrostService(create_vault(settings, "hybrid", (token, token))).close()
+    FrostService(create_vault(settings, "hybrid", RootKeys(token, token))).close()
     return tmp_path
 
 

@@ -9,6 +9,7 @@ import pytest
 from upkeep.scene import check, keys_in, keys_needed, nothing_left_over, second_token
 
 USERS = 12
+_FEWEST = 5
 _KILLS = 8
 """How many points of a verb are tried, spread evenly over all it has; every run of the suite tries the same ones."""
 
@@ -16,8 +17,8 @@ _KILLS = 8
 def kills(killer, scene, do, **arguments):
     """Some points to kill a verb at, from its first primitive to its last."""
     count = killer.done(do, scene.copy("measured"), **arguments).points
-    assert count > _KILLS
-    tried = count if os.environ.get("ICEHOUSE_TEST_EVERY_KILL") else _KILLS
+    assert count > _FEWEST
+    tried = count if os.environ.get("ICEHOUSE_TEST_EVERY_KILL") else min(count, _KILLS)
     return sorted({1 + at * (count - 1) // (tried - 1) for at in range(tried)})
 
 
