@@ -5,7 +5,6 @@ use rayon::prelude::*;
 use crate::context::{tag, user_tag};
 use crate::derive::{derive, row_mac, Path};
 use crate::error::Result;
-use crate::group::Group;
 use crate::seal::{Role, Row};
 use crate::secret::Node;
 use crate::suite::SuiteId;
@@ -58,27 +57,15 @@ fn derive_one(page: &DerivedPage<'_>, user: &str, node: &Node) -> Result<Derived
     };
     let dealt = derive(node, &path)?;
     let commitments = dealt.commitments.concat();
-    let participants = vec![user.to_owned(), page.server.to_owned()];
-    let group = Group::new(
+    let row = Row::dealt(
         page.vault,
-        user.to_owned(),
+        user,
         page.suite,
-        0,
-        2,
-        participants,
-        0,
+        page.server,
+        page.origin,
+        page.attested,
         dealt.commitments,
     )?;
-    let row = Row {
-        group,
-        next_epoch: 1,
-        state: "dealt".into(),
-        origin: page.origin.into(),
-        attested: page.attested,
-        salt: None,
-        offer_id: None,
-        standing: None,
-    };
     Ok(Derived {
         tags: (user_tag(&page.vault, user), tag(&row.group.key_id())),
         commitments,

@@ -6,7 +6,6 @@ use rayon::prelude::*;
 
 use crate::context::{tag, user_tag};
 use crate::error::{Error, Result};
-use crate::group::Group;
 use crate::polynomial::deal;
 use crate::seal::{Role, Row, Sealer};
 use crate::secret::DataKey;
@@ -72,27 +71,15 @@ fn deal_one(
 ) -> Result<Dealt> {
     let dealt = deal(page.suite, 2, 2, rng)?;
     let joined = dealt.commitments.concat();
-    let participants = vec![user.to_owned(), page.server.to_owned()];
-    let group = Group::new(
+    let row = Row::dealt(
         page.vault,
-        user.to_owned(),
+        user,
         page.suite,
-        0,
-        2,
-        participants,
-        0,
+        page.server,
+        page.origin,
+        page.attested,
         dealt.commitments,
     )?;
-    let row = Row {
-        group,
-        next_epoch: 1,
-        state: "dealt".into(),
-        origin: page.origin.into(),
-        attested: page.attested,
-        salt: None,
-        offer_id: None,
-        standing: None,
-    };
     let [device_share, server_share] = &dealt.shares[..] else {
         return Err(Error::protocol(
             "dealing 2-of-2 made another number of shares",

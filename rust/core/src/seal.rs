@@ -12,6 +12,7 @@ use crate::error::{Error, Result};
 use crate::group::Group;
 use crate::polynomial::Share;
 use crate::secret::{DataKey, MacKey};
+use crate::suite::SuiteId;
 
 const VERSION: u8 = 1;
 const NONCE_LEN: usize = 12;
@@ -66,6 +67,39 @@ pub struct Pending<'a> {
 }
 
 impl Row {
+    /// The row that a new 2-of-2 key `[user, server]` starts with, whatever its custody.
+    #[allow(clippy::too_many_arguments)]
+    pub(crate) fn dealt(
+        vault: [u8; 16],
+        user: &str,
+        suite: SuiteId,
+        server: &str,
+        origin: &str,
+        attested: bool,
+        commitments: Vec<Vec<u8>>,
+    ) -> Result<Self> {
+        let participants = vec![user.to_owned(), server.to_owned()];
+        Ok(Self {
+            group: Group::new(
+                vault,
+                user.to_owned(),
+                suite,
+                0,
+                2,
+                participants,
+                0,
+                commitments,
+            )?,
+            next_epoch: 1,
+            state: "dealt".into(),
+            origin: origin.into(),
+            attested,
+            salt: None,
+            offer_id: None,
+            standing: None,
+        })
+    }
+
     /// The associated data of a record of this row.
     #[must_use]
     pub fn context(&self, role: Role<'_>, data_key: u64, participant: u16) -> Vec<u8> {
