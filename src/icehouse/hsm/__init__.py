@@ -13,12 +13,13 @@ from icehouse.hsm._hsm import (
     HsmKey,
     KeyKind,
     OperationCounts,
+    Right,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["Destruction", "Hsm", "HsmInfo", "HsmKey", "KeyKind", "OperationCounts", "open_hsm"]
+__all__ = ["Destruction", "Hsm", "HsmInfo", "HsmKey", "KeyKind", "OperationCounts", "Right", "open_hsm"]
 
 # Strings, so that opening one provider never imports another's client.
 _PROVIDERS = {

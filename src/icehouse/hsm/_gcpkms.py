@@ -21,6 +21,7 @@ from icehouse.hsm._hsm import (
     KeyKind,
     Operation,
     OperationCounts,
+    Right,
     check_context,
     check_digest,
 )
@@ -217,6 +218,10 @@ class GcpKmsHsm:
             return answers.point_of(answer.pem)
 
         return self._use(HsmKey(key.label, KeyKind.ECDSA), self._begun(None), get_public_key)
+
+    def rights(self) -> list[Right]:
+        """Not asked for yet: each refusal names its role."""
+        return []
 
     def close(self) -> None:
         """Close the channel of this process."""

@@ -7,7 +7,7 @@ from collections import Counter
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from icehouse.errors import HsmUnavailableError, RequestError
 from icehouse.hsm._fork import ForkSafeLock
@@ -69,6 +69,17 @@ class Destruction:
 
     done: bool
     recoverable_until: datetime | None = None
+
+
+class Right(NamedTuple):
+    """One thing that these credentials must permit."""
+
+    action: str
+    """As the provider calls it, such as `kms:Decrypt`."""
+    granted: bool | None
+    """None where only doing it would tell."""
+    mend: str
+    """The role, policy or setting that grants it, and where."""
 
 
 class Operation(StrEnum):
@@ -154,6 +165,9 @@ class Hsm(Protocol):
 
     def public_key(self, key: HsmKey) -> bytes:
         """The public key that `sign` signs under, as an uncompressed SEC1 point of 65 bytes."""
+
+    def rights(self) -> list[Right]:
+        """What these credentials must permit, and whether they do; empty where the module knows no such thing."""
 
     def close(self) -> None:
         """Let go of the module; a second call does nothing."""

@@ -16,6 +16,7 @@ from icehouse.hsm._hsm import (
     KeyKind,
     Operation,
     OperationCounts,
+    Right,
     check_context,
     check_digest,
     check_label,
@@ -176,6 +177,10 @@ class Pkcs11Hsm:
     def attributes(self, label: str) -> dict[str, bool]:
         """The PKCS#11 attributes on which trust in a key rests, as the token tells them."""
         return self._token().attributes(label)
+
+    def rights(self) -> list[Right]:
+        """A module has one kind of user: whoever has the PIN."""
+        return []
 
     def close(self) -> None:
         """Close every session of this process."""

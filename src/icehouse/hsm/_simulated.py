@@ -17,6 +17,7 @@ from icehouse.hsm._hsm import (
     KeyKind,
     Operation,
     OperationCounts,
+    Right,
     check_context,
     check_digest,
 )
@@ -148,6 +149,10 @@ class SimulatedHsm:
     def public_key(self, key: HsmKey) -> bytes:
         """The public key that `sign` signs under, as an uncompressed SEC1 point of 65 bytes."""
         return self._open_keys().token().public_key(key.label)
+
+    def rights(self) -> list[Right]:
+        """A module has one kind of user: whoever has the PIN."""
+        return []
 
     def close(self) -> None:
         """Let go of the keys; those in memory are gone for good."""

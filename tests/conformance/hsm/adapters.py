@@ -38,6 +38,7 @@ class Can(StrEnum):
     THROTTLE = "be made to serve few operations a second"
     FOREIGN_KEYS = "be given keys behind icehouse's back"
     TELL_ATTRIBUTES = "tell the attributes of a key"
+    STORM = "be made to fail, stall and throttle"
 
 
 class Adapter(ABC):
@@ -158,7 +159,7 @@ class Pkcs11OnSoftHsm(Adapter):
 
 class GoogleKmsOnLoopback(Adapter):
     name = "gcpkms-on-loopback"
-    can = frozenset({Can.REOPEN, Can.GO_AWAY, Can.THROTTLE})
+    can = frozenset({Can.REOPEN, Can.GO_AWAY, Can.THROTTLE, Can.STORM})
     wrapped_bytes = 1 + 7 + 12 + 32 + 16
 
     def make(self, _softhsm):
@@ -183,6 +184,11 @@ class GoogleKmsOnLoopback(Adapter):
         hsm = self.open()
         self.server.weather.per_second = 0.001
         return hsm
+
+    def storm(self, failing: float, latency: float, per_second: float) -> None:
+        """From now on this part of all calls fails in passing, each takes these seconds, more a second are refused."""
+        weather = self.server.weather
+        weather.failing, weather.latency, weather.per_second, weather.burst = failing, latency, per_second, 50
 
     def clean(self) -> None:
         super().clean()
