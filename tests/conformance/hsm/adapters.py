@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, ClassVar
 from icehouse.hsm import open_hsm
 from icehouse.hsm._profile import Fault
 from servers.gcpkms import KmsServer
-from softhsm import PIN, close_all_sessions
+from servers.weather import crypto_user, module
+from softhsm import MODULE, PIN, close_all_sessions
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -157,6 +158,45 @@ class Pkcs11OnSoftHsm(Adapter):
         shutil.rmtree(self.token.directory, ignore_errors=True)
 
 
+class Pkcs11InWeather(Pkcs11OnSoftHsm):
+    """SoftHSM behind a module that can be made to fail. Not in `ADAPTERS`: nothing else about it is new."""
+
+    name = "pkcs11-in-weather"
+    can = Pkcs11OnSoftHsm.can | {Can.STORM}
+    built: ClassVar[str] = "weather"
+
+    def make(self, softhsm):
+        uri = super().make(softhsm)
+        self.module = module(self._softhsm.directory, self.built)
+        self.module.weather.clear()
+        return uri.replace(str(MODULE), str(self.module.path))
+
+    def lose_session(self, _hsm):
+        self.module.close_all_sessions()
+
+    def storm(self, failing: float, latency: float, per_second: float) -> None:
+        """From now on this part of all calls fails in passing, each takes these seconds, more a second are refused."""
+        weather = self.module.weather
+        weather.failing, weather.latency, weather.per_second, weather.burst = failing, latency, per_second, 50
+
+    def clean(self) -> None:
+        self.module.weather.clear()
+        super().clean()
+
+
+class CloudHsmOnShim(Pkcs11InWeather):
+    """A module with the habits of AWS CloudHSM, in front of SoftHSM. A key is not known everywhere at once."""
+
+    name = "cloudhsm-on-shim"
+    built = "cloudhsm"
+
+    def make(self, softhsm):
+        uri = super().make(softhsm)
+        self.module.weather.hidden, self.module.weather.stale = 1, 1
+        self.pin_file = crypto_user(self.token, self.directory).pin_file
+        return f"{uri.replace(str(self.token.pin_file), str(self.pin_file))}&profile=cloudhsm&single-hsm=1"
+
+
 class GoogleKmsOnLoopback(Adapter):
     name = "gcpkms-on-loopback"
     can = frozenset({Can.REOPEN, Can.GO_AWAY, Can.THROTTLE, Can.STORM})
@@ -195,7 +235,7 @@ class GoogleKmsOnLoopback(Adapter):
         self.server.stop()
 
 
-ADAPTERS = (SimulatedInMemory, SimulatedInFile, Pkcs11OnSoftHsm, GoogleKmsOnLoopback)
+ADAPTERS = (SimulatedInMemory, SimulatedInFile, Pkcs11OnSoftHsm, CloudHsmOnShim, GoogleKmsOnLoopback)
 
 
 def lose_simulated_session(hsm: Hsm) -> None:
