@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from icehouse import create_hsm_frost
 from icehouse.hsm import open_hsm
+from icehouse.opening import buckets_for
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -22,22 +23,23 @@ class Footprint(NamedTuple):
     used: int
 
 
-def make(directory: Path) -> FrostService:
-    """A new vault in an empty directory."""
+def make(directory: Path, *, store: str = "sqlite", custody: str = "hybrid", users: int = 0) -> FrostService:
+    """A new vault in an empty directory, fit for so many users."""
     logging.getLogger("icehouse").setLevel(logging.ERROR)
     directory.mkdir()
     pin = directory / "pin"
     pin.touch(mode=0o600)
     pin.write_text("bench-only", encoding="utf-8")
     open_hsm(f"simulated:{directory}/token?pin-source=file:{pin}", create=True).close()
-    return reopen(directory)
+    return reopen(directory, store=store, custody=custody, users=users)
 
 
-def reopen(directory: Path) -> FrostService:
+def reopen(directory: Path, *, store: str = "sqlite", custody: str = "hybrid", users: int = 0) -> FrostService:
     """The vault of a directory, as another process opens it."""
     logging.getLogger("icehouse").setLevel(logging.ERROR)
     config = {"path": str(directory / "token"), "pin_source": str(directory / "pin")}
-    return create_hsm_frost("simulated", config, store=f"sqlite:///{directory / 'vault.db'}")
+    more = {"buckets": buckets_for(users)} if custody == "hierarchical" else {}
+    return create_hsm_frost("simulated", config, custody=custody, store=f"sqlite:///{directory / 'vault.db'}", **more)
 
 
 def make_in_memory() -> FrostService:
