@@ -11,6 +11,7 @@ import resource
 import subprocess
 import sys
 import tempfile
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from time import perf_counter
@@ -24,7 +25,8 @@ if TYPE_CHECKING:
     from icehouse import FrostService
 
 SIZES = (1_000, 10_000, 100_000, 1_000_000)
-CUSTODIES = ("hybrid", "hierarchical")
+KINDS = (("sqlite", "hybrid"), ("sqlite", "hierarchical"), ("postgresql", "hybrid"))
+VERBS = ("create", "verify", "rewrap", "reseal")
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,12 +51,17 @@ def measured(store: str, custody: str, users: int) -> Grown:
 def _one(store: str, custody: str, users: int) -> Grown:
     with (
         tempfile.TemporaryDirectory(prefix="icehouse-bench-") as directory,
-        vaults.make(Path(directory) / "vault", store=store, custody=custody, users=users) as service,
+        _url(store, Path(directory)) as url,
+        vaults.make(Path(directory) / "vault", store=url, custody=custody, users=users) as service,
     ):
         took, asked = _verbs(service, custody, users)
     # Linux counts in kibibytes.
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6
     return Grown(store, custody, users, took, asked, peak)
+
+
+def _url(store: str, directory: Path) -> AbstractContextManager[str]:
+    return vaults.postgresql(directory / "postgresql") if store == "postgresql" else nullcontext("")
 
 
 def _verbs(service: FrostService, custody: str, users: int) -> tuple[dict[str, float], dict[str, float]]:

