@@ -133,7 +133,9 @@ static UL get_attributes(UL handle, UL object, struct attribute *template, UL co
     if (bad) return bad;
     UL answer = CALL(GET_ATTRIBUTES, handle, object, (UL)template, count, 0, 0, 0, 0);
     struct attribute asked = {0x100, &key_type, sizeof key_type};
-    if (!CLOUDHSM || CALL(GET_ATTRIBUTES, handle, object, (UL)&asked, 1, 0, 0, 0, 0)) return answer;
+    if (!CLOUDHSM) return answer;
+    bad = CALL(GET_ATTRIBUTES, handle, object, (UL)&asked, 1, 0, 0, 0, 0);
+    if (bad == SESSION_HANDLE_INVALID || bad == OBJECT_HANDLE_INVALID) return bad;
     for (UL i = 0; i < count; i++)
         if (unsupported(key_type, template[i].type)) template[i].length = -1, answer = ATTRIBUTE_TYPE_INVALID;
     return answer;

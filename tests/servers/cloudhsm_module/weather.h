@@ -30,7 +30,7 @@ enum {
     OK = 0, FUNCTION_FAILED = 0x06, ATTRIBUTE_TYPE_INVALID = 0x12, DATA_LEN_RANGE = 0x21, DEVICE_ERROR = 0x30,
     DEVICE_MEMORY = 0x31, ENCRYPTED_DATA_INVALID = 0x40, KEY_HANDLE_INVALID = 0x60, KEY_SIZE_RANGE = 0x62,
     MECHANISM_INVALID = 0x70, MECHANISM_PARAM_INVALID = 0x71, PIN_INCORRECT = 0xA0, SESSION_COUNT = 0xB1,
-    SESSION_HANDLE_INVALID = 0xB3, SESSION_READ_ONLY = 0xB5, BUFFER_TOO_SMALL = 0x150, GENERAL_ERROR = 0x05
+    SESSION_HANDLE_INVALID = 0xB3, OBJECT_HANDLE_INVALID = 0x82, SESSION_READ_ONLY = 0xB5, BUFFER_TOO_SMALL = 0x150, GENERAL_ERROR = 0x05
 };
 #define AES_GCM 0x1087UL
 #define VENDOR_AES_GCM 0x80001087UL
@@ -55,7 +55,7 @@ static volatile uint64_t *control;
 static struct session *sessions[MOST];
 static struct { UL handle; uint64_t hidden, stale; } young[YOUNG];
 static int open_count, next_young;
-static uint64_t dropped_for, chance = 88172645463325252ULL;
+static uint64_t dropped_for;
 static double bucket;
 static struct timespec filled;
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
@@ -117,14 +117,14 @@ static UL weather(void) {
     if (control[LATENCY]) usleep(control[LATENCY]);
     pthread_mutex_lock(&mutex);
     uint64_t number = __sync_add_and_fetch(&control[CALLS], 1);
-    chance ^= chance << 13, chance ^= chance >> 7, chance ^= chance << 17;
     if (control[DROP_NOW] != dropped_for || (control[DROP_EVERY] && number % control[DROP_EVERY] == 0)) {
         dropped_for = control[DROP_NOW];
         drop = 1;
     } else if (throttled()) {
         answer = FUNCTION_FAILED;
-    } else if (chance % 10000 < control[FAILING]) {
-        answer = chance & 0x10000 ? DEVICE_ERROR : FUNCTION_FAILED;
+    } else if (number * control[FAILING] / 10000 != (number - 1) * control[FAILING] / 10000) {
+        /* The same share of calls in every run, whatever their order. */
+        answer = control[FAILED] % 2 ? DEVICE_ERROR : FUNCTION_FAILED;
     }
     pthread_mutex_unlock(&mutex);
     if (drop) {
