@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 
+_PROFILE = {"latency", "rate_limit", "capacity"}
 _GOOGLE_OPTIONS = {"endpoint", "insecure", "deadline", "concurrency"}
 
 
@@ -24,13 +25,15 @@ def hsm_uri(provider: str, config: Mapping[str, Any]) -> str:
 
 
 def _simulated(config: Mapping[str, Any]) -> str:
-    _check(config, {"path", "pin_source"})
-    if not config:
-        return "simulated:"
-    if len(config) == 1:
+    place = {"path", "pin_source"}
+    _check(config, place | {"faults"} | _PROFILE)
+    if len(place & config.keys()) == 1:
         msg = "a simulated HSM in a file needs both path and pin_source"
         raise RequestError(msg)
-    return f"simulated:{quote(str(config['path']))}?pin-source=file:{quote(str(config['pin_source']))}"
+    query = [f"pin-source=file:{quote(str(config['pin_source']))}"] if "path" in config else []
+    query += [f"{name.replace('_', '-')}={quote(str(config[name]))}" for name in sorted(_PROFILE & config.keys())]
+    query += [f"fault={number}:{quote(str(fault), safe=':')}" for number, fault in config.get("faults", {}).items()]
+    return f"simulated:{quote(str(config.get('path', '')))}{'?' if query else ''}{'&'.join(query)}"
 
 
 def _pkcs11(config: Mapping[str, Any]) -> str:

@@ -22,6 +22,17 @@ def test_a_simulated_path_keeps_its_odd_characters():
     assert uri == "simulated:/a%20b/t%3Fk?pin-source=file:/a%20b/p%26n"
 
 
+def test_a_simulated_hsm_can_be_made_to_suffer():
+    config = {"latency": 0.02, "rate_limit": 500, "capacity": 9, "faults": {3: "unavailable", 7: "session-loss"}}
+
+    assert hsm_uri("simulated", config) == (
+        "simulated:?capacity=9&latency=0.02&rate-limit=500&fault=3:unavailable&fault=7:session-loss"
+    )
+    assert hsm_uri("simulated", {"path": "/t", "pin_source": "/p", "latency": 1}) == (
+        "simulated:/t?pin-source=file:/p&latency=1"
+    )
+
+
 def test_pkcs11_takes_its_three_settings_whatever_characters_they_have():
     config = {"module_path": Path("/l/m;&?.so"), "token_label": "a/b;c=d%", "pin_source": "/p&q;%"}
 
