@@ -11,6 +11,18 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 
+_AWS_KMS_OPTIONS = {
+    "region",
+    "endpoint",
+    "insecure",
+    "deadline",
+    "concurrency",
+    "profile",
+    "role",
+    "account",
+    "prefix",
+    "deletion_days",
+}
 _GOOGLE_OPTIONS = {"endpoint", "insecure", "deadline", "concurrency"}
 
 
@@ -57,6 +69,17 @@ def _google(config: Mapping[str, Any]) -> str:
     return f"gcpkms://projects/{project}/locations/{location}/keyRings/{ring}{query}"
 
 
+def _aws_kms(config: Mapping[str, Any]) -> str:
+    _check(config, _AWS_KMS_OPTIONS)
+    region = quote(str(config.get("region", "")), safe="")
+    options = [
+        f"{name.replace('_', '-')}={quote(str(config[name]), safe=':[]/')}"
+        for name in sorted(config.keys() - {"region"})
+    ]
+    query = f"?{'&'.join(options)}" if options else ""
+    return f"awskms://{region}{query}"
+
+
 def _check(config: Mapping[str, Any], known: set[str]) -> None:
     unknown = sorted(config.keys() - known)
     if unknown:
@@ -68,4 +91,5 @@ _MAKERS: dict[str, Callable[[Mapping[str, Any]], str]] = {
     "simulated": _simulated,
     "pkcs11": _pkcs11,
     "google": _google,
+    "aws-kms": _aws_kms,
 }
