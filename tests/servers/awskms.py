@@ -146,6 +146,18 @@ class AwsKmsServer:
         """The key that a label's alias names."""
         return Rules.key(self.backend(), f"alias/{prefix}/{label}")
 
+    def plant(self, label: str, spec: str = "SYMMETRIC_DEFAULT", usage: str = "ENCRYPT_DECRYPT", **more: Any):
+        """A key that somebody else made, under a label of icehouse's."""
+        description, everywhere = (
+            more.pop("description", f"icehouse icehouse/{label} 0"),
+            more.pop("multi_region", False),
+        )
+        key = self.backend().create_key(None, usage, spec, description, [], everywhere)
+        for name, value in more.items():
+            setattr(key, name, value)
+        self.backend().create_alias(key.id, f"alias/icehouse/{label}")
+        return key
+
     def living(self) -> list[Any]:
         return living(self.backend())
 

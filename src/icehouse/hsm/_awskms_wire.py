@@ -46,6 +46,7 @@ _STRANGER = frozenset(
     | {"MissingAuthenticationTokenException", "SignatureDoesNotMatch", "UnrecognizedClientException"}
 )
 _FAULT = 500
+_CONNECT = "connect"
 _NO_CREDENTIALS = (
     aws.NoCredentialsError,
     aws.PartialCredentialsError,
@@ -82,6 +83,10 @@ class WouldDoError(HsmRefusedError):
     """A dry run: the call would have been done."""
 
 
+class CutError(HsmUnavailableError):
+    """A call did not end in the time it had."""
+
+
 class CorruptedError(HsmUnavailableError):
     """An answer is not whole."""
 
@@ -108,7 +113,7 @@ class Wire:
         self._places = BoundedSemaphore(uri.concurrency)
         # AWS looks for credentials on the network too, and a role is taken there: no deadline of ours holds inside.
         self.region, self.url = uri.region or "", uri.url or ""
-        self._client = self._until("connect", lambda: connected(uri), deadline, share=1.0)
+        self._client = self._until(_CONNECT, lambda: connected(uri), deadline, share=1.0)
         self.region, self.url = self._client.meta.region_name, self._client.meta.endpoint_url
 
     def call(
@@ -141,13 +146,15 @@ class Wire:
     def _until(
         self, method: str, work: Callable[[], T], deadline: Deadline, *, repeat: bool = True, share: float = 0.5
     ) -> T:
-        longest = FIRST_PAUSE
+        longest, told = FIRST_PAUSE, None
         while True:
             try:
                 return self._once(method, work, deadline, share)
-            except HsmUnavailableError:
+            except HsmUnavailableError as exc:
+                # That there was no time left says less than what went wrong before.
+                told = exc if told is None or not isinstance(exc, CutError) else told
                 if not repeat or not deadline.pause(longest):
-                    raise
+                    raise told from told.__cause__
                 longest = min(2 * longest, LONGEST_PAUSE)
 
     def _once(self, method: str, work: Callable[[], T], deadline: Deadline, share: float) -> T:
@@ -160,8 +167,9 @@ class Wire:
         try:
             return told.result(timeout=deadline.one_try(share))
         except FutureTimeoutError:
-            problem: Exception = aws.ReadTimeoutError(endpoint_url=self.url or "AWS")
-            raise self._translated(problem, method, deadline) from None
+            who = "AWS gave no credentials" if method == _CONNECT else f"{self._told(method)}: no answer"
+            msg = f"{who} (deadline {deadline.seconds:g} s)"
+            raise CutError(msg, hint=LOG_IN if method == _CONNECT else _REACH) from None
         except IcehouseError:
             raise
         except (aws.BotoCoreError, aws.ClientError, aws.HTTPClientError, ResponseParserError, OSError) as exc:
@@ -174,7 +182,7 @@ class Wire:
         if self._closed:
             # By another thread, under this call.
             return closed()
-        told = f"AWS KMS ({self.region or 'no region'}), {method}: {exc}"
+        told = f"{self._told(method)}: {exc}"
         match exc:
             case aws.ClientError():
                 return self._answered(exc, method, deadline)
@@ -189,7 +197,7 @@ class Wire:
 
     def _answered(self, exc: Any, method: str, deadline: Deadline) -> HsmError:  # noqa: ANN401
         code, words = exc.response.get("Error", {}).get("Code", ""), exc.response.get("Error", {}).get("Message", "")
-        told = f"AWS KMS ({self.region}), {method}: {code}: {words}"
+        told = f"{self._told(method)}: {code}: {words}"
         if code in _THROTTLED:
             return HsmUnavailableError(f"throttled by {told}", hint=_QUOTA)
         status = exc.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
@@ -201,6 +209,9 @@ class Wire:
             hint = "is this machine's clock right?" if "expired:" in words or "not yet current" in words else LOG_IN
             return HsmRefusedError(f"no valid credentials: {told}", hint=hint)
         return _REFUSALS.get(code, HsmRefusedError)(told, hint=_HINTS.get(code))
+
+    def _told(self, method: str) -> str:
+        return f"AWS KMS ({self.url or self.region or 'no region'}), {method}"
 
     def _mend(self, operation: str) -> str:
         if operation == "AssumeRole":
