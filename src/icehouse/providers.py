@@ -12,6 +12,18 @@ if TYPE_CHECKING:
 
 
 _PROFILE = {"latency", "rate_limit", "capacity"}
+_AWS_KMS_OPTIONS = {
+    "region",
+    "endpoint",
+    "insecure",
+    "deadline",
+    "concurrency",
+    "profile",
+    "role",
+    "account",
+    "prefix",
+    "deletion_days",
+}
 _GOOGLE_OPTIONS = {"endpoint", "insecure", "deadline", "concurrency"}
 
 
@@ -60,6 +72,17 @@ def _google(config: Mapping[str, Any]) -> str:
     return f"gcpkms://projects/{project}/locations/{location}/keyRings/{ring}{query}"
 
 
+def _aws_kms(config: Mapping[str, Any]) -> str:
+    _check(config, _AWS_KMS_OPTIONS)
+    region = quote(str(config.get("region", "")), safe="")
+    options = [
+        f"{name.replace('_', '-')}={quote(str(config[name]), safe=':[]/')}"
+        for name in sorted(config.keys() - {"region"})
+    ]
+    query = f"?{'&'.join(options)}" if options else ""
+    return f"awskms://{region}{query}"
+
+
 def _check(config: Mapping[str, Any], known: set[str]) -> None:
     unknown = sorted(config.keys() - known)
     if unknown:
@@ -71,4 +94,5 @@ _MAKERS: dict[str, Callable[[Mapping[str, Any]], str]] = {
     "simulated": _simulated,
     "pkcs11": _pkcs11,
     "google": _google,
+    "aws-kms": _aws_kms,
 }

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, ClassVar
 from conformance.hsm.descriptors import connections_to, open_files
 from icehouse.hsm import open_hsm
 from icehouse.hsm._profile import Fault
+from servers.awskms import AwsKmsServer
 from servers.gcpkms import KmsServer
 from softhsm import MODULE, PIN, close_all_sessions, log_out_everywhere, open_sessions
 
@@ -258,7 +259,21 @@ class GoogleKmsOnLoopback(Adapter):
         self.server.stop()
 
 
-ADAPTERS = (SimulatedInMemory, SimulatedInFile, Pkcs11OnSoftHsm, GoogleKmsOnLoopback)
+class AwsKmsOnLoopback(GoogleKmsOnLoopback):
+    name = "awskms-on-loopback"
+    wrapped_bytes = 1 + 36 + 12 + 16 + 32
+
+    def make(self, _softhsm):
+        self._away = False
+        self.server = AwsKmsServer()
+        return self.server.uri_of(deadline=1.5)
+
+    def clean(self) -> None:
+        super().clean()
+        self.server.close()
+
+
+ADAPTERS = (SimulatedInMemory, SimulatedInFile, Pkcs11OnSoftHsm, GoogleKmsOnLoopback, AwsKmsOnLoopback)
 
 
 def lose_simulated_session(hsm: Hsm) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from icehouse.errors import RequestError
+from icehouse.hsm._awskms_uri import AwsKmsUri
 from icehouse.hsm._gcpkms_uri import GcpKmsUri
 from icehouse.hsm._pkcs11 import Pkcs11Uri
 from icehouse.providers import hsm_uri
@@ -52,6 +53,15 @@ def test_google_takes_its_three_settings_and_how_to_reach_it():
     )
 
 
+def test_aws_kms_takes_a_region_and_whose_keys_these_are():
+    config = {"region": "eu-central-1", "role": "arn:aws:iam::222222222222:role/a+b", "deletion_days": 7}
+
+    assert AwsKmsUri.parse(hsm_uri("aws-kms", config)) == AwsKmsUri(
+        "eu-central-1", role="arn:aws:iam::222222222222:role/a+b", account="222222222222", deletion_days=7
+    )
+    assert hsm_uri("aws-kms", {}) == "awskms://"
+
+
 @pytest.mark.parametrize(
     ("provider", "config", "words"),
     [
@@ -64,6 +74,7 @@ def test_google_takes_its_three_settings_and_how_to_reach_it():
         ("pkcs11", {"module_path": "/m", "token_label": "t"}, "needs pin_source"),
         ("google", {"project_id": "p"}, "needs key_ring, location in config"),
         ("google", {"region": "x"}, "config has no setting region"),
+        ("aws-kms", {"cluster_id": "x"}, "config has no setting cluster_id"),
         ("pkcs11", {"region": "x"}, "config has no setting region"),
     ],
 )
