@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, ClassVar
 from icehouse.hsm import open_hsm
 from icehouse.hsm._profile import Fault
 from servers.gcpkms import KmsServer
+from servers.openbao import bao, policy_of
+from servers.openbao_front import Front
 from softhsm import PIN, close_all_sessions
 
 if TYPE_CHECKING:
@@ -195,7 +197,48 @@ class GoogleKmsOnLoopback(Adapter):
         self.server.stop()
 
 
-ADAPTERS = (SimulatedInMemory, SimulatedInFile, Pkcs11OnSoftHsm, GoogleKmsOnLoopback)
+class OpenBaoOnLoopback(Adapter):
+    name = "openbao-on-loopback"
+    can = frozenset({Can.REOPEN, Can.GO_AWAY, Can.THROTTLE, Can.STORM})
+
+    def make(self, _softhsm):
+        self._away = False
+        self.front = Front(bao().port)
+        mount = bao().new_mount()
+        token = self.directory / "token"
+        token.write_text(bao().new_token(policy_of(mount)))
+        # Long enough to find what was lost; a test that takes the service away waits no longer.
+        query = f"insecure=1&deadline=1.5&token-source=file:{token}"
+        return f"openbao://127.0.0.1:{self.front.port}/{mount}?{query}"
+
+    def lose_session(self, _hsm):
+        if not self._away:
+            self.front.restart()
+
+    def take_away(self) -> None:
+        self._away = True
+        self.front.stop()
+
+    def bring_back(self) -> None:
+        self._away = False
+        self.front.start()
+
+    def slow(self) -> Hsm:
+        hsm = self.open()
+        self.front.weather.per_second = 0.001
+        return hsm
+
+    def storm(self, failing: float, latency: float, per_second: float) -> None:
+        """From now on this part of all calls fails in passing, each takes these seconds, more a second are refused."""
+        weather = self.front.weather
+        weather.failing, weather.latency, weather.per_second, weather.burst = failing, latency, per_second, 50
+
+    def clean(self) -> None:
+        super().clean()
+        self.front.stop()
+
+
+ADAPTERS = (SimulatedInMemory, SimulatedInFile, Pkcs11OnSoftHsm, GoogleKmsOnLoopback, OpenBaoOnLoopback)
 
 
 def lose_simulated_session(hsm: Hsm) -> None:
