@@ -24,6 +24,16 @@ _AWS_KMS_OPTIONS = {
     "prefix",
     "deletion_days",
 }
+_OPENBAO_OPTIONS = {
+    "namespace",
+    "token_source",
+    "role_id",
+    "secret_id_source",
+    "ca",
+    "insecure",
+    "deadline",
+    "concurrency",
+}
 _GOOGLE_OPTIONS = {"endpoint", "insecure", "deadline", "concurrency"}
 
 
@@ -83,6 +93,21 @@ def _aws_kms(config: Mapping[str, Any]) -> str:
     return f"awskms://{region}{query}"
 
 
+def _openbao(config: Mapping[str, Any]) -> str:
+    _check(config, {"address", "mount"} | _OPENBAO_OPTIONS)
+    if "address" not in config:
+        msg = "the provider openbao needs address in config: HOST or HOST:PORT"
+        raise RequestError(msg)
+    address = quote(str(config["address"]), safe=":[]")
+    mount = quote(str(config.get("mount", "transit")), safe="/")
+    options = []
+    for name in sorted(_OPENBAO_OPTIONS & config.keys()):
+        # A bare path is meant as a file, as with the other providers.
+        kind = "file:" if name.endswith("_source") and not str(config[name]).startswith("file:") else ""
+        options.append(f"{name.replace('_', '-')}={kind}{quote(str(config[name]), safe='/:')}")
+    return f"openbao://{address}/{mount}" + (f"?{'&'.join(options)}" if options else "")
+
+
 def _check(config: Mapping[str, Any], known: set[str]) -> None:
     unknown = sorted(config.keys() - known)
     if unknown:
@@ -95,4 +120,5 @@ _MAKERS: dict[str, Callable[[Mapping[str, Any]], str]] = {
     "pkcs11": _pkcs11,
     "google": _google,
     "aws-kms": _aws_kms,
+    "openbao": _openbao,
 }

@@ -17,8 +17,10 @@ from typing import TYPE_CHECKING, ClassVar
 from conformance.hsm.descriptors import connections_to, open_files
 from icehouse.hsm import open_hsm
 from icehouse.hsm._profile import Fault
-from servers.awskms import AwsKmsServer
+from servers.awskms import REGION, AwsKmsServer
 from servers.gcpkms import KmsServer
+from servers.openbao import bao, policy_of
+from servers.openbao_front import Front
 from softhsm import MODULE, PIN, close_all_sessions, log_out_everywhere, open_sessions
 
 if TYPE_CHECKING:
@@ -268,12 +270,71 @@ class AwsKmsOnLoopback(GoogleKmsOnLoopback):
         self.server = AwsKmsServer()
         return self.server.uri_of(deadline=1.5)
 
+    @property
+    def provider(self):
+        return "aws-kms", {"region": REGION, "endpoint": f"127.0.0.1:{self.server.port}", "insecure": 1}
+
     def clean(self) -> None:
         super().clean()
         self.server.close()
 
 
-ADAPTERS = (SimulatedInMemory, SimulatedInFile, Pkcs11OnSoftHsm, GoogleKmsOnLoopback, AwsKmsOnLoopback)
+class OpenBaoOnLoopback(Adapter):
+    name = "openbao-on-loopback"
+    can = frozenset({Can.REOPEN, Can.GO_AWAY, Can.THROTTLE, Can.STORM})
+
+    def make(self, _softhsm):
+        self._away = False
+        self.front = Front(bao().port)
+        self._mount = bao().new_mount()
+        self._token = self.directory / "token"
+        self._token.write_text(bao().new_token(policy_of(self._mount)))
+        # Long enough to find what was lost; a test that takes the service away waits no longer.
+        query = f"insecure=1&deadline=1.5&token-source=file:{self._token}"
+        return f"openbao://127.0.0.1:{self.front.port}/{self._mount}?{query}"
+
+    @property
+    def provider(self):
+        named = {"address": f"127.0.0.1:{self.front.port}", "mount": self._mount, "token_source": self._token}
+        return "openbao", named | {"insecure": 1}
+
+    def held(self):
+        return connections_to(self.front.port)
+
+    def lose_session(self, _hsm):
+        if not self._away:
+            self.front.restart()
+
+    def take_away(self) -> None:
+        self._away = True
+        self.front.stop()
+
+    def bring_back(self) -> None:
+        self._away = False
+        self.front.start()
+
+    def slow(self) -> Hsm:
+        hsm = self.open()
+        self.front.weather.per_second = 0.001
+        return hsm
+
+    def storm(self, failing, latency, per_second):
+        weather = self.front.weather
+        weather.failing, weather.latency, weather.per_second, weather.burst = failing, latency, per_second, 50
+
+    def clean(self) -> None:
+        super().clean()
+        self.front.stop()
+
+
+ADAPTERS = (
+    SimulatedInMemory,
+    SimulatedInFile,
+    Pkcs11OnSoftHsm,
+    GoogleKmsOnLoopback,
+    AwsKmsOnLoopback,
+    OpenBaoOnLoopback,
+)
 
 
 def lose_simulated_session(hsm: Hsm) -> None:
