@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 import tempfile
 import threading
@@ -143,8 +144,9 @@ _COUNTING = threading.Lock()
 
 
 def _settled(adapter: Adapter, before: int) -> int:
-    """What stays open; a connection may take a moment to be taken down."""
+    """What stays open; a connection may take a moment to be taken down, and an error that names it to be collected."""
     for _ in range(100):
+        gc.collect()
         if adapter.held() <= before:
             return 0
         time.sleep(0.1)
