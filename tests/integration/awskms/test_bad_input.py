@@ -140,7 +140,8 @@ from icehouse.errors import IcehouseError
 try:
     icehouse.hsm.open_hsm("awskms://eu-central-1?deadline=2")
 except IcehouseError as exc:
-    print(type(exc).__name__, exc, exc.hint, sep="|")
+    name = next(each.__name__ for each in type(exc).__mro__ if each.__module__ == "icehouse.errors")
+    print(name, exc, exc.hint, sep="|")
 """
 
 
