@@ -45,7 +45,6 @@ _FORMAT = b"\x01"
 _MAX_WRAPPED = 1024
 """Far more than a ciphertext of 32 bytes has, far less than the service would take."""
 _DEFAULT_QUOTA = 10_000.0
-_KEY_QUOTA = 100_000
 _LOOK_AGAIN = 300.0
 """Seconds after which a key is looked at anew."""
 
@@ -100,7 +99,6 @@ class AwsKmsHsm:
             # A key whose origin is not AWS KMS is refused; that word is worth what its speaker is.
             attested=vouched,
             capabilities=frozenset(KeyKind),
-            capacity=_KEY_QUOTA,
             max_wrap_bytes=use.MAX_BYTES,
             rate_limit=_DEFAULT_QUOTA,
         )

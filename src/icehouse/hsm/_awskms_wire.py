@@ -56,6 +56,9 @@ _NO_CREDENTIALS = (
     aws.ConfigNotFound,
     aws.ConfigParseError,
 )
+_BROKEN = (ResponseParserError, ValueError, KeyError, TypeError)
+"""What botocore raises, or we, for an answer that is not what it should be."""
+_PROBLEMS = (aws.BotoCoreError, aws.ClientError, aws.HTTPClientError, OSError, *_BROKEN)
 _OURS = local()
 
 
@@ -170,11 +173,7 @@ class Wire:
             who = "AWS gave no credentials" if method == _CONNECT else f"{self._told(method)}: no answer"
             msg = f"{who} (deadline {deadline.seconds:g} s)"
             raise CutError(msg, hint=LOG_IN if method == _CONNECT else _REACH) from None
-        except IcehouseError:
-            raise
-        except (aws.BotoCoreError, aws.ClientError, aws.HTTPClientError, ResponseParserError, OSError) as exc:
-            raise self._translated(exc, method, deadline) from exc
-        except (ValueError, KeyError, TypeError) as exc:
+        except _PROBLEMS as exc:
             raise self._translated(exc, method, deadline) from exc
 
     def _translated(self, exc: Exception, method: str, deadline: Deadline) -> IcehouseError:
@@ -190,7 +189,7 @@ class Wire:
                 return HsmRefusedError(f"there are no usable AWS credentials: {exc}", hint=LOG_IN)
             case aws.ParamValidationError():
                 return HsmRefusedError(told)
-            case ValueError() | KeyError() | TypeError() | ResponseParserError():
+            case _ if isinstance(exc, _BROKEN):
                 return CorruptedError(f"an answer is not whole: {told}")
             case _:
                 return HsmUnavailableError(f"{told} (deadline {deadline.seconds:g} s)", hint=_REACH)
@@ -246,7 +245,7 @@ def whole(**fields: type) -> Callable[[dict[str, Any]], None]:
 def of_amazon(url: str, region: str) -> bool:
     """Whether the answers come from AWS itself: over TLS, from a host whose name is that of KMS in this region."""
     place = re.escape(region)
-    host = rf"https://([a-z0-9-]+\.)*kms(-fips)?\.{place}\.((vpce\.)?amazonaws\.com(\.cn)?|api\.aws)(:443)?/?"
+    host = rf"https://([a-z0-9-]+\.)*kms(-fips)?\.{place}\.((vpce\.)?amazonaws\.(com(\.cn)?|eu)|api\.aws)(:443)?/?"
     return re.fullmatch(host, url) is not None
 
 
