@@ -186,7 +186,9 @@ class Wire:
             case aws.ClientError():
                 return self._answered(exc, method, deadline)
             case _ if isinstance(exc, _NO_CREDENTIALS):
-                return HsmRefusedError(f"there are no usable AWS credentials: {exc}", hint=LOG_IN)
+                # Once it is open, credentials that go missing may come back.
+                error = HsmRefusedError if method == _CONNECT else HsmUnavailableError
+                return error(f"there are no usable AWS credentials: {exc}", hint=LOG_IN)
             case aws.ParamValidationError():
                 return HsmRefusedError(told)
             case _ if isinstance(exc, _BROKEN):

@@ -11,7 +11,7 @@ from contextlib import closing
 
 import pytest
 
-from icehouse.errors import HsmRefusedError, RequestError
+from icehouse.errors import HsmRefusedError, HsmUnavailableError, RequestError
 from icehouse.hsm import KeyKind, open_hsm
 from integration.awskms.calls import AUDIT, CALLS, KEK, MASTER
 from servers.awskms import OTHER, Fault
@@ -176,6 +176,31 @@ def test_a_metadata_server_that_never_answers_is_reported_within_the_deadline(tm
 
     assert told.startswith("HsmUnavailableError|AWS gave no credentials (deadline 2 s)")
     assert time.monotonic() - begun < 60
+
+
+CREDENTIALS = """
+import datetime, json
+soon = datetime.datetime.now(datetime.UTC) + datetime.timedelta(minutes=5)
+named = {"AccessKeyId": "AKIAICEHOUSEOWNER001", "SecretAccessKey": "x", "Expiration": soon.isoformat()}
+print(json.dumps(named | {"Version": 1}))
+"""
+
+
+def test_credentials_that_run_out_and_are_not_renewed_make_it_unavailable_until_they_are(server, monkeypatch, tmp_path):
+    source = tmp_path / "credentials.py"
+    (tmp_path / "config").write_text(f"[profile short]\ncredential_process = {sys.executable} {source}\n")
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID")
+    with pytest.raises(HsmRefusedError, match="no usable AWS credentials"):
+        open_hsm(server.uri_of(profile="short"))
+
+    source.write_text(CREDENTIALS)
+    with closing(open_hsm(server.uri_of(profile="short", deadline=2))) as hsm:
+        source.unlink()
+        with pytest.raises(HsmUnavailableError, match="no usable AWS credentials"):
+            hsm.keys("")
+        source.write_text(CREDENTIALS)
+        assert hsm.keys("") == []
 
 
 def test_a_token_service_that_fails_in_passing_is_asked_again(server):
