@@ -45,6 +45,7 @@ _STRANGER = frozenset(
     }
     | {"MissingAuthenticationTokenException", "SignatureDoesNotMatch", "UnrecognizedClientException"}
 )
+_DENIAL = re.compile(r"to perform: (?P<action>kms:[A-Za-z]+)")
 _FAULT = 500
 _CONNECT = "connect"
 _NO_CREDENTIALS = (
@@ -205,7 +206,7 @@ class Wire:
         if code in _PASSING or (status >= _FAULT and code not in _REFUSALS):
             return HsmUnavailableError(f"{told} (deadline {deadline.seconds:g} s)", hint=_REACH)
         if code in _DENIED:
-            return DeniedError(f"no permission: {told}", hint=self._mend(exc.operation_name))
+            return DeniedError(f"no permission: {told}", hint=self._mend(_DENIAL.search(words), exc.operation_name))
         if code in _STRANGER:
             hint = "is this machine's clock right?" if "expired:" in words or "not yet current" in words else LOG_IN
             return HsmRefusedError(f"no valid credentials: {told}", hint=hint)
@@ -214,10 +215,12 @@ class Wire:
     def _told(self, method: str) -> str:
         return f"AWS KMS ({self.url or self.region or 'no region'}), {method}"
 
-    def _mend(self, operation: str) -> str:
+    def _mend(self, denial: re.Match[str] | None, operation: str) -> str:
         if operation == "AssumeRole":
             return f"allow sts:AssumeRole on {self._uri.role}, and name the caller in that role's trust policy"
-        return f"allow kms:{operation}, as the policy in {PAGE} does for the keys of alias/{self._uri.prefix}/*"
+        # Making a key with a tag takes another permission than the call's own.
+        action = denial["action"] if denial else f"kms:{operation}"
+        return f"allow {action}, as the policy in {PAGE} does for the keys of alias/{self._uri.prefix}/*"
 
 
 def _work(told: Future[T], work: Callable[[], T], places: BoundedSemaphore) -> None:
