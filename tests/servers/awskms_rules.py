@@ -54,10 +54,11 @@ class Rules:
         backend = kms_backends[account][region]
         name = asked.get("TargetKeyId") or asked.get("KeyId")
         key = self.key(backend, name)
-        if f"kms:{action}" in self.denied:
+        needed = {f"kms:{action}"} | ({"kms:TagResource"} if asked.get("Tags") else set())
+        for denied in needed & self.denied:
             resource = key.arn if key else f"arn:aws:kms:{region}:{account}:*"
             who = f"arn:aws:iam::{account}:user/icehouse"
-            words = f"User: {who} is not authorized to perform: kms:{action} on resource: {resource}"
+            words = f"User: {who} is not authorized to perform: {denied} on resource: {resource}"
             raise AwsError("AccessDeniedException", f"{words} because no identity-based policy allows it")
         if self._too_young(action, name):
             raise AwsError("NotFoundException", f"Alias arn:aws:kms:{region}:{account}:{name} is not found.")

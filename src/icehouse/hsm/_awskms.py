@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, NoReturn, TypeVar
 
-from icehouse._core import data_key_from_bytes, data_key_to_bytes, node_from_bytes, same_secret
-from icehouse.errors import HsmRefusedError, RequestError, SealError
+from icehouse.errors import RequestError, SealError
+from icehouse.hsm import _awskms_use as use
 from icehouse.hsm._awskms_keys import Keys
+from icehouse.hsm._awskms_making import Making
 from icehouse.hsm._awskms_rights import rights
 from icehouse.hsm._awskms_uri import AwsKmsUri
 from icehouse.hsm._awskms_wire import (
@@ -21,7 +21,6 @@ from icehouse.hsm._awskms_wire import (
     Wire,
     closed,
     of_amazon,
-    whole,
 )
 from icehouse.hsm._deadline import FIRST_PAUSE, Deadline
 from icehouse.hsm._hsm import (
@@ -35,7 +34,6 @@ from icehouse.hsm._hsm import (
     check_context,
     check_digest,
 )
-from icehouse.hsm._p256 import point_of, raw_signature
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -46,16 +44,9 @@ T = TypeVar("T")
 _FORMAT = b"\x01"
 _MAX_WRAPPED = 1024
 """Far more than a ciphertext of 32 bytes has, far less than the service would take."""
-_MAX_BYTES = 4096
-"""What AWS KMS takes at once, to encrypt or to authenticate."""
 _DEFAULT_QUOTA = 10_000.0
-_KEY_QUOTA = 100_000
 _LOOK_AGAIN = 300.0
 """Seconds after which a key is looked at anew."""
-_DATA_KEY_BYTES = 32
-_MAC_BYTES = 64
-_CONTEXT = "icehouse"
-_MAC, _SIGNATURE = "HMAC_SHA_512", "ECDSA_SHA_256"
 
 
 class _Begun(NamedTuple):
@@ -108,8 +99,7 @@ class AwsKmsHsm:
             # A key whose origin is not AWS KMS is refused; that word is worth what its speaker is.
             attested=vouched,
             capabilities=frozenset(KeyKind),
-            capacity=_KEY_QUOTA,
-            max_wrap_bytes=_MAX_BYTES,
+            max_wrap_bytes=use.MAX_BYTES,
             rate_limit=_DEFAULT_QUOTA,
         )
 
@@ -125,7 +115,8 @@ class AwsKmsHsm:
     def create_key(self, label: str, kind: KeyKind) -> HsmKey:
         """Make a key and an alias for it; a label that exists is refused."""
         key = HsmKey(label, KeyKind(kind))
-        arn = self._begun(Operation.CREATE_KEY).keys.create(key)
+        begun = self._begun(Operation.CREATE_KEY)
+        arn = Making(begun.wire, self._uri, begun.deadline, self._passed_over).create(key)
         self._known[key] = arn, time.monotonic() + _LOOK_AGAIN
         return key
 
@@ -145,10 +136,10 @@ class AwsKmsHsm:
 
         def encrypt(begun: _Begun, arn: str) -> bytes:
             while True:
-                wrapped = _encrypted(begun, arn, secret, context)
+                wrapped = use.wrapped(begun.wire, begun.deadline, arn, secret, context)
                 # AWS KMS sends no checksums: what was bent under way would show only when it is too late.
                 if wrapped is not None:
-                    return wrapped
+                    return _FORMAT + wrapped
                 if not begun.deadline.pause(FIRST_PAUSE):
                     msg = "what AWS KMS wrapped does not open again; it is not used"
                     raise CorruptedError(msg, hint="does something on the network change bytes?")
@@ -162,7 +153,7 @@ class AwsKmsHsm:
         def decrypt(begun: _Begun, arn: str) -> DataKey:
             if not wrapped.startswith(_FORMAT) or not 1 < len(wrapped) <= _MAX_WRAPPED:
                 raise _shut(key.label)
-            return _opened(begun, arn, wrapped[1:], context)
+            return use.opened(begun.wire, begun.deadline, arn, wrapped[1:], context)
 
         try:
             return self._use(HsmKey(key.label, KeyKind.AES), self._begun(Operation.UNWRAP), decrypt)
@@ -173,19 +164,7 @@ class AwsKmsHsm:
         """HMAC-SHA512 of the message, framed so that AWS KMS takes any: 64 secret bytes."""
 
         def generate_mac(begun: _Begun, arn: str) -> Node:
-            answer = begun.wire.call(
-                "generate_mac",
-                begun.deadline,
-                check=whole(KeyId=str, Mac=bytes),
-                KeyId=arn,
-                Message=_framed(message),
-                MacAlgorithm=_MAC,
-            )
-            _check_answer(answer, arn, MacAlgorithm=_MAC)
-            if len(answer["Mac"]) != _MAC_BYTES:
-                msg = f"AWS KMS answered with a MAC of {len(answer['Mac'])} bytes, not {_MAC_BYTES}; it is not used"
-                raise HsmRefusedError(msg)
-            return node_from_bytes(answer["Mac"])
+            return use.authenticated(begun.wire, begun.deadline, arn, message)
 
         return self._use(HsmKey(key.label, KeyKind.HMAC), self._begun(Operation.MAC), generate_mac)
 
@@ -194,17 +173,7 @@ class AwsKmsHsm:
         check_digest(digest)
 
         def sign(begun: _Begun, arn: str) -> bytes:
-            answer = begun.wire.call(
-                "sign",
-                begun.deadline,
-                check=whole(KeyId=str, Signature=bytes),
-                KeyId=arn,
-                Message=digest,
-                MessageType="DIGEST",
-                SigningAlgorithm=_SIGNATURE,
-            )
-            _check_answer(answer, arn, SigningAlgorithm=_SIGNATURE)
-            return raw_signature(answer["Signature"])
+            return use.signed(begun.wire, begun.deadline, arn, digest)
 
         return self._use(HsmKey(key.label, KeyKind.ECDSA), self._begun(Operation.SIGN), sign)
 
@@ -212,10 +181,7 @@ class AwsKmsHsm:
         """The public key that `sign` signs under, as an uncompressed SEC1 point of 65 bytes."""
 
         def get_public_key(begun: _Begun, arn: str) -> bytes:
-            check = whole(KeyId=str, PublicKey=bytes)
-            answer = begun.wire.call("get_public_key", begun.deadline, check=check, KeyId=arn)
-            _check_answer(answer, arn, KeyUsage="SIGN_VERIFY")
-            return point_of(answer["PublicKey"])
+            return use.published(begun.wire, begun.deadline, arn)
 
         return self._use(HsmKey(key.label, KeyKind.ECDSA), self._begun(None), get_public_key)
 
@@ -241,7 +207,7 @@ class AwsKmsHsm:
         wire = self._wire(deadline)
         if operation is not None:
             self.operations.add(operation)
-        return _Begun(Keys(wire, self._uri, deadline, self._passed_over), wire, deadline)
+        return _Begun(Keys(wire, self._uri, deadline), wire, deadline)
 
     def _use(self, key: HsmKey, begun: _Begun, work: Callable[[_Begun, str], T]) -> T:
         """Use a key by its ARN; one that was known from earlier and does not serve any more is looked up again."""
@@ -268,64 +234,6 @@ class AwsKmsHsm:
         wire = Wire(self._uri, deadline)
         self._live = _Live(os.getpid(), wire)
         return wire
-
-
-def _encrypted(begun: _Begun, arn: str, secret: DataKey, context: bytes) -> bytes | None:
-    """The data key, wrapped; `None` where that does not open again."""
-    answer = begun.wire.call(
-        "encrypt",
-        begun.deadline,
-        check=whole(KeyId=str, CiphertextBlob=bytes),
-        KeyId=arn,
-        Plaintext=data_key_to_bytes(secret),
-        EncryptionContext=_bound(context),
-    )
-    _check_answer(answer, arn)
-    ciphertext: bytes = answer["CiphertextBlob"]
-    try:
-        opens = same_secret(_opened(begun, arn, ciphertext, context), secret)
-    except InvalidError:
-        opens = False
-    return _FORMAT + ciphertext if opens else None
-
-
-def _opened(begun: _Begun, arn: str, ciphertext: bytes, context: bytes) -> DataKey:
-    answer = begun.wire.call(
-        "decrypt",
-        begun.deadline,
-        check=whole(KeyId=str, Plaintext=bytes),
-        # Named, so that no other key's ciphertext opens.
-        KeyId=arn,
-        CiphertextBlob=ciphertext,
-        EncryptionContext=_bound(context),
-    )
-    _check_answer(answer, arn)
-    if len(answer["Plaintext"]) != _DATA_KEY_BYTES:
-        msg = f"AWS KMS opened {len(answer['Plaintext'])} bytes, and a data key has {_DATA_KEY_BYTES}"
-        raise InvalidError(msg)
-    return data_key_from_bytes(answer["Plaintext"])
-
-
-def _check_answer(answer: dict[str, Any], arn: str, **wanted: str) -> None:
-    """Refuse an answer that another key gave, or one of another algorithm."""
-    if answer["KeyId"] != arn:
-        msg = f"{arn} was asked, and {answer['KeyId']} answered; the answer is not used"
-        raise HsmRefusedError(msg, hint="is the endpoint Amazon's own?")
-    for name, value in wanted.items():
-        if answer.get(name) != value:
-            msg = f"the answer of {arn} has the {name} {answer.get(name)}, not {value}; it is not used"
-            raise HsmRefusedError(msg, hint="is the endpoint Amazon's own?")
-
-
-def _bound(context: bytes) -> dict[str, str]:
-    return {_CONTEXT: context.hex()}
-
-
-def _framed(message: bytes) -> bytes:
-    """Any message as the 1 to 4,096 bytes that AWS KMS takes, no two alike."""
-    if len(message) < _MAX_BYTES:
-        return b"\x00" + message
-    return b"\x01" + hashlib.sha512(message).digest()
 
 
 def _shut(label: str) -> SealError:

@@ -45,6 +45,7 @@ _STRANGER = frozenset(
     }
     | {"MissingAuthenticationTokenException", "SignatureDoesNotMatch", "UnrecognizedClientException"}
 )
+_DENIAL = re.compile(r"to perform: (?P<action>kms:[A-Za-z]+)")
 _FAULT = 500
 _CONNECT = "connect"
 _NO_CREDENTIALS = (
@@ -56,6 +57,9 @@ _NO_CREDENTIALS = (
     aws.ConfigNotFound,
     aws.ConfigParseError,
 )
+_BROKEN = (ResponseParserError, ValueError, KeyError, TypeError)
+"""What botocore raises, or we, for an answer that is not what it should be."""
+_PROBLEMS = (aws.BotoCoreError, aws.ClientError, aws.HTTPClientError, OSError, *_BROKEN)
 _OURS = local()
 
 
@@ -170,11 +174,7 @@ class Wire:
             who = "AWS gave no credentials" if method == _CONNECT else f"{self._told(method)}: no answer"
             msg = f"{who} (deadline {deadline.seconds:g} s)"
             raise CutError(msg, hint=LOG_IN if method == _CONNECT else _REACH) from None
-        except IcehouseError:
-            raise
-        except (aws.BotoCoreError, aws.ClientError, aws.HTTPClientError, ResponseParserError, OSError) as exc:
-            raise self._translated(exc, method, deadline) from exc
-        except (ValueError, KeyError, TypeError) as exc:
+        except _PROBLEMS as exc:
             raise self._translated(exc, method, deadline) from exc
 
     def _translated(self, exc: Exception, method: str, deadline: Deadline) -> IcehouseError:
@@ -187,10 +187,12 @@ class Wire:
             case aws.ClientError():
                 return self._answered(exc, method, deadline)
             case _ if isinstance(exc, _NO_CREDENTIALS):
-                return HsmRefusedError(f"there are no usable AWS credentials: {exc}", hint=LOG_IN)
+                # Once it is open, credentials that go missing may come back.
+                error = HsmRefusedError if method == _CONNECT else HsmUnavailableError
+                return error(f"there are no usable AWS credentials: {exc}", hint=LOG_IN)
             case aws.ParamValidationError():
                 return HsmRefusedError(told)
-            case ValueError() | KeyError() | TypeError() | ResponseParserError():
+            case _ if isinstance(exc, _BROKEN):
                 return CorruptedError(f"an answer is not whole: {told}")
             case _:
                 return HsmUnavailableError(f"{told} (deadline {deadline.seconds:g} s)", hint=_REACH)
@@ -204,7 +206,7 @@ class Wire:
         if code in _PASSING or (status >= _FAULT and code not in _REFUSALS):
             return HsmUnavailableError(f"{told} (deadline {deadline.seconds:g} s)", hint=_REACH)
         if code in _DENIED:
-            return DeniedError(f"no permission: {told}", hint=self._mend(exc.operation_name))
+            return DeniedError(f"no permission: {told}", hint=self._mend(_DENIAL.search(words), exc.operation_name))
         if code in _STRANGER:
             hint = "is this machine's clock right?" if "expired:" in words or "not yet current" in words else LOG_IN
             return HsmRefusedError(f"no valid credentials: {told}", hint=hint)
@@ -213,10 +215,12 @@ class Wire:
     def _told(self, method: str) -> str:
         return f"AWS KMS ({self.url or self.region or 'no region'}), {method}"
 
-    def _mend(self, operation: str) -> str:
+    def _mend(self, denial: re.Match[str] | None, operation: str) -> str:
         if operation == "AssumeRole":
             return f"allow sts:AssumeRole on {self._uri.role}, and name the caller in that role's trust policy"
-        return f"allow kms:{operation}, as the policy in {PAGE} does for the keys of alias/{self._uri.prefix}/*"
+        # Making a key with a tag takes another permission than the call's own.
+        action = denial["action"] if denial else f"kms:{operation}"
+        return f"allow {action}, as the policy in {PAGE} does for the keys of alias/{self._uri.prefix}/*"
 
 
 def _work(told: Future[T], work: Callable[[], T], places: BoundedSemaphore) -> None:
@@ -246,7 +250,7 @@ def whole(**fields: type) -> Callable[[dict[str, Any]], None]:
 def of_amazon(url: str, region: str) -> bool:
     """Whether the answers come from AWS itself: over TLS, from a host whose name is that of KMS in this region."""
     place = re.escape(region)
-    host = rf"https://([a-z0-9-]+\.)*kms(-fips)?\.{place}\.((vpce\.)?amazonaws\.com(\.cn)?|api\.aws)(:443)?/?"
+    host = rf"https://([a-z0-9-]+\.)*kms(-fips)?\.{place}\.((vpce\.)?amazonaws\.(com(\.cn)?|eu)|api\.aws)(:443)?/?"
     return re.fullmatch(host, url) is not None
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import closing
+from contextlib import closing, contextmanager
+from dataclasses import replace
 
 from icehouse._core import DataKey
 from icehouse.hsm import HsmKey, KeyKind, open_hsm
@@ -19,5 +20,9 @@ CALLS = {
 LABELS = {"Encrypt": "kek", "Decrypt": "kek", "GenerateMac": "master", "Sign": "audit", "GetPublicKey": "audit"}
 
 
+@contextmanager
 def impatient(server):
-    return closing(open_hsm(server.uri_of(deadline=0.8)))
+    """The service, opened with all the time in the world, and from then on used with little."""
+    with closing(open_hsm(server.uri)) as hsm:
+        hsm._uri = replace(hsm._uri, deadline=0.8)
+        yield hsm

@@ -22,6 +22,17 @@ def test_a_key_whose_answer_was_lost_is_found_again_by_its_description(server, h
     assert [key.arn for key in server.living()] == [server.key("kek").arn]
 
 
+def test_a_key_that_lists_show_too_late_is_swept_when_another_was_made(server, hsm, monkeypatch):
+    server.weather.schedule = {("CreateKey", 1): Fault.LOST_ANSWER}
+    backend = server.backend()
+    real = backend.list_keys
+    monkeypatch.setattr(backend, "list_keys", lambda: real() if server.count("ListKeys") > 2 else [])
+    hsm.create_key("kek", KeyKind.AES)
+
+    assert server.count("CreateKey") == 2
+    assert [key.arn for key in server.living()] == [server.key("kek").arn]
+
+
 def test_an_alias_whose_answer_was_lost_is_known_for_its_own(server, hsm):
     server.weather.schedule = {("CreateAlias", 1): Fault.LOST_ANSWER}
     hsm.create_key("kek", KeyKind.AES)
@@ -71,6 +82,17 @@ def test_a_foreign_key_without_an_alias_is_looked_at_once(server, hsm):
 
     # One for the foreign key, and one for each new alias.
     assert server.count("DescribeKey") == 1 + 3
+
+
+@pytest.mark.usefixtures("wrapped")
+def test_a_key_is_made_whole_by_whoever_may_not_look_at_keys_and_the_lack_is_told_later(server, hsm):
+    server.rules.denied = {"kms:DescribeKey"}
+    hsm.create_key("new", KeyKind.AES)
+    assert server.key("new").key_state == "Enabled"
+
+    with closing(open_hsm(server.uri)) as other, pytest.raises(HsmRefusedError, match=r"no permission: .*DescribeKey"):
+        other.wrap(KEK, DataKey.random(), CONTEXT)
+    assert len(server.living()) == 4
 
 
 def test_of_two_processes_that_make_the_same_key_the_losers_is_deleted(server, hsm):
