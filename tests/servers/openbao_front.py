@@ -69,8 +69,8 @@ class Front:
         self.failed = 0
         """How many calls failed in passing by chance."""
         self.most_at_once = 0
-        self.tokens: set[str] = set()
-        """What callers proved who they are with."""
+        self.tokens: list[str] = []
+        """What callers proved who they are with, in order."""
         self.gone = threading.Event()
         self._under_way = 0
         self._lock = threading.Lock()
@@ -189,7 +189,7 @@ class _Handler(BaseHTTPRequestHandler):
         name = name_of(self.command, self.path)
         fault = front.arrived(name)
         try:
-            front.tokens.add(self.headers.get("X-Vault-Token") or "")
+            front.tokens.append(self.headers.get("X-Vault-Token") or "")
             if front.weather.latency:
                 time.sleep(front.weather.latency)
             if fault is Fault.STALLED:
