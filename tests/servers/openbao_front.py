@@ -36,6 +36,8 @@ class Fault(StrEnum):
     """Something on the way answers, in its own words, that there is no such thing."""
     OTHER_VERSION = "other version"
     OTHER_KEY = "other key"
+    WORDLESS = "wordless"
+    """The call is done, and the answer is empty, as older servers' are."""
     STALLED = "stalled"
     """Nothing comes, for as long as the front is there."""
 
@@ -250,6 +252,8 @@ def bend(content: bytes, fault: Fault) -> bytes:
                     return head + found + tail[4:]
         case Fault.OTHER_VERSION:
             return content.replace(b"vault:v1:", b"vault:v2:")
+        case Fault.WORDLESS:
+            return b""
         case Fault.OTHER_KEY:
             return content.replace(b'"name":"', b'"name":"not-')
     return content

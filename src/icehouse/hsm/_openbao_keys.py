@@ -75,7 +75,7 @@ class Keys:
         if key.kind is KeyKind.HMAC:
             body["key_size"] = _HMAC_BYTES
         told = self._wire.call("post", self._path(key.label), self._deadline, _told, body)
-        # Vault before version 1.13 answers nothing.
+        # Older servers answer nothing.
         attributes = _attributes(told, key.label) if told else self._attributes(key.label)
         if attributes.get("auto_rotate_period") != mark:
             msg = f"the mount already has a key labelled {key.label!r}"

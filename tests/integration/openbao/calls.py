@@ -46,7 +46,7 @@ class Place:
         return f"openbao://127.0.0.1:{self.front.port}/{mount or self.mount}?{told}"
 
     def impatient(self):
-        return closing(open_hsm(self.uri(deadline=0.5)))
+        return closing(open_hsm(self.uri(deadline=1)))
 
     def key(self, label: str, **shape: object) -> None:
         """Make a key behind icehouse's back."""

@@ -92,9 +92,9 @@ def test_no_secret_is_in_an_error_or_in_what_is_shown(place, wrapped):
     with place.impatient() as hsm:
         hsm.unwrap(KEK, wrapped, CONTEXT)
         place.front.stop()
-        for call in CALLS.values():
+        for name in ("decrypt", "hmac"):
             with pytest.raises(HsmUnavailableError) as caught:
-                call(hsm, wrapped)
+                CALLS[name](hsm, wrapped)
             told = "".join(traceback.format_exception(caught.value))
             assert token not in f"{told} {caught.value!r} {caught.value.hint}"
             # The request of the client's own exception holds the token and the data key.

@@ -15,6 +15,7 @@ from icehouse.errors import HsmRefusedError, SealError
 from icehouse.hsm import HsmKey, KeyKind, open_hsm
 from integration.openbao.calls import AUDIT, CALLS, CONTEXT, KEK, MASTER
 from servers.openbao import ROOT_TOKEN
+from servers.openbao_front import Fault
 
 CALL = {KeyKind.AES: "encrypt", KeyKind.HMAC: "hmac", KeyKind.ECDSA: "sign"}
 
@@ -29,6 +30,16 @@ def test_a_new_key_can_neither_leave_nor_be_deleted_by_accident(place, key):
     assert told["latest_version"] == 1
     # The mark of whoever made it, which also is when OpenBao would rotate it.
     assert told["auto_rotate_period"] >= 2**32
+
+
+def test_a_server_that_says_nothing_of_a_new_key_is_asked_about_it(place, hsm):
+    place.front.weather.always = {"create": Fault.WORDLESS}
+    key = hsm.create_key("kek", KeyKind.AES)
+
+    CALLS["encrypt"](hsm, b"")
+    with pytest.raises(HsmRefusedError, match="already has a key"):
+        hsm.create_key("kek", KeyKind.AES)
+    assert hsm.keys("") == [key]
 
 
 @pytest.mark.parametrize(

@@ -104,5 +104,4 @@ def test_the_command_line_tells_what_is_wrong_and_makes_nothing(place, tmp_path)
     assert "icehouse: hint: bao secrets enable -path=mars transit" in told.err
     assert list(home.iterdir()) == []
     shell.do("init", "--hsm", place.uri())
-    shell.do("users", "create", "alice")
     assert "openbao: transit v2" in shell.do("doctor").out
