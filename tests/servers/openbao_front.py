@@ -36,6 +36,8 @@ class Fault(StrEnum):
     """Something on the way answers, in its own words, that there is no such thing."""
     OTHER_VERSION = "other version"
     OTHER_KEY = "other key"
+    WORDLESS = "wordless"
+    """The call is done, and the answer is empty, as older servers' are."""
     STALLED = "stalled"
     """Nothing comes, for as long as the front is there."""
 
@@ -69,8 +71,8 @@ class Front:
         self.failed = 0
         """How many calls failed in passing by chance."""
         self.most_at_once = 0
-        self.tokens: set[str] = set()
-        """What callers proved who they are with."""
+        self.tokens: list[str] = []
+        """What callers proved who they are with, in order."""
         self.gone = threading.Event()
         self._under_way = 0
         self._lock = threading.Lock()
@@ -189,7 +191,7 @@ class _Handler(BaseHTTPRequestHandler):
         name = name_of(self.command, self.path)
         fault = front.arrived(name)
         try:
-            front.tokens.add(self.headers.get("X-Vault-Token") or "")
+            front.tokens.append(self.headers.get("X-Vault-Token") or "")
             if front.weather.latency:
                 time.sleep(front.weather.latency)
             if fault is Fault.STALLED:
@@ -250,6 +252,8 @@ def bend(content: bytes, fault: Fault) -> bytes:
                     return head + found + tail[4:]
         case Fault.OTHER_VERSION:
             return content.replace(b"vault:v1:", b"vault:v2:")
+        case Fault.WORDLESS:
+            return b""
         case Fault.OTHER_KEY:
             return content.replace(b'"name":"', b'"name":"not-')
     return content

@@ -75,7 +75,7 @@ class Keys:
         if key.kind is KeyKind.HMAC:
             body["key_size"] = _HMAC_BYTES
         told = self._wire.call("post", self._path(key.label), self._deadline, _told, body)
-        # Vault before version 1.13 answers nothing.
+        # Older servers answer nothing.
         attributes = _attributes(told, key.label) if told else self._attributes(key.label)
         if attributes.get("auto_rotate_period") != mark:
             msg = f"the mount already has a key labelled {key.label!r}"
@@ -152,6 +152,8 @@ def _attributes(told: dict[str, Any], label: str) -> dict[str, Any]:
     if told["name"] != name_of(label):
         msg = f"asked for the key {label!r}, OpenBao answered about {told['name']!r}"
         raise HsmRefusedError(msg)
+    if told["type"] == TYPES[KeyKind.ECDSA]:
+        _point(told)
     return told
 
 
@@ -171,15 +173,13 @@ def _check(told: dict[str, Any], key: HsmKey) -> None:
         if told.get(name, 1) not in {0, 1}:
             msg = f"version 1 of the key labelled {label!r} does not serve: its {name} is {told.get(name)}"
             raise HsmRefusedError(msg, hint="set it back: bao write MOUNT/keys/NAME/config")
-    if key.kind is KeyKind.ECDSA:
-        _point(told)
 
 
 def _point(told: dict[str, Any]) -> bytes:
     try:
         lines = told["keys"]["1"]["public_key"].strip().splitlines()
         return _p256.point_of(base64.b64decode("".join(lines[1:-1]), validate=True))
-    except (KeyError, TypeError, AttributeError, binascii.Error):
+    except (KeyError, TypeError, AttributeError, binascii.Error, HsmRefusedError):
         _refuse("public key")
 
 

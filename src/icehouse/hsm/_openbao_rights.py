@@ -20,16 +20,19 @@ NEEDED = (
     ("decrypt/{label}", "update"),
     ("hmac/{label}/sha2-512", "update"),
     ("sign/{label}/sha2-256", "update"),
-    ("keys/{label}", "update"),
-    ("keys/{label}/config", "update"),
-    ("keys/{label}", "delete"),
+    ("keys/{label}", "read", "update"),
+    ("keys/{label}/config", "read", "update"),
+    ("keys/{label}", "read", "update", "delete"),
 )
-"""Every path that icehouse asks, and the capability that it takes. The last three only make and destroy keys."""
+"""Every path that icehouse asks, and the capability that it takes, after those that go with it in one stanza.
+
+The last three only make and destroy keys.
+"""
 
 
 def rights(wire: Wire, mount: str, deadline: Deadline) -> list[Right]:
     """Each right, as the server says of this token and a label of icehouse's."""
-    paths = [f"{mount}/{path.format(label=_SAMPLE)}" for path, _ in NEEDED]
+    paths = [f"{mount}/{path.format(label=_SAMPLE)}" for path, *_ in NEEDED]
 
     def read(answer: dict[str, Any]) -> dict[str, Any]:
         told = answer.get("data")
@@ -44,8 +47,10 @@ def rights(wire: Wire, mount: str, deadline: Deadline) -> list[Right]:
         # A token may be made without the policy that lets it ask.
         told = {}
     found = []
-    for path, (form, capability) in zip(paths, NEEDED, strict=True):
-        granted = bool({capability, "root"} & set(told[path])) if told else None
-        wide = f"{mount}/{form.format(label=_ALL)}"
-        found.append(Right(f"{capability} {wide}", granted, stanza(wide, capability)))
+    for path, (form, *capabilities) in zip(paths, NEEDED, strict=True):
+        granted = bool({capabilities[-1], "root"} & set(told[path])) if told else None
+        action = f"{capabilities[-1]} {mount}/{form.format(label=_ALL)}"
+        # In a policy, the star stands at the end or not at all.
+        wide = f"{mount}/{form.partition('{label}')[0]}{_ALL if '{label}' in form else ''}"
+        found.append(Right(action, granted, stanza(wide, *capabilities)))
     return found

@@ -185,8 +185,14 @@ class Wire:
         told = f"OpenBao ({self._uri.endpoint}), {path}: {_words(answer.get('errors'))} (status {status})"
         if status == _THROTTLED:
             return HsmUnavailableError(f"throttled by {told}", hint=_SLOWER)
+        if "soft-deleted" in told:
+            # Of signatures OpenBao says so as an error of its own (status 500), of all else with 400.
+            return InvalidError(told)
         if status >= _SERVER_ERROR or status in _PASSING or _is_redirect(status):
             return HsmUnavailableError(told, hint=_UNSEAL if "sealed" in told else _REACH)
+        return self._refused(method, path, status, told)
+
+    def _refused(self, method: str, path: str, status: int, told: str) -> HsmRefusedError:
         if status == _DENIED:
             hint = f"add to the policy: {stanza(path, CAPABILITIES[method])}"
             return DeniedError(f"no permission: {told}", hint=hint)

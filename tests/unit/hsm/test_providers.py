@@ -9,6 +9,7 @@ import pytest
 from icehouse.errors import RequestError
 from icehouse.hsm._awskms_uri import AwsKmsUri
 from icehouse.hsm._gcpkms_uri import GcpKmsUri
+from icehouse.hsm._openbao_uri import OpenBaoUri
 from icehouse.hsm._pkcs11 import Pkcs11Uri
 from icehouse.providers import hsm_uri
 
@@ -62,6 +63,18 @@ def test_aws_kms_takes_a_region_and_whose_keys_these_are():
     assert hsm_uri("aws-kms", {}) == "awskms://"
 
 
+def test_openbao_takes_its_address_its_mount_and_who_asks():
+    config = {"address": "[::1]:7", "mount": "a/b", "token_source": "/t&k", "insecure": 1, "namespace": "n/m"}
+    role = {"address": "bao", "role_id": "r&=", "secret_id_source": Path("/s"), "ca": "/c", "deadline": 2}
+
+    assert OpenBaoUri.parse(hsm_uri("openbao", config)) == OpenBaoUri(
+        "[::1]:7", "a/b", "n/m", token_file=Path("/t&k"), insecure=True
+    )
+    assert OpenBaoUri.parse(hsm_uri("openbao", role)) == OpenBaoUri(
+        "bao:8200", role_id="r&=", secret_id_file=Path("/s"), ca=Path("/c"), deadline=2
+    )
+
+
 @pytest.mark.parametrize(
     ("provider", "config", "words"),
     [
@@ -75,6 +88,8 @@ def test_aws_kms_takes_a_region_and_whose_keys_these_are():
         ("google", {"project_id": "p"}, "needs key_ring, location in config"),
         ("google", {"region": "x"}, "config has no setting region"),
         ("aws-kms", {"cluster_id": "x"}, "config has no setting cluster_id"),
+        ("openbao", {"mount": "m"}, "needs address in config"),
+        ("openbao", {"address": "h", "token": "hvs.1"}, "config has no setting token;"),
         ("pkcs11", {"region": "x"}, "config has no setting region"),
     ],
 )
