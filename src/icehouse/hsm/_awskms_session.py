@@ -46,9 +46,8 @@ def connected(uri: AwsKmsUri) -> Any:  # noqa: ANN401  boto3 makes its clients' 
     region = _region(core, uri)
     config = _config(uri)
     # Where one local server stands in for AWS, it does so for the tokens too.
-    tokens = partial(core.create_client, "sts", region_name=region, config=config)
-    if uri.insecure:
-        tokens = partial(tokens, endpoint_url=uri.url)
+    where = {"endpoint_url": uri.url} if uri.insecure else {}
+    tokens = partial(core.create_client, "sts", region_name=region, config=config, **where)
     credentials = core.get_credentials()
     if credentials is None:
         raise aws.NoCredentialsError
@@ -56,11 +55,15 @@ def connected(uri: AwsKmsUri) -> Any:  # noqa: ANN401  boto3 makes its clients' 
     if uri.role:
         core = _in_role(uri, credentials, tokens)
     elif uri.account:
-        _check_account(tokens().get_caller_identity(), uri.account)
+        _check_account(_over_tls(tokens(), uri).get_caller_identity(), uri.account)
     session = boto3.session.Session(botocore_session=core)
-    client = session.client("kms", region_name=region, endpoint_url=uri.url, config=config)
+    return _over_tls(session.client("kms", region_name=region, endpoint_url=uri.url, config=config), uri)
+
+
+def _over_tls(client: Any, uri: AwsKmsUri) -> Any:  # noqa: ANN401
+    """The client, unless the environment sends it where data keys and tokens would cross the network in the clear."""
     if not uri.insecure and not client.meta.endpoint_url.startswith("https://"):
-        msg = f"the endpoint of AWS KMS must be https, not {client.meta.endpoint_url}"
+        msg = f"an endpoint of AWS must be https, not {client.meta.endpoint_url}"
         raise RequestError(msg, hint="AWS_ENDPOINT_URL or a profile's endpoint_url names it")
     return client
 
@@ -103,7 +106,7 @@ def _config(uri: AwsKmsUri) -> Any:  # noqa: ANN401
 
 def _in_role(uri: AwsKmsUri, credentials: Any, tokens: Any) -> Any:  # noqa: ANN401
     def client(_service: str, **keys: Any) -> Any:  # noqa: ANN401
-        return tokens(**keys)
+        return _over_tls(tokens(**keys), uri)
 
     extra = {"RoleSessionName": _ASSUMED}
     fetcher = AssumeRoleCredentialFetcher(client, credentials, uri.role, extra_args=extra)

@@ -122,11 +122,19 @@ def test_aws_kms_is_not_made_by_icehouse(server):
         open_hsm(server.uri, create=True)
 
 
-def test_an_endpoint_of_the_environment_without_tls_is_not_used(server, monkeypatch):
-    monkeypatch.setenv("AWS_ENDPOINT_URL_KMS", f"http://127.0.0.1:{server.port}")
+@pytest.mark.parametrize(
+    ("variable", "query"),
+    [
+        ("AWS_ENDPOINT_URL_KMS", ""),
+        ("AWS_ENDPOINT_URL_STS", "?account=111122223333"),
+        ("AWS_ENDPOINT_URL_STS", "?role=arn:aws:iam::111122223333:role/icehouse"),
+    ],
+)
+def test_an_endpoint_of_the_environment_without_tls_is_not_used(server, monkeypatch, variable, query):
+    monkeypatch.setenv(variable, f"http://127.0.0.1:{server.port}")
 
-    with pytest.raises(RequestError, match="must be https"):
-        open_hsm("awskms://eu-central-1")
+    with pytest.raises(RequestError, match="an endpoint of AWS must be https"):
+        open_hsm(f"awskms://eu-central-1{query}")
     assert server.calls == []
 
 
