@@ -117,8 +117,11 @@ class PostgresServer:
         return name
 
     def new_url(self) -> str:
-        """The URL of a new, empty database."""
-        return self.conninfo(self.new_database())
+        """The URL of a new, empty schema: as good as a database, and made in no time."""
+        self._made += 1
+        name = f"vault{self._made}"
+        self.admin(f"CREATE SCHEMA {name}")
+        return f"{self.conninfo('postgres')}?options=-csearch_path%3D{name}"
 
 
 def _free_port() -> int:
