@@ -5,6 +5,9 @@ from __future__ import annotations
 import socket
 import threading
 
+_COMMIT = b"COMMIT\0"
+"""The end of a message; BEGIN … READ COMMITTED ends otherwise."""
+
 
 class LossyWire:
     """A port on loopback that passes everything on, until it is told to lose the answer to the next commit."""
@@ -39,7 +42,7 @@ class LossyWire:
         _end(sink)
 
     def _ask(self, data: bytes, losing: threading.Event) -> bool:
-        if self._left is not None and b"COMMIT" in data:
+        if self._left is not None and _COMMIT in data:
             if self._left == 0:
                 losing.set()
             self._left = self._left - 1 if self._left else None
