@@ -25,11 +25,34 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 _ATTEMPTS = 16
 _REFRESHES = 2
+DAY = 86400
+"""Seconds."""
 _logger = logging.getLogger("icehouse")
 
 
 class DifferentKeyError(ConflictError):
     """The user has a key of another kind already; to load it again would change nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rotation:
+    """The vault's policy: how many days after its last rotation a key is due again; 0 for never.
+
+    A key is due up to `spread` days earlier, so that those made on one day do not all come on one day. One that has
+    been due for longer than `grace` days is overdue, and suspended after `suspend` days; 0 for never.
+    """
+
+    every: int = 0
+    spread: int = 0
+    grace: int = 14
+    suspend: int = 0
+
+    def after(self, day: int, row: int) -> int:
+        """The day from which a key that was rotated on a day is due again."""
+        if not self.every:
+            return 0
+        early = row % (self.spread + 1)
+        return day + max(1, self.every - early)
 
 
 @dataclass(slots=True)
@@ -45,6 +68,7 @@ class Vault:
     origin: str = "dealer"
     limit: Limit = field(default_factory=Limit)
     clock: Callable[[], float] = time
+    rotation: Rotation = Rotation()
     custody: Custody = field(init=False)
 
     def __post_init__(self) -> None:
@@ -54,6 +78,19 @@ class Vault:
     def vault_id(self) -> bytes:
         """The vault's 16 random bytes."""
         return self.store.vault_id
+
+    @property
+    def today(self) -> int:
+        """The day since 1970."""
+        return int(self.clock() // DAY)
+
+    def is_due(self, key: Key) -> bool:
+        """Whether a rotation is due."""
+        return 0 < key.due <= self.today
+
+    def next_rotation(self, row: int) -> int:
+        """The day from which a key that is rotated today is due again; 0 where the vault has no such policy."""
+        return self.rotation.after(self.today, row)
 
     def refresh(self) -> None:
         """Go on under the settings that the database holds now, once the HSM says that it saw them."""

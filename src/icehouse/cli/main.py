@@ -11,12 +11,14 @@ import typer
 
 from icehouse import __version__
 from icehouse.cli import (
+    campaign,
     cloudhsm,
     demo,
     device,
     doctor,
     exchange,
     init,
+    migrate,
     plan,
     recover,
     reseal,
@@ -26,6 +28,7 @@ from icehouse.cli import (
     sign,
     trim,
     users,
+    worker,
 )
 from icehouse.cli.printer import explain, log_to_stderr, put
 
@@ -47,6 +50,9 @@ app.command("rotate")(rotate.rotate)
 app.command("show")(show.show)
 app.command("rewrap")(rewrap.rewrap)
 app.command("reseal")(reseal.reseal)
+app.add_typer(campaign.app, name="campaign")
+app.command("worker")(worker.worker)
+app.command("migrate")(migrate.migrate)
 app.command("trim")(trim.trim)
 app.command("recover")(recover.recover)
 app.command("doctor")(doctor.doctor)

@@ -16,9 +16,12 @@ from sqlalchemy.pool import StaticPool
 from icehouse.errors import MissingExtraError, RequestError, SealError, StoreError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+    from typing import TypeAlias
 
     from sqlalchemy import Connection, Engine
+
+    Fence: TypeAlias = Callable[[Connection, int], None]
 
 _WAIT_SECONDS = 30
 
@@ -40,6 +43,7 @@ class Database:
         # One in-memory database is one connection, so its users take turns.
         self._turn: AbstractContextManager[object] = RLock() if self.in_memory else nullcontext()
         self._kept = local()
+        self._fence = local()
         self._pid = os.getpid()
         options: dict[str, Any] = {"poolclass": StaticPool} if self.in_memory else {}
         if self.backend == "sqlite":
@@ -76,11 +80,26 @@ class Database:
                 raise SealError(msg) from exc
 
     @contextmanager
-    def write(self) -> Iterator[Connection]:
-        """A transaction that holds the right to write from its first statement; durable when it ends."""
+    def write(self, work: int = 0) -> Iterator[Connection]:
+        """A transaction that holds the right to write from its first statement; durable when it ends.
+
+        `work` says how many keys of a larger task it completes; the thread's fence counts them.
+        """
         self._after_fork()
         with self._turn, _TRANSLATED, self.engine.begin() as connection:
+            fence: Fence | None = getattr(self._fence, "held", None)
+            if fence is not None:
+                fence(connection, work)
             yield connection
+
+    @contextmanager
+    def fenced(self, fence: Fence) -> Iterator[None]:
+        """Let this thread write nothing unless `fence`, called first in every transaction, lets it."""
+        self._fence.held = fence
+        try:
+            yield
+        finally:
+            self._fence.held = None
 
     def _after_fork(self) -> None:
         """In a fork's child: the parent's connections are the parent's to use and to close."""

@@ -49,7 +49,7 @@ def count_derived(store: VaultStore) -> tuple[int, int, int]:
 
 def write_page(store: VaultStore, changes: Sequence[tuple[Key, Key]], fresh: Sequence[WrappedKey] = ()) -> None:
     """Write many changed rows in one transaction, if nobody wrote any of them in between."""
-    with store.database.write() as connection:
+    with store.database.write(work=len(changes)) as connection:
         for key in fresh:
             insert_data_key(connection, key)
         for before, after in changes:

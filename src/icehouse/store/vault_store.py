@@ -176,13 +176,13 @@ class VaultStore:
         with self.database.read() as connection:
             return connection.execute(select(func.count()).select_from(keys)).scalar_one()
 
-    def replace(self, before: Key, after: Key, fresh: Sequence[WrappedKey] = ()) -> Key:
+    def replace(self, before: Key, after: Key, fresh: Sequence[WrappedKey] = (), *, work: int = 0) -> Key:
         """Write what changed from `before` to `after`, in one transaction, if nobody wrote in between.
 
         `fresh` are new data keys that the change seals under. Raises `ConflictError` and `DataKeyFullError`.
         """
         try:
-            with self.database.write() as connection:
+            with self.database.write(work) as connection:
                 self.replace_in(connection, before, after, fresh)
         except IntegrityError as exc:
             msg = f"the key of {before.user!r} was changed by someone else; load it again"
@@ -217,11 +217,16 @@ class VaultStore:
 
     def remove(self, before: Key, after: Key) -> None:
         """Turn a key's row into a tombstone, and write down which data keys its records stood under."""
-        with self.database.write() as connection:
-            self.replace_in(connection, before, after)
-            connection.execute(delete(removals).where(removals.c.id == before.id))
-            for number in before.slots():
-                connection.execute(insert(removals).values(id=before.id, data_key=number))
+        self.remove_all([(before, after)])
+
+    def remove_all(self, changes: Sequence[tuple[Key, Key]]) -> None:
+        """The same for many keys, in one transaction."""
+        with self.database.write(work=len(changes)) as connection:
+            for before, after in changes:
+                self.replace_in(connection, before, after)
+                connection.execute(delete(removals).where(removals.c.id == before.id))
+                for number in before.slots():
+                    connection.execute(insert(removals).values(id=before.id, data_key=number))
 
     def removals_of(self, key: Key) -> list[int]:
         """The data keys under which a destroyed key's records stood."""
