@@ -67,7 +67,7 @@ class Page:
 
 
 def end(page: Page, connection: Connection) -> None:
-    """In the transaction that ends the page: the findings, and what `verify` and `rotate` count."""
+    """The transaction that ends the page: the findings, what `verify` and `rotate` count, and that it is done."""
     for subject, whose, error in page.found:
         page.lease.find(connection, subject, whose, error)
     work = page.examined
@@ -75,6 +75,7 @@ def end(page: Page, connection: Connection) -> None:
         work = mark_due(connection, page.lease.campaign.filters, page.lease.first, page.lease.last)
     if work:
         page.lease.count(connection, work)
+    page.lease.finish(connection)
 
 
 def _rotate(page: Page) -> None:

@@ -6,7 +6,9 @@ import logging
 import os
 import socket
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from threading import Event
 from time import monotonic
 from typing import TYPE_CHECKING
@@ -121,16 +123,13 @@ class Worker:
             nonlocal seen
             if monotonic() - seen > self._crew.patience / 8:
                 seen = monotonic()
-                with self._database.write():
-                    pass  # the fence gives the sign of life
+                self._database.change(lambda _: None)  # the fence gives the sign of life
 
         page = Page(self._crew.vault, lease, alive, [])
         try:
             with self._database.fenced(fence):
                 VERBS[lease.campaign.verb](page)
-                with self._database.write() as connection:
-                    end(page, connection)
-                    lease.finish(connection)
+                self._database.change(partial(end, page))
         except SupersededError:
             self._tally.superseded += 1
             _logger.warning("page %d of campaign %d was taken over", lease.number, lease.campaign.id)
@@ -146,11 +145,8 @@ class Worker:
         """Whoever comes next goes on where this worker stopped."""
         self._tally.given_back += 1
         delay = min(_LONGEST_DELAY, _FIRST_DELAY * 2**lease.attempts)
-        try:
-            with self._database.write() as connection:
-                lease.give_back(connection, delay)
-        except StoreError:
-            pass  # nobody can be told; the page is taken over when it shows no life
+        with suppress(StoreError):  # where nobody can be told, the page is taken over when it shows no life
+            self._database.change(partial(lease.give_back, delay))
         self._failed(exc)
 
     def _failed(self, exc: HsmError | StoreError) -> None:

@@ -42,5 +42,5 @@ def _moved(vault: Vault, user: str, before: State, after: State, still: Callable
     burnt = key.next_epoch + (key.offer is not None)
     changed = replace(key, state=after, offer=None, next_epoch=burnt)
     sealed = reseal(vault, key, changed, vault.custody.open_share(key))
-    vault.store.replace(key, sealed.key, sealed.fresh, work=1)
+    vault.store.replace(key, sealed.key, sealed.fresh, counts=1)
     return True

@@ -112,7 +112,7 @@ class Lease:
             raise SupersededError
         _close(connection, self.campaign.id)
 
-    def give_back(self, connection: Connection, delay: float) -> None:
+    def give_back(self, delay: float, connection: Connection) -> None:
         """Let others try the page again, after a while."""
         connection.execute(
             update(pages)
@@ -150,14 +150,16 @@ def register(database: Database, verb: str, filters: Filters, ranges: Sequence[R
     """Write a campaign and its pages. Raises `ConflictError` while another of the same verb is under way."""
     now = int(time())
     matched = sum(page.matched for page in ranges)
+
+    def work(connection: Connection) -> int:
+        number = int(connection.execute(select(func.max(campaigns.c.id))).scalar() or 0) + 1
+        row = {"id": number, "verb": verb, "terms": filters.to_json(), "under_way": verb}
+        connection.execute(insert(campaigns).values(**row, state=CampaignState.RUNNING, matched=matched, started=now))
+        connection.execute(insert(pages), [_page_row(number, at, page) for at, page in enumerate(ranges, 1)])
+        return number
+
     try:
-        with database.write() as connection:
-            number = (connection.execute(select(func.max(campaigns.c.id))).scalar() or 0) + 1
-            row = {"id": number, "verb": verb, "terms": filters.to_json(), "under_way": verb}
-            connection.execute(
-                insert(campaigns).values(**row, state=CampaignState.RUNNING, matched=matched, started=now)
-            )
-            connection.execute(insert(pages), [_page_row(number, at, page) for at, page in enumerate(ranges, 1)])
+        number = database.change(work)
     except IntegrityError as exc:
         raise_under_way(verb, exc)
     return Campaign(number, verb, filters, CampaignState.RUNNING, matched, now, None)
@@ -212,7 +214,8 @@ def lease(database: Database, worker: str, patience: int, campaign: int | None =
     )
     if campaign is not None:
         wanted = wanted.where(campaigns.c.id == campaign)
-    with database.write() as connection:
+
+    def take(connection: Connection) -> Row[Any] | None:
         migrate.check(connection)
         row = connection.execute(wanted).first()
         if row is None:
@@ -222,8 +225,11 @@ def lease(database: Database, worker: str, patience: int, campaign: int | None =
             .where(pages.c.campaign == row.campaign, pages.c.number == row.number, pages.c.token == row.token)
             .values(state="leased", token=row.token + 1, worker=worker, beat=now)
         )
-        if taken.rowcount != 1:
-            return None
+        return row if taken.rowcount == 1 else None
+
+    row = database.change(take)
+    if row is None:
+        return None
     filters = Filters.parse(row.terms)
     whole = Campaign(row.campaign, row.verb, filters, CampaignState.RUNNING, 0, row.started, None)
     numbers = (row.number, row.first, row.last, row.matched)
@@ -275,7 +281,8 @@ def _move(
     found = campaign_of(database, number)
     if found.state is after:
         return found
-    with database.write() as connection:
+
+    def work(connection: Connection) -> bool:
         moved = connection.execute(
             update(campaigns)
             .where(campaigns.c.id == number, campaigns.c.state.in_(before))
@@ -283,7 +290,10 @@ def _move(
         )
         if moved.rowcount == 1:
             also(connection)
-            return replace(found, state=after)
+        return moved.rowcount == 1
+
+    if database.change(work):
+        return replace(found, state=after)
     msg = f"campaign {number} is {campaign_of(database, number).state}, so it cannot become {after}"
     raise ConflictError(msg)
 

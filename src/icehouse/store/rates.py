@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from time import time
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -11,6 +12,8 @@ from icehouse.errors import RequestError
 from icehouse.store.schema import hsm_rates
 
 if TYPE_CHECKING:
+    from sqlalchemy import Connection, Update
+
     from icehouse.store.engine import Database
 
 _LONGEST_WAIT = 1.0
@@ -34,11 +37,14 @@ def check_rate(rate: float) -> float:
 
 def limit(database: Database, name: str, rate: float | None) -> None:
     """Let an HSM be asked at most this often a second; None for as often as it answers."""
-    with database.write() as connection:
+
+    def work(connection: Connection) -> None:
         connection.execute(delete(hsm_rates).where(hsm_rates.c.name == name))
         if rate is not None:
             row = {"name": name, "rate": check_rate(rate), "tokens": 0.0, "at": time(), "rev": 0}
             connection.execute(insert(hsm_rates).values(row))
+
+    database.change(work)
 
 
 def take(database: Database, name: str, seconds: float) -> Lot | None:
@@ -58,11 +64,14 @@ def take(database: Database, name: str, seconds: float) -> Lot | None:
         wanted = min(int(there), max(1, int(row.rate * seconds)))
         if not wanted:
             return Lot(0, min(_LONGEST_WAIT, (1 - there) / row.rate))
-        with database.write() as connection:
-            taken = connection.execute(
-                update(hsm_rates)
-                .where(hsm_rates.c.name == name, hsm_rates.c.rev == row.rev, hsm_rates.c.at == row.at)
-                .values(tokens=there - wanted, at=now, rev=row.rev + 1)
-            ).rowcount
-        if taken == 1:
+        taking = (
+            update(hsm_rates)
+            .where(hsm_rates.c.name == name, hsm_rates.c.rev == row.rev, hsm_rates.c.at == row.at)
+            .values(tokens=there - wanted, at=now, rev=row.rev + 1)
+        )
+        if database.change(partial(_done, taking)):
             return Lot(wanted, 0.0)
+
+
+def _done(statement: Update, connection: Connection) -> bool:
+    return connection.execute(statement).rowcount == 1
