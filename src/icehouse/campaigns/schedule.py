@@ -30,9 +30,8 @@ def apply(vault: Vault, office: Office) -> list[Campaign]:
     wanted = []
     if policy.every:
         # Not yet due in one interval from now: never marked, or under a policy with longer ones.
-        spread = min(policy.spread, policy.every - 1)
-        after, latest = policy.every - spread, today + policy.every
-        uncovered = Filters(not_due_by=latest, due_from=today, due_by=today + spread, due_after=after)
+        after, latest = policy.every - policy.spread, today + policy.every
+        uncovered = Filters(not_due_by=latest, due_from=today, due_by=today + policy.spread, due_after=after)
         wanted.append(("rotate", uncovered))
     if policy.suspend:
         wanted.append(("suspend", Filters(due_before=today - policy.suspend)))

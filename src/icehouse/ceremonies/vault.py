@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from icehouse.ceremonies.limit import Limit
 from icehouse.custody import NOTHING_TO_OPEN
-from icehouse.errors import ConflictError, HsmRefusedError, SealError, StoreError
+from icehouse.errors import ConflictError, HsmRefusedError, RequestError, SealError, StoreError
 from icehouse.model import NO_DATA_KEY, Purpose, StaleRootsError, State
 from icehouse.store import DataKeyFullError, DataKeyGoneError
 from icehouse.store.data_keys import filling_key
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 _ATTEMPTS = 16
 _REFRESHES = 2
+_MOST_DAYS = 3650
 DAY = 86400
 """Seconds."""
 _logger = logging.getLogger("icehouse")
@@ -47,12 +48,19 @@ class Rotation:
     grace: int = 14
     suspend: int = 0
 
+    def __post_init__(self) -> None:
+        if self.every > _MOST_DAYS or self.suspend > _MOST_DAYS or self.grace > _MOST_DAYS:
+            msg = f"the days of the policy of rotation must be at most {_MOST_DAYS}"
+            raise RequestError(msg)
+        if self.every and self.spread >= self.every:
+            msg = f"rotation.spread_days must be less than rotation.every_days ({self.every}), not {self.spread}"
+            raise RequestError(msg)
+
     def after(self, day: int, row: int) -> int:
         """The day from which a key that was rotated on a day is due again."""
         if not self.every:
             return 0
-        early = row % (self.spread + 1)
-        return day + max(1, self.every - early)
+        return day + self.every - row % (self.spread + 1)
 
 
 @dataclass(slots=True)
