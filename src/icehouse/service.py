@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from icehouse import settings as vault_settings
-from icehouse.ceremonies import bulk, code, destroy, examine, keygen, rotate, suspend
+from icehouse.ceremonies import bulk, code, destroy, keygen, rotate, suspend, verify
 from icehouse.ceremonies.exchange import exchange
 from icehouse.ceremonies.recover import Listed
 from icehouse.ceremonies.vault import work_on
@@ -175,26 +175,22 @@ class FrostService:
         if key is None:
             msg = f"there is no user {user_id!r}"
             raise RequestError(msg)
-        examine.examine(self.vault, key)
+        verify.check(self.vault, key)
         return self._view(key)
 
     def check(self) -> int:
         """Open every record of every key; the number of keys. Raises at the first that does not fit."""
         count = 0
-        for count, key in enumerate(self.vault.store.every_key(), start=1):  # noqa: B007  the last one is the answer
-            examine.examine(self.vault, key)
+        for examined in verify.examine(self.vault, self.vault.store.readings()):
+            if isinstance(examined, SealError):
+                raise examined
+            count += 1
         return count
 
     def examine(self) -> Iterator[FrostShards | SealError]:
         """Open every record of every key; for each its public facts, or what does not fit."""
-        for reading in self.vault.store.readings():
-            try:
-                if isinstance(reading, SealError):
-                    raise reading
-                examine.examine(self.vault, reading)
-                yield self._view(reading)
-            except SealError as exc:
-                yield exc
+        for examined in verify.examine(self.vault, self.vault.store.readings()):
+            yield examined if isinstance(examined, SealError) else self._view(examined)
 
     def examine_data_keys(self) -> Iterator[SealError]:
         """What does not fit in the counts of data keys."""

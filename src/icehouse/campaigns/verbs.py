@@ -7,10 +7,10 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from icehouse.ceremonies import destroy as destroying
-from icehouse.ceremonies import examine, moving, rewrap_users, suspend
+from icehouse.ceremonies import moving, rewrap_users, suspend, verify
 from icehouse.ceremonies import rewrap as rewrapping
 from icehouse.ceremonies.vault import retry
-from icehouse.errors import ConflictError, HsmUnavailableError, IcehouseError, SealError, StoreError
+from icehouse.errors import ConflictError, HsmRefusedError, HsmUnavailableError, IcehouseError, SealError, StoreError
 from icehouse.model import Role, State
 from icehouse.store import DataKeyFullError, root_keys
 from icehouse.store.campaigns import SupersededError
@@ -53,6 +53,11 @@ class Page:
             else:
                 yield reading
 
+    def passing(self, reading: Key | SealError) -> Key | SealError:
+        """A row on its way to be worked on."""
+        self.alive()
+        return reading
+
     def each(self, subject: int, whose: str, work: Callable[[], object]) -> bool:
         """Do one key's work; what fails for the key alone is a finding. Whether it was done."""
         self.alive()
@@ -83,8 +88,21 @@ def _rotate(page: Page) -> None:
 
 
 def _verify(page: Page) -> None:
-    for key in page.readable():
-        page.examined += page.each(key.id, key.user, partial(examine.examine, page.vault, key))
+    lease = page.lease
+    rows = numbered_keys_in(page.vault.store, lease.campaign.filters, lease.first, lease.last)
+    try:
+        examined = list(verify.examine(page.vault, (page.passing(reading) for _, reading in rows)))
+    except HsmRefusedError:
+        # The HSM refuses one key, or all of them: one by one, each has a reason of its own.
+        for key in page.readable():
+            page.examined += page.each(key.id, key.user, partial(verify.check, page.vault, key))
+        return
+    for (number, reading), found in zip(rows, examined, strict=True):
+        if isinstance(found, SealError):
+            whose = f"row {number}" if isinstance(reading, SealError) else reading.user
+            page.found.append((number, whose, found))
+        else:
+            page.examined += 1
 
 
 def _rewrap(page: Page) -> None:
