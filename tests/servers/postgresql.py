@@ -111,7 +111,7 @@ class PostgresServer:
         """A database of its own; its name."""
         self._made += 1
         name = f"vault{self._made}"
-        make = sql.SQL("CREATE DATABASE {} TEMPLATE {} STRATEGY file_copy")
+        make = sql.SQL("CREATE DATABASE {} TEMPLATE {}")
         with psycopg.connect(self.conninfo("postgres"), autocommit=True) as connection:
             connection.execute(make.format(sql.Identifier(name), sql.Identifier(template)))
         return name

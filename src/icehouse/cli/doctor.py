@@ -38,14 +38,18 @@ def doctor(
         findings = [str(finding) for finding in _findings(service, states)]
         removed = service.upkeep.remove_orphans() if remove_orphans else []
         orphans = service.upkeep.orphans()
+        warnings = service.vault.store.warnings()
         facts = _facts(service, states) | {
             "orphans": [label for label, ours in orphans if ours],
             "orphans_removed": removed,
             "keys_of_others": [label for label, ours in orphans if not ours],
             "findings": findings,
+            "warnings": warnings,
         }
     _put(facts, form)
     _explain([label for label, ours in orphans if ours])
+    for warning in warnings:
+        say(f"warning: {warning}")
     for finding in findings:
         complain(finding)
     if findings:
@@ -90,6 +94,7 @@ def _put(facts: dict[str, Any], form: Format) -> None:
         "orphans_removed": len(facts["orphans_removed"]),
         "keys_of_others": len(facts["keys_of_others"]),
         "findings": len(facts["findings"]),
+        "warnings": len(facts["warnings"]),
     }
     put_facts(shown, form)
 

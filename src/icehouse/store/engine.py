@@ -44,6 +44,9 @@ class Database:
 
     def __init__(self, url: str, connections: int = CONNECTIONS) -> None:
         parsed = _parsed(url)
+        if connections < 1:
+            msg = f"the setting store.connections must be 1 or more, not {connections}"
+            raise RequestError(msg)
         self.backend = parsed.get_backend_name()
         self.in_memory = self.backend == "sqlite" and parsed.database in {None, "", ":memory:"}
         # One in-memory database is one connection, so its users take turns.
@@ -177,6 +180,15 @@ def _parsed(url: str) -> URL:
         msg = f"the store must be sqlite or postgresql, not {backend}"
         raise RequestError(msg)
     return parsed
+
+
+def check_no_password(url: str) -> str:
+    """Return a URL that came as an argument, which every user of the machine can read; refuse one with a password."""
+    if _parsed(url).password is not None:
+        msg = "a password must not be an argument: other users of this machine see it"
+        hint = "use a password file (PGPASSFILE, or ?passfile=PATH in the URL), or ICEHOUSE_STORE__URL"
+        raise RequestError(msg, hint=hint)
+    return url
 
 
 def _prepare_sqlite(connection: Any, _record: object) -> None:  # noqa: ANN401  the driver's own class

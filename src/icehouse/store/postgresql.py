@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import select
 from time import monotonic
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import event
 from sqlalchemy.exc import InvalidatePoolError
@@ -105,33 +105,29 @@ def _readable(connection: Any) -> bool:  # noqa: ANN401  the driver's own class
     return bool(poll.poll(0))
 
 
-class Standbys(NamedTuple):
-    """Who copies the database. `connected` is None where this role may not see it."""
-
-    connected: int | None
-    synchronous: bool
-
-
-def standbys(connection: Connection) -> Standbys:
-    """Who copies the database, and whether a commit waits for them."""
-    names = connection.exec_driver_sql("SELECT current_setting('synchronous_standby_names')").scalar_one()
-    commit = connection.exec_driver_sql("SELECT current_setting('synchronous_commit')").scalar_one()
-    visible = connection.exec_driver_sql("SELECT pg_has_role(current_user, 'pg_monitor', 'usage')").scalar_one()
-    counted = "SELECT count(*) FROM pg_stat_replication WHERE state IS NOT NULL"
-    connected = connection.exec_driver_sql(counted).scalar_one() if visible else None
-    return Standbys(connected, bool(names) and commit != "local")
+_FACTS = """
+SELECT current_setting('synchronous_standby_names') <> '' AND current_setting('synchronous_commit') <> 'local',
+       pg_has_role(current_user, 'pg_monitor', 'USAGE'),
+       (SELECT count(*) FROM pg_stat_replication),
+       has_schema_privilege(current_schema(), 'CREATE')
+"""
 
 
-def loss(found: Standbys) -> str | None:
-    """What would be lost if a standby took over now, in words; None where nothing would."""
-    if found.synchronous or found.connected == 0:
-        return None
-    if found.connected is None:
-        return (
-            "this role may not see whether a standby copies the database: one that does so asynchronously and takes "
-            "over forgets the last commits"
+def warnings(connection: Connection) -> list[str]:
+    """What may be lost, and what this role could break, in words."""
+    synchronous, may_see, standbys, may_create = connection.exec_driver_sql(_FACTS).one()
+    found = []
+    if not synchronous and not may_see:
+        found.append(
+            "this role may not see whether a standby copies the database; one that copies asynchronously and takes "
+            "over forgets the last commits (GRANT pg_monitor shows it)"
         )
-    return (
-        f"{found.connected} standby servers copy the database asynchronously: one that takes over forgets the last "
-        "commits, and a device that was told 'committed' is then ahead of the vault"
-    )
+    if not synchronous and standbys:
+        found.append(
+            f"{standbys} standby servers copy the database, and no commit waits for them: one that takes over forgets "
+            "the last commits, and devices that were told 'committed' are then ahead of the vault; "
+            "set synchronous_standby_names"
+        )
+    if may_create:
+        found.append("this role can change the schema: give the application a role of its own (icehouse store prepare)")
+    return found

@@ -10,7 +10,7 @@ from sqlalchemy.exc import IntegrityError
 
 from icehouse.errors import ConflictError, SealError, StoreError
 from icehouse.model import NO_DATA_KEY, SUITES, Role, State
-from icehouse.store import data_keys, migrate, statements
+from icehouse.store import data_keys, migrate, postgresql, statements
 from icehouse.store.data_keys import insert_data_key, move_slots
 from icehouse.store.engine import CONNECTIONS, Database
 from icehouse.store.root_keys import add_roots, must_be_current, read_record
@@ -71,19 +71,11 @@ class VaultStore:
     def open(cls, url: str, connections: int = CONNECTIONS) -> VaultStore | None:
         """Open the vault of a database; None where the database holds none."""
         database = Database(url, connections)
-        if database.missing:
+        try:
+            record = None if database.missing else _record_in(database)
+        except BaseException:
             database.close()
-            return None
-        with database.read() as connection:
-            names = inspect(connection).get_table_names()
-            if not names:
-                database.close()
-                return None
-            if vault.name not in names:
-                msg = "the database holds other tables and no vault"
-                raise StoreError(msg, hint="give icehouse a database of its own")
-            migrate.check(connection)
-            record = read_record(connection)
+            raise
         if record is None:
             database.close()
             return None
@@ -98,6 +90,13 @@ class VaultStore:
             raise StoreError(msg)
         self.record = record
         return record
+
+    def warnings(self) -> list[str]:
+        """What may cost this database's durability or safety later, in words; what costs it now is refused."""
+        if self.database.backend != "postgresql":
+            return []
+        with self.database.read() as connection:
+            return postgresql.warnings(connection)
 
     def close(self) -> None:
         """Close the database."""
@@ -260,6 +259,18 @@ class VaultStore:
     def wrapped_key(self, number: int) -> WrappedKey:
         """A data key as it is stored; raises `SealError` where there is none that opens."""
         return data_keys.wrapped_key(self.database, number)
+
+
+def _record_in(database: Database) -> VaultRecord | None:
+    with database.read() as connection:
+        names = inspect(connection).get_table_names()
+        if not names:
+            return None
+        if vault.name not in names:
+            msg = "the database holds other tables and no vault"
+            raise StoreError(msg, hint="give icehouse a database of its own")
+        migrate.check(connection)
+        return read_record(connection)
 
 
 def _found_first(connection: Connection, store: VaultStore) -> None:
