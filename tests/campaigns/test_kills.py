@@ -38,7 +38,7 @@ def killed(place, verb, filters, *, kills, farthest, threads=1):
 def test_a_reseal_with_fifteen_kills_moves_every_record_once(place_of):
     place = place_of("hybrid", USERS)
     before = place.number("SELECT max(number) FROM data_keys")
-    report = killed(place, "reseal", Filters(), kills=15, farthest=50)
+    report = killed(place, "reseal", Filters(), kills=15, farthest=20)
     records = place.number("SELECT (SELECT count(*) FROM keys) + (SELECT count(*) FROM claims)")
 
     assert (report.progress.done, report.progress.skipped) == (USERS, 0)
@@ -51,7 +51,7 @@ def test_a_reseal_with_fifteen_kills_moves_every_record_once(place_of):
 def test_a_rewrap_with_kills_moves_every_data_key_once(place_of, custody, users, kills):
     place = place_of(custody, users)
     data_keys = place.number("SELECT count(*) FROM data_keys")
-    report = killed(place, "rewrap", Filters(), kills=kills, farthest=25)
+    report = killed(place, "rewrap", Filters(), kills=kills, farthest=10)
 
     assert (report.campaign.matched, report.progress.done, report.progress.skipped) == (data_keys, data_keys, 0)
     assert not place.frost.upkeep.is_rewrapping()
@@ -61,7 +61,7 @@ def test_a_rewrap_with_kills_moves_every_data_key_once(place_of, custody, users,
 
 def test_a_verification_with_kills_counts_every_key_once(place_of):
     place = place_of("hybrid", USERS)
-    report = killed(place, "verify", Filters(), kills=5, farthest=20)
+    report = killed(place, "verify", Filters(), kills=5, farthest=10)
 
     assert report.progress.done == USERS
 
@@ -70,7 +70,7 @@ def test_a_destruction_with_kills_removes_every_key_once(place_of):
     place = place_of("hybrid", USERS)
     dealt = place.number("SELECT count(*) FROM keys WHERE state = 2")
     revisions = place.number("SELECT sum(rev) FROM keys")
-    report = killed(place, "destroy", Filters(state="dealt"), kills=5, farthest=2000)
+    report = killed(place, "destroy", Filters(state="dealt"), kills=5, farthest=600)
 
     assert report.progress.done == dealt == place.number("SELECT count(*) FROM keys WHERE state = 4")
     assert place.number("SELECT sum(rev) FROM keys") == revisions + dealt

@@ -18,7 +18,6 @@ from icehouse.cli import (
     doctor,
     exchange,
     init,
-    migrate,
     plan,
     recover,
     reseal,
@@ -54,7 +53,6 @@ app.command("rewrap")(rewrap.rewrap)
 app.command("reseal")(reseal.reseal)
 app.add_typer(campaign.app, name="campaign")
 app.command("worker")(worker.worker)
-app.command("migrate")(migrate.migrate)
 app.command("trim")(trim.trim)
 app.command("recover")(recover.recover)
 app.command("doctor")(doctor.doctor)

@@ -37,21 +37,15 @@ def upgrade(database: Database) -> None:
         command.upgrade(config, "head")
 
 
-def version(database: Database) -> str:
-    """The schema that a database is at. Raises `StoreError` where it holds no vault, or one of a newer version."""
-    with database.read() as connection:
-        found = connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
-    if not isinstance(found, str) or found > HEAD:
-        msg = f"the database is at schema {found}, this icehouse knows schema {HEAD}"
-        raise StoreError(msg, hint="use the version of icehouse that wrote it")
-    return found
-
-
 def check(connection: Connection) -> None:
     """Raise `StoreError` unless the database is at the schema this version knows."""
     found = connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
     if found != HEAD:
         msg = f"the database is at schema {found}, this icehouse knows schema {HEAD}"
         older = isinstance(found, str) and found < HEAD
-        hint = "bring it to this one with 'icehouse migrate'" if older else "use the version of icehouse that wrote it"
+        hint = (
+            "bring it to this one with 'icehouse store prepare'"
+            if older
+            else "use the version of icehouse that wrote it"
+        )
         raise StoreError(msg, hint=hint)
