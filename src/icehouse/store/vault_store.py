@@ -12,6 +12,7 @@ from icehouse.errors import ConflictError, SealError, StoreError
 from icehouse.model import NO_DATA_KEY, SUITES, Role, State
 from icehouse.store import data_keys, migrate, postgresql, statements
 from icehouse.store.data_keys import insert_data_key, move_slots
+from icehouse.store.driver import one_row
 from icehouse.store.engine import CONNECTIONS, Database
 from icehouse.store.root_keys import add_roots, must_be_current, read_record
 from icehouse.store.rows import claim_row, key_of, key_row, offer_row, tag, user_tag
@@ -126,7 +127,7 @@ class VaultStore:
 
     def _one(self, statement: Select[Any], identity: int) -> Key | None:
         with self.database.read() as connection:
-            row = connection.execute(statement, {"tag": identity}).first()
+            row = one_row(connection, statement, {"tag": identity})
         return None if row is None else key_of(row, self.vault_id)
 
     def every_key(self) -> Iterator[Key]:
