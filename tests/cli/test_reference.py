@@ -74,6 +74,8 @@ COMMANDS = (
     ("exchange",),
     ("plan",),
     ("demo",),
+    ("store",),
+    ("store", "prepare"),
     ("cloudhsm",),
     ("cloudhsm", "up"),
     ("cloudhsm", "status"),

@@ -136,12 +136,13 @@ def retry(vault: Vault, change: Callable[[], T]) -> T:
         try:
             return change()
         except StaleRootsError as exc:
-            refreshes += 1
+            known, last = vault.store.record, exc
+            vault.refresh()
+            # Settings that changed explain it, however often; the same ones only where a thread read them meanwhile.
+            refreshes += vault.store.record == known
             if refreshes > _REFRESHES:
                 msg = "a row was written for another custody than the vault's settings name"
                 raise SealError(msg) from exc
-            vault.refresh()
-            last = exc
         except DifferentKeyError:
             raise
         except DataKeyGoneError as exc:

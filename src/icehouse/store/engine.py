@@ -217,7 +217,8 @@ class _Translated:
             if getattr(raised.orig, "sqlstate", None) in postgresql.GAVE_WAY:
                 raise GaveWayError from raised
             # The driver's own words, without SQLAlchemy's: those repeat the statement and its values.
-            msg = f"the database failed: {raised.orig}"
+            # Of PostgreSQL's words the first line; the others may repeat values.
+            msg = f"the database failed: {str(raised.orig).partition(chr(10))[0]}"
             raise StoreError(msg, hint=_hint(str(raised.orig))) from raised
         if isinstance(raised, PoolTimeoutError):
             msg = f"no connection to the database became free within {_WAIT_SECONDS} seconds"
