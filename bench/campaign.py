@@ -82,7 +82,7 @@ def work(directory: Path) -> None:
 
 def speed(place: Path, users: int, rounds: int) -> Iterator[dict[str, object]]:
     """Two workers beside one, alternating."""
-    for verb, custody, count in (("rewrap", "hybrid", users), ("verify", "hierarchical", users // 50)):
+    for verb, custody, count in (("rewrap", "hybrid", users), ("verify", "hierarchical", users // 10)):
         directory = made(place / custody, custody, count, _LATENCY)
         one, two = [], []
         for _ in range(rounds):

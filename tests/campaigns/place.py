@@ -29,9 +29,14 @@ class Place:
         self.directory = directory
         self._opened: list[FrostService] = []
 
+    @property
+    def store(self) -> str:
+        """The URL of its database."""
+        return STORE
+
     def found(self, custody: str, users: int) -> None:
         """Make the vault; its first users have devices."""
-        found(self.directory, Settings(STORE, MODULE), custody=custody, buckets=0)
+        found(self.directory, Settings(self.store, MODULE), custody=custody, buckets=0)
         with FrostService.open(self.directory) as frost:
             frost.create_users(f"u{number}" for number in range(users))
             for number in range(ENROLLED):

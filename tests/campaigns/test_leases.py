@@ -172,4 +172,4 @@ def test_a_crew_that_is_stopped_ends_at_its_pages_end(place_of):
     stop = Event()
 
     assert place.office.run(number, 1, stop, lambda _: stop.set()) is CampaignState.RUNNING
-    assert place.sql("SELECT state, count(*) FROM pages GROUP BY state") == [("done", 1), ("open", 2)]
+    assert place.sql("SELECT state, count(*) FROM pages GROUP BY state") == [("done", 1), ("open", 4)]

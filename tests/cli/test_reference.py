@@ -66,8 +66,6 @@ COMMANDS = (
     ("campaign", "cancel"),
     ("campaign", "due"),
     ("worker",),
-    ("store",),
-    ("store", "prepare"),
     ("trim",),
     ("recover",),
     ("doctor",),

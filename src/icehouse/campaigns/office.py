@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from icehouse.store.campaigns import Campaign, Progress
     from icehouse.store.selection import Range
 
-KEYS_PER_PAGE = 1000
+KEYS_PER_PAGE = 500
 DATA_KEYS_PER_PAGE = 8
 """Each stands for up to 1,024 users, and takes three HSM operations."""
 USERS_OWN_PER_PAGE = 100
