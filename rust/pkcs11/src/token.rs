@@ -176,7 +176,9 @@ impl Token {
     /// The keys whose labels start with `prefix`, by label.
     pub fn keys(&self, prefix: &str) -> Result<Vec<(String, Kind)>> {
         let all = self.run(Retry::Once, |lent| {
+            self.pool.still_logged_in(lent, self.profile())?;
             let all = key::all(&lent.session, self.profile())?;
+            self.pool.still_logged_in(lent, self.profile())?;
             if self.settling.lacks(&all) {
                 return Err(Failure::Unsettled("a new key is not listed yet".into()));
             }
@@ -298,9 +300,11 @@ impl Token {
         if !found.is_empty() {
             return Ok(found);
         }
-        // A session that was opened after the token lost its login shows nothing, and does not say why.
-        key::logged_in(&lent.session, self.profile())?;
-        key::labelled(&lent.session, self.profile(), label)
+        // A session that was opened after the token lost its login shows nothing, and may be logged in since by another.
+        self.pool.still_logged_in(lent, self.profile())?;
+        let found = key::labelled(&lent.session, self.profile(), label)?;
+        self.pool.still_logged_in(lent, self.profile())?;
+        Ok(found)
     }
 
     /// The handle of a key of this kind, found and checked once per login.
