@@ -34,6 +34,10 @@ class Settings:
     """The HSM that the vault is being moved away from, until it is trimmed."""
     hsm_former_claim_uri: str = ""
     """The same for the claim root key."""
+    fallback_uri: str = ""
+    """The simulated module under which new keys are made while the HSM cannot be opened; empty for none."""
+    fallback_seconds: float = 5.0
+    """After how long an HSM that was away is looked for again."""
     cache_keys: int = 1024
     """How many opened data keys, and how many nodes, a process keeps; 0 turns the cache off."""
     cache_seconds: float = 300.0
@@ -173,6 +177,7 @@ def absolute(settings: Settings, directory: Path) -> Settings:
         hsm_claim_uri=_absolute_hsm(settings.hsm_claim_uri, directory),
         hsm_former_uri=_absolute_hsm(settings.hsm_former_uri, directory),
         hsm_former_claim_uri=_absolute_hsm(settings.hsm_former_claim_uri, directory),
+        fallback_uri=_absolute_hsm(settings.fallback_uri, directory),
     )
 
 
