@@ -9,12 +9,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from icehouse import Device, create_hsm_frost
+from icehouse import Device, create_hsm_frost, settings
 from icehouse.errors import FallbackWarning
 from icehouse.founding import MODULE, STORE, found
+from icehouse.hsm import open_hsm
+from icehouse.opening import create_vault
 from icehouse.service import FrostService
 from icehouse.settings import Settings
 from softhsm import MODULE as LIBRARY
+from upkeep.killing import Killer
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -47,6 +50,18 @@ class Place:
     def found(self, custody: str = "hybrid") -> None:
         found(self.vault, Settings(STORE, MODULE, fallback_uri=self.uri, fallback_seconds=0), custody=custody)
 
+    def found_away(self, custody: str = "hybrid") -> None:
+        """The same while the HSM is away: it has no key of the vault's."""
+        self.vault.mkdir()
+        pin = self.vault / "hsm.pin"
+        pin.write_text("54321\n")
+        open_hsm(f"simulated:{self.token}?pin-source=file:{pin}", create=True).close()
+        wanted = Settings(STORE, MODULE, fallback_uri=self.uri, fallback_seconds=0)
+        (self.vault / "vault.toml").write_text(settings.dump(wanted))
+        self.leave()
+        with warned(lambda: FrostService(create_vault(settings.load(self.vault), custody))):
+            self.come_back()
+
     def leave(self) -> None:
         self.token.rename(self.directory / "away")
 
@@ -72,6 +87,14 @@ class Place:
 def quiet(caplog):
     """The simulated HSM says of itself that it is none."""
     caplog.set_level(logging.ERROR, logger="icehouse.hsm")
+
+
+@pytest.fixture(scope="session")
+def killer(tmp_path_factory):
+    """Where processes come from that may be killed."""
+    own = Killer(tmp_path_factory.mktemp("killer") / "stderr")
+    yield own
+    own.close()
 
 
 @pytest.fixture

@@ -193,7 +193,7 @@ def test_a_device_enrolled_in_software_is_the_same_device_afterwards(place, tmp_
     place.found()
     with place.without_hsm() as frost:
         frost.create_user_frost_shards("new")
-        with Device.create("new", path=tmp_path / "d", passphrase=PASSPHRASE) as device:
+        with Device.create("new", path=tmp_path / "d", passphrase=PASSPHRASE, work_factor=1) as device:
             device.enrol(frost, frost.enrolment_code("new"))
             public_key = frost.get_shards("new").public_key
     with place.open() as frost, Device.open(tmp_path / "d", PASSPHRASE) as device:

@@ -51,6 +51,7 @@ class Fault(StrEnum):
     DEADLINE = "deadline"
     EXHAUSTED = "exhausted"
     UNAUTHENTICATED = "unauthenticated"
+    INVALID = "invalid"
     LOST_ANSWER = "lost answer"
     """The call is done, and its answer never arrives."""
     CORRUPTED = "corrupted"
@@ -68,6 +69,7 @@ _CODES = {
     Fault.LOST_ANSWER: grpc.StatusCode.UNAVAILABLE,
     Fault.DEADLINE: grpc.StatusCode.DEADLINE_EXCEEDED,
     Fault.UNAUTHENTICATED: grpc.StatusCode.UNAUTHENTICATED,
+    Fault.INVALID: grpc.StatusCode.INVALID_ARGUMENT,
     Fault.EXHAUSTED: grpc.StatusCode.RESOURCE_EXHAUSTED,
 }
 

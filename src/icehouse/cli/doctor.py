@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -17,7 +18,7 @@ from icehouse.cli.printer import FAILED, Format, complain, put, put_facts, put_r
 from icehouse.cli.progress import counted
 from icehouse.errors import HsmError, HsmUnavailableError, MissingExtraError, RequestError, SealError
 from icehouse.hsm import HsmKey
-from icehouse.model import RootState
+from icehouse.model import SOFTWARE, RootState
 from icehouse.opening import KIND_OF
 from icehouse.service import FrostService
 from icehouse.store import VaultStore, data_keys
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from icehouse.settings import Settings
 
 _NAMED = 5
-_COLUMNS = ("hsm", "check", "ok", "detail")
+_COLUMNS = ("ok", "hsm", "check", "detail")
 
 
 @dataclass
@@ -78,27 +79,25 @@ def doctor(
 
 
 def _vault(place: Path, *, remove_orphans: bool) -> tuple[list[Check], _Found]:
-    """The HSMs first, by themselves; then the vault over them, or as much of it as can be read without."""
+    """The HSMs one by one, and the vault over them, or as much of it as can be read without."""
     settings = vault_settings.load(place)
     store = VaultStore.open(settings.store_url)
     if store is None:
         msg = "the database holds no vault"
         raise RequestError(msg, hint="make one with 'icehouse init'")
     found = _Found()
-    try:
-        checks = _checks(settings, [root for root in store.record.roots if root.state is RootState.CURRENT])
+    with closing(store):
         try:
             # Opening a vault finds its root keys in the HSM and opens the seal over its settings.
             service = FrostService.open(place)
         except (HsmError, SealError, MissingExtraError, RequestError) as exc:
             found.add(exc)
             _look_at_the_database(store, found)
-            return checks, found
-    finally:
-        store.close()
-    with service:
-        _look_at_everything(service, found, remove_orphans=remove_orphans)
-    return checks, found
+        else:
+            with service:
+                _look_at_everything(service, found, remove_orphans=remove_orphans)
+        current = [root for root in store.reload().roots if root.state is RootState.CURRENT]
+        return _checks(settings, current), found
 
 
 def _checks(settings: Settings, roots: Sequence[RootKey]) -> list[Check]:
@@ -129,7 +128,7 @@ def _look_at_everything(service: FrostService, found: _Found, *, remove_orphans:
         elif isinstance(examined, SealError):
             found.add(examined)
         else:
-            states[examined.state] += 1
+            states.update((examined.state, examined.origin))
     for miscount in service.examine_data_keys():
         found.add(miscount)
     if away:
@@ -161,7 +160,7 @@ def _look_at_the_database(store: VaultStore, found: _Found) -> None:
         if isinstance(reading, SealError):
             found.add(reading)
         else:
-            states[str(reading.state)] += 1
+            states.update((str(reading.state), reading.origin))
     for number, used, live, there in miscounts(store):
         found.add(SealError(f"data key {number} counts {used} records ever and {live} now; {there} are found"))
     found.facts = _facts(store, states)
@@ -180,6 +179,7 @@ def _facts(store: VaultStore, states: Counter[str]) -> dict[str, object]:
         "users_dealt": states["dealt"],
         "users_suspended": states["suspended"],
         "users_locked": states["lost"],
+        "users_made_in_software": states[SOFTWARE],
         "data_keys": len(data_keys.counts(store.database)),
     }
 
@@ -197,7 +197,8 @@ def _put(found: _Found, checks: Sequence[Check], form: Format) -> None:
     if found.facts:
         put_facts({name: _shown(name, value) for name, value in facts.items()}, form)
         put("")
-    put_rows(_COLUMNS, [check._asdict() for check in checks], form)
+    width = max(len(check.check) for check in checks)
+    put_rows(_COLUMNS, [check._asdict() | {"check": f"{check.check:{width}}"} for check in checks], form)
 
 
 def _shown(name: str, value: Any) -> object:  # noqa: ANN401  facts are of any type
