@@ -6,6 +6,7 @@ import signal
 
 import pytest
 
+from servers.postgresql import PostgresServer
 from softhsm import SoftHsm
 
 
@@ -13,6 +14,15 @@ from softhsm import SoftHsm
 def softhsm(tmp_path_factory) -> SoftHsm:
     """The one SoftHSM of this process, which reads where its tokens are only once."""
     return SoftHsm(tmp_path_factory.mktemp("softhsm") / "here")
+
+
+@pytest.fixture(scope="session")
+def postgresql():
+    """The one PostgreSQL server of this process; each test asks it for a database of its own."""
+    server = PostgresServer()
+    server.start()
+    yield server
+    server.close()
 
 
 @pytest.fixture(scope="session", autouse=True)

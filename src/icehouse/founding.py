@@ -164,6 +164,9 @@ class _Founding:
 
     def _keep_what_a_module_holds(self, custody: str, roots: RootKeys) -> None:
         """Root keys in a module that stays must not be orphaned: their plan is kept, for a repetition to finish."""
+        if self._may_be_written():
+            self.made.clear()
+            return
         if all(simulated_file(uri) in self.made for uri in self._uris()):
             return
         roles = [STAND_INS[role] for role in ROLES_OF[custody]] if roots.absent else ROLES_OF[custody]
@@ -173,6 +176,18 @@ class _Founding:
             orphaned = True
         if orphaned:
             self.made.clear()
+
+    def _may_be_written(self) -> bool:
+        """Whether a database server may hold the vault: it was written, or nobody can tell."""
+        if self.settings.store_url.startswith("sqlite"):
+            return False
+        try:
+            existing = VaultStore.open(self.settings.store_url)
+        except IcehouseError:
+            return True
+        if existing is not None:
+            existing.close()
+        return existing is not None and existing.vault_id == self.vault_id
 
 
 def _custody_line(custody: str, buckets: int) -> str:

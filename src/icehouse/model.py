@@ -310,6 +310,9 @@ def check_user(user: str) -> str:
     if user == SERVER:
         msg = f"a user cannot be named {SERVER!r}: that is the vault's own name"
         raise RequestError(msg)
+    if "\0" in user:
+        msg = "a user's name must not contain the character U+0000: not every database takes it"
+        raise RequestError(msg)
     try:
         user.encode()
     except UnicodeEncodeError:

@@ -105,7 +105,7 @@ def create_vault(
         raise ConflictError(msg)
     roots = roots or open_roots(settings)
     record = make_roots(vault_id or new_vault_id(), custody, buckets, roots, resumed=vault_id is not None)
-    return _vault(settings, VaultStore.create(settings.store_url, record), roots)
+    return _vault(settings, VaultStore.create(settings.store_url, record, settings.store_connections), roots)
 
 
 def make_roots(vault_id: bytes, custody: str, buckets: int, roots: RootKeys, *, resumed: bool) -> VaultRecord:
@@ -136,9 +136,10 @@ def recover_vault(settings: Settings, vault_id: bytes, buckets: int, roots: Root
     roots.find(label, KeyKind.HMAC)
     record = VaultRecord(vault_id, "hierarchical", buckets, (RootKey(label, Role.MASTER, 1, RootState.CURRENT),), b"")
     record = replace(record, seal=seal_settings(record, roots))
-    store = VaultStore.open(settings.store_url)
+    store = VaultStore.open(settings.store_url, settings.store_connections)
     if store is None:
-        return _vault(settings, VaultStore.prepare(settings.store_url, record), roots)
+        store = VaultStore.prepare(settings.store_url, record, settings.store_connections)
+        return _vault(settings, store, roots)
     if store.record != record or store.count():
         store.close()
         msg = "the database holds a vault already"
@@ -152,7 +153,7 @@ def open_vault(settings: Settings, roots: RootKeys | None = None, again: Callabl
     `again` reads the configuration anew, for when another process moves the vault to another HSM.
     """
     check_durable(settings)
-    store = VaultStore.open(settings.store_url)
+    store = VaultStore.open(settings.store_url, settings.store_connections)
     if store is None:
         msg = "the database holds no vault"
         raise RequestError(msg, hint="make one with 'icehouse init'")

@@ -6,23 +6,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from icehouse import settings as vault_settings
-from icehouse.ceremonies import bulk, code, destroy, keygen, rotate
+from icehouse.ceremonies import bulk, code, destroy, keygen, rotate, verify
 from icehouse.ceremonies.exchange import exchange
 from icehouse.ceremonies.recover import Listed
 from icehouse.ceremonies.vault import work_on
-from icehouse.errors import ConflictError, HsmUnavailableError, ProtocolError, RequestError, SealError
+from icehouse.errors import ConflictError, HsmUnavailableError, RequestError, SealError
 from icehouse.fallback import check_stand_in
 from icehouse.model import (
     DEFAULT_SUITE,
-    DEVICE_NUMBER,
     MAX_MESSAGE_BYTES,
     NO_DATA_KEY,
     SERVER,
-    SERVER_NUMBER,
     SOFTWARE,
     THRESHOLD,
     BulkResult,
     FrostShards,
+    Key,
     State,
     check_user,
     is_software,
@@ -43,7 +42,6 @@ if TYPE_CHECKING:
     from icehouse.ceremonies.vault import Vault
     from icehouse.device import Device
     from icehouse.hsm import Hsm
-    from icehouse.model import Key
 
 
 class FrostService:
@@ -161,43 +159,22 @@ class FrostService:
         if key is None:
             msg = f"there is no user {user_id!r}"
             raise RequestError(msg)
-        self._check(key)
+        verify.check(self.vault, key)
         return self._view(key)
-
-    def _check(self, key: Key) -> None:
-        try:
-            work_on(self.vault, key, self._open_all)
-        except (ProtocolError, SealError) as exc:
-            msg = f"a record of {key.user!r} does not fit: {exc}"
-            raise SealError(msg) from exc
-
-    def _open_all(self, key: Key) -> None:
-        if key.state is State.DESTROYED:
-            return
-        custody = self.vault.custody
-        custody.open_share(key).check(key.group, SERVER_NUMBER)
-        if key.state in {State.DEALT, State.LOST}:
-            custody.open_claim(key).check(key.group, DEVICE_NUMBER)
-        if key.offer is not None:
-            custody.open_pending(key, key.offer).check(key.offered_group(key.offer), SERVER_NUMBER)
 
     def check(self) -> int:
         """Open every record of every key; the number of keys. Raises at the first that does not fit."""
         count = 0
-        for count, key in enumerate(self.vault.store.every_key(), start=1):  # noqa: B007  the last one is the answer
-            self._check(key)
+        for examined in verify.examine(self.vault, self.vault.store.readings()):
+            if isinstance(examined, Exception):
+                raise examined
+            count += 1
         return count
 
     def examine(self) -> Iterator[FrostShards | SealError | HsmUnavailableError]:
         """Open every record of every key; for each its public facts, or what does not fit, or that the HSM is away."""
-        for reading in self.vault.store.readings():
-            try:
-                if isinstance(reading, SealError):
-                    raise reading
-                self._check(reading)
-                yield self._view(reading)
-            except (SealError, HsmUnavailableError) as exc:
-                yield exc
+        for examined in verify.examine(self.vault, self.vault.store.readings()):
+            yield self._view(examined) if isinstance(examined, Key) else examined
 
     def examine_data_keys(self) -> Iterator[SealError]:
         """What does not fit in the counts of data keys."""

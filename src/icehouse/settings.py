@@ -34,6 +34,8 @@ class Settings:
     """The HSM that the vault is being moved away from, until it is trimmed."""
     hsm_former_claim_uri: str = ""
     """The same for the claim root key."""
+    store_connections: int = 16
+    """How many connections to PostgreSQL a process opens at most."""
     fallback_uri: str = ""
     """The simulated module under which new keys are made while the HSM cannot be opened; empty for none."""
     fallback_seconds: float = 5.0
@@ -121,16 +123,15 @@ def _replace(file: Path, settings: Settings) -> None:
 
 def dump(settings: Settings) -> str:
     """A vault's settings as TOML; those that have their default are left out."""
-    lines: list[str] = []
+    sections: dict[str, list[str]] = {}
     for field in fields(Settings):
         value = getattr(settings, field.name)
         if value == field.default:
             continue
         section, _, name = field.name.partition("_")
-        if f"[{section}]" not in lines:
-            lines.append(f"[{section}]")
-        lines.append(f"{name} = {_quoted(value) if isinstance(value, str) else value}")
-    return "\n".join(lines) + "\n"
+        line = f"{name} = {_quoted(value) if isinstance(value, str) else value}"
+        sections.setdefault(section, [f"[{section}]"]).append(line)
+    return "\n".join(line for lines in sections.values() for line in lines) + "\n"
 
 
 def _quoted(text: str) -> str:

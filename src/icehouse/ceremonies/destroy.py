@@ -87,8 +87,8 @@ def finish(vault: Vault, key: Key) -> None:
         if root.state is RootState.MAKING:
             continue  # made by a rewrap that came too late: an orphan
         if root.state is RootState.CURRENT:
-            with suppress(ConflictError), database.write() as connection:
-                root_keys.set_state(connection, root.label, RootState.CURRENT, RootState.DRAINING)
+            with suppress(ConflictError):
+                root_keys.move(database, root.label, RootState.CURRENT, RootState.DRAINING)
         destroy_root(vault, root.label, KeyKind.AES)
 
 

@@ -62,5 +62,5 @@ def _stand_in(vault: Vault, role: Role) -> None:
     if record.current(role) is not None:
         return  # another process was faster
     root = left_behind(vault.custody.roots.stand_in, record.newest(role)) or make_root(vault, role)
-    with suppress(ConflictError), vault.store.database.write() as connection:
-        root_keys.set_state(connection, root.label, RootState.MAKING, RootState.CURRENT)
+    with suppress(ConflictError):
+        root_keys.move(vault.store.database, root.label, RootState.MAKING, RootState.CURRENT)

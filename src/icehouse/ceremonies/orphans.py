@@ -48,8 +48,8 @@ def _all_keys(vault: Vault) -> list[HsmKey]:
 def _claimed(vault: Vault, label: str) -> bool:
     """Let nobody make this key the current one any more; false where someone did so first."""
     for state in _LEFT - {RootState.RETIRING}:
-        with suppress(ConflictError), vault.store.database.write() as connection:
-            root_keys.set_state(connection, label, state, RootState.RETIRING)
+        with suppress(ConflictError):
+            root_keys.move(vault.store.database, label, state, RootState.RETIRING)
             return True
     root = root_keys.root_of(vault.store.database, label)
     return root is not None and root.state is RootState.RETIRING

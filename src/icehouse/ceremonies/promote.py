@@ -21,6 +21,8 @@ from icehouse.store.sweep import keys_at, keys_with
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from sqlalchemy import Connection
+
     from icehouse.ceremonies.vault import Vault
     from icehouse.store.data_keys import DataKeyCount
 
@@ -94,18 +96,22 @@ def _moved_own(vault: Vault, numbers: list[int], advance: Callable[[int], None])
 
 
 def _move_one(vault: Vault, row: int, numbers: list[int]) -> int:
-    keys = [key for key in keys_at(vault.store, [row]) if needs_moving(key, numbers)]
-    for key in keys:
-        (label,) = announce_own(vault, [user_label(key.key_id, 1)])
-        main = vault.custody.roots.home(Role.USER)
-        own = own_data_key(vault, main, label, vault.store.allocate_data_keys(1))
-        unclaimed = key.state in {State.DEALT, State.LOST}
-        claim = vault.slot(Purpose.CLAIM, key=key) if unclaimed else own
-        after = moved(vault, key, Slots(own, claim))
-        with vault.store.database.write() as connection:
-            root_keys.set_state(connection, label, RootState.MAKING, RootState.CURRENT)
-            vault.store.replace_in(connection, key, after.key, fresh_of(own, claim))
-    return len(keys)
+    key = next(iter(keys_at(vault.store, [row])), None)
+    if key is None or not needs_moving(key, numbers):
+        return 0
+    (label,) = announce_own(vault, [user_label(key.key_id, 1)])
+    main = vault.custody.roots.home(Role.USER)
+    own = own_data_key(vault, main, label, vault.store.allocate_data_keys(1))
+    unclaimed = key.state in {State.DEALT, State.LOST}
+    claim = vault.slot(Purpose.CLAIM, key=key) if unclaimed else own
+    after = moved(vault, key, Slots(own, claim))
+
+    def work(connection: Connection) -> None:
+        root_keys.make_current(connection, label)
+        vault.store.replace_in(connection, key, after.key, fresh_of(own, claim))
+
+    vault.store.database.change(work)
+    return 1
 
 
 __all__ = ["count", "is_promotable", "promote"]

@@ -18,7 +18,6 @@ from icehouse.model import (
     SERVER_NUMBER,
     THRESHOLD,
     Purpose,
-    RootState,
     Sealed,
     State,
     role_of_own,
@@ -27,6 +26,8 @@ from icehouse.model import (
 from icehouse.store import root_keys
 
 if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
     from icehouse.ceremonies.vault import Vault
     from icehouse.custody import OpenKey
     from icehouse.model import Key
@@ -65,10 +66,13 @@ def recreate(vault: Vault, tombstone: Key, suite: str) -> Key:
         sealed=vault.custody.seal_share(fresh, shares[SERVER_NUMBER - 1], under),
         claim=vault.custody.seal_claim(fresh, shares[DEVICE_NUMBER - 1], claim),
     )
-    with vault.store.database.write() as connection:
+
+    def work(connection: Connection) -> None:
         for label in roots:
-            root_keys.set_state(connection, label, RootState.MAKING, RootState.CURRENT)
+            root_keys.make_current(connection, label)
         vault.store.replace_in(connection, tombstone, after, fresh_of(under, claim))
+
+    vault.store.database.change(work)
     return after
 
 

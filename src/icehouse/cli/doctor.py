@@ -41,6 +41,7 @@ class _Found:
 
     facts: dict[str, object] = field(default_factory=dict)
     findings: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
     hints: dict[str, str | None] = field(default_factory=dict)
 
     def add(self, error: IcehouseError) -> None:
@@ -68,6 +69,8 @@ def doctor(
         place = named(vault)
         checks, found = _vault(place, remove_orphans=remove_orphans)
     _put(found, checks, form)
+    for warning in found.warnings:
+        say(f"warning: {warning}")
     wrong = [check for check in checks if check.ok is False]
     for check in wrong:
         if check.detail not in found.findings:
@@ -85,7 +88,7 @@ def _vault(place: Path, *, remove_orphans: bool) -> tuple[list[Check], _Found]:
     if store is None:
         msg = "the database holds no vault"
         raise RequestError(msg, hint="make one with 'icehouse init'")
-    found = _Found()
+    found = _Found(warnings=store.warnings())
     with closing(store):
         try:
             # Opening a vault finds its root keys in the HSM and opens the seal over its settings.
@@ -190,7 +193,7 @@ def _facts_of_root(root: RootKey) -> dict[str, object]:
 
 def _put(found: _Found, checks: Sequence[Check], form: Format) -> None:
     """All of it as JSON; for people, counts and names, and the checks one by one."""
-    facts: dict[str, Any] = found.facts | {"findings": found.findings}
+    facts: dict[str, Any] = found.facts | {"findings": found.findings, "warnings": found.warnings}
     if form is Format.JSON:
         put_facts(facts | {"checks": [check._asdict() for check in checks]}, form)
         return
@@ -208,7 +211,7 @@ def _shown(name: str, value: Any) -> object:  # noqa: ANN401  facts are of any t
         case "removals":
             counts = Counter(removal["state"] for removal in value)
             return [f"{count} {state}" for state, count in sorted(counts.items())] or None
-        case "orphans" | "orphans_removed" | "keys_of_others" | "findings":
+        case "orphans" | "orphans_removed" | "keys_of_others" | "findings" | "warnings":
             return len(value)
         case _:
             return value

@@ -21,6 +21,7 @@ from icehouse.errors import RequestError
 from icehouse.founding import MODULE, STORE, found
 from icehouse.opening import check_custody
 from icehouse.settings import Settings, absolute
+from icehouse.store.engine import check_no_password
 
 
 def init(
@@ -54,7 +55,8 @@ def init(
         msg = "--claim-hsm is for hybrid and direct custody: a hierarchical vault has one root key"
         raise RequestError(msg)
     # Whoever types a relative path means it from here; what is made inside the vault moves with it.
-    given = absolute(Settings(store or STORE, hsm or MODULE, claim_hsm or "", fallback_uri=fallback or ""), Path.cwd())
+    database = check_no_password(store) if store else STORE
+    given = absolute(Settings(database, hsm or MODULE, claim_hsm or "", fallback_uri=fallback or ""), Path.cwd())
     wanted = Settings(
         store_url=given.store_url if store else STORE,
         hsm_uri=given.hsm_uri if hsm else MODULE,

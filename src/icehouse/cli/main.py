@@ -25,6 +25,7 @@ from icehouse.cli import (
     rotate,
     show,
     sign,
+    store,
     trim,
     users,
 )
@@ -43,6 +44,7 @@ app.command("init")(init.init)
 app.add_typer(users.app, name="users")
 app.add_typer(device.app, name="device")
 app.add_typer(cloudhsm.app, name="cloudhsm")
+app.add_typer(store.app, name="store")
 app.command("sign")(sign.sign)
 app.command("verify")(sign.verify)
 app.command("rotate")(rotate.rotate)

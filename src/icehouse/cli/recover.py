@@ -15,6 +15,7 @@ from icehouse.errors import RequestError
 from icehouse.founding import STORE
 from icehouse.rebuilding import Rebuild, rebuild, without_epochs
 from icehouse.settings import Settings, absolute
+from icehouse.store.engine import check_no_password
 
 _ID_BYTES = 16
 
@@ -55,7 +56,7 @@ def recover(  # noqa: PLR0913  each is an option
     listed = _read(users)
     if forget_epochs:
         listed = [without_epochs(entry) for entry in listed]
-    given = absolute(Settings(store or STORE, hsm), Path.cwd())
+    given = absolute(Settings(check_no_password(store) if store else STORE, hsm), Path.cwd())
     wanted = Settings(given.store_url if store else STORE, given.hsm_uri)
     what = Rebuild(_id_of(vault_id), nodes, listed, floor, create_unknown)
     recovered = rebuild(named(vault), wanted, what)

@@ -11,10 +11,11 @@ from sqlalchemy.exc import IntegrityError
 
 from icehouse._core import user_tags
 from icehouse.errors import ConflictError
-from icehouse.model import NO_DATA_KEY, SUITES, RootState
+from icehouse.model import NO_DATA_KEY, SUITES
 from icehouse.store import statements
 from icehouse.store.data_keys import insert_data_key, move_slots
-from icehouse.store.root_keys import read_record, set_state
+from icehouse.store.driver import insert_rows
+from icehouse.store.root_keys import make_current, read_record
 from icehouse.store.rows import DEALT_NUMBER, FIRST_REV, NO_SALT, key_of, key_row, origin_number, tag, user_tag
 from icehouse.store.schema import claims, keys
 from icehouse.store.vault_store import take_numbers
@@ -47,31 +48,29 @@ class Making(NamedTuple):
     """The users' own keys that were made for this page."""
 
 
-_KEY_COLUMNS = [column.name for column in keys.columns]
-_CLAIM_COLUMNS = [column.name for column in claims.columns]
-
-
 def insert_page(store: VaultStore, users: Sequence[str], dealt: Sequence[DealtRow], making: Making) -> None:
     """Write a page of new keys; raises `ConflictError` where a user has one already, and writes nothing."""
     suite, claim = SUITES.index(making.suite), making.claim
     origin, attested = origin_number(making.origin), int(making.attested)
     now = int(time())
+    first = store.allocate_keys(len(users))
+    rows = [
+        (number, FIRST_REV, user_tag, key_tag, user, suite, 0, 0, 1, DEALT_NUMBER,
+         origin, attested, 0, commitments, NO_SALT, None, server, record, now)
+        for number, (user, server, (user_tag, key_tag, commitments, record, _)) in enumerate(
+            zip(users, making.servers, dealt, strict=True), first
+        )
+    ]  # fmt: skip
+    beside = [(number, claim, new[4]) for number, new in enumerate(dealt, first)] if claim != NO_DATA_KEY else []
+
+    def work(connection: Connection) -> None:
+        _take_room(connection, store, making)
+        insert_rows(connection, keys, rows)
+        if beside:
+            insert_rows(connection, claims, beside)
+
     try:
-        with store.database.write() as connection:
-            _take_room(connection, store, making)
-            first = take_numbers(connection, "next_key", len(users), keys.c.id)
-            rows = [
-                (number, FIRST_REV, user_tag, key_tag, user, suite, 0, 0, 1, DEALT_NUMBER,
-                 origin, attested, 0, commitments, NO_SALT, None, server, record, now)
-                for number, (user, server, (user_tag, key_tag, commitments, record, _)) in enumerate(
-                    zip(users, making.servers, dealt, strict=True), first
-                )
-            ]  # fmt: skip
-            connection.exec_driver_sql(_statement(keys.name, _KEY_COLUMNS, connection.dialect.paramstyle), rows)
-            if claim == NO_DATA_KEY:
-                return
-            beside = [(number, claim, new[4]) for number, new in enumerate(dealt, first)]
-            connection.exec_driver_sql(_statement(claims.name, _CLAIM_COLUMNS, connection.dialect.paramstyle), beside)
+        store.database.change(work)
     except IntegrityError as exc:
         msg = "a user of this page has a key already"
         raise ConflictError(msg) from exc
@@ -82,47 +81,51 @@ def insert_keys(store: VaultStore, made: Sequence[Key]) -> None:
 
     Raises `ConflictError` where the database holds another vault, or keys.
     """
-    with store.database.write() as connection:
-        there = read_record(connection)
-        if there is None:
-            store.found(connection)
-        elif there != store.record or connection.execute(select(keys.c.id).limit(1)).first() is not None:
-            msg = "the database holds a vault already"
-            raise ConflictError(msg, hint="recover into an empty database")
-        if not made:
-            return
-        first = take_numbers(connection, "next_key", len(made), keys.c.id)
-        rows = [
-            {
-                "id": number,
-                "rev": FIRST_REV,
-                "user_tag": user_tag(store.vault_id, key.user),
-                "key_tag": tag(key.key_id),
-                "user": key.user,
-                "suite": SUITES.index(key.suite),
-                "generation": key.generation,
-                **key_row(key),
-            }
-            for number, key in enumerate(made, first)
-        ]
-        connection.execute(insert(keys), rows)
+    try:
+        store.database.change(lambda connection: _insert_keys(connection, store, made))
+    except IntegrityError as exc:
+        raise ConflictError(_OCCUPIED, hint=_OCCUPIED_HINT) from exc
+
+
+def _insert_keys(connection: Connection, store: VaultStore, made: Sequence[Key]) -> None:
+    connection.execute(statements.HOLD_VAULT)  # one recovery at a time
+    there = read_record(connection)
+    if there is None:
+        store.found(connection)
+    elif there != store.record or connection.execute(select(keys.c.id).limit(1)).first() is not None:
+        raise ConflictError(_OCCUPIED, hint=_OCCUPIED_HINT)
+    if not made:
+        return
+    first = take_numbers(connection, "next_key", len(made), keys.c.id)
+    rows = [
+        {
+            "id": number,
+            "rev": FIRST_REV,
+            "user_tag": user_tag(store.vault_id, key.user),
+            "key_tag": tag(key.key_id),
+            "user": key.user,
+            "suite": SUITES.index(key.suite),
+            "generation": key.generation,
+            **key_row(key),
+        }
+        for number, key in enumerate(made, first)
+    ]
+    connection.execute(insert(keys), rows)
+
+
+_OCCUPIED = "the database holds a vault already"
+_OCCUPIED_HINT = "recover into an empty database"
 
 
 def _take_room(connection: Connection, store: VaultStore, making: Making) -> None:
     for label in making.roots:
-        set_state(connection, label, RootState.MAKING, RootState.CURRENT)
+        make_current(connection, label)
     for key in making.fresh:
         insert_data_key(connection, key)
     store.check_master(connection, derived=NO_DATA_KEY in making.servers)
     slots = Counter((*making.servers, *([making.claim] * len(making.servers))))
     del slots[NO_DATA_KEY]
     move_slots(connection, {}, slots)
-
-
-def _statement(table: str, columns: Sequence[str], paramstyle: str) -> str:
-    place = "?" if paramstyle == "qmark" else "%s"
-    names = ", ".join(f'"{column}"' for column in columns)
-    return f"INSERT INTO {table} ({names}) VALUES ({', '.join([place] * len(columns))})"  # noqa: S608  our own names
 
 
 def keys_of(store: VaultStore, users: Sequence[str]) -> dict[str, Key]:

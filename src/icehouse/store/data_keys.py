@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple
 
 from sqlalchemy import select, update
 
 from icehouse.errors import ConflictError, IcehouseError, SealError
-from icehouse.model import Purpose, RootState, WrappedKey
+from icehouse.model import Purpose, WrappedKey
 from icehouse.store import statements
-from icehouse.store.root_keys import must_be_current, set_state
+from icehouse.store.root_keys import make_current, must_be_current
 from icehouse.store.schema import data_keys
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
-    from sqlalchemy import Connection, Row
+    from sqlalchemy import ColumnElement, Connection, Row
 
     from icehouse.store.engine import Database
 
@@ -99,8 +100,7 @@ def insert_data_key(connection: Connection, key: WrappedKey) -> None:
 
 def rewrapped(database: Database, before: WrappedKey, after: WrappedKey) -> None:
     """Put a data key under another root key, if nobody did so first. Raises `ConflictError`, `StaleRootsError`."""
-    with database.write() as connection:
-        _rewrap_in(connection, before, after)
+    database.change(lambda connection: _rewrap_in(connection, before, after))
 
 
 def _rewrap_in(connection: Connection, before: WrappedKey, after: WrappedKey) -> None:
@@ -121,48 +121,54 @@ def _rewrap_in(connection: Connection, before: WrappedKey, after: WrappedKey) ->
 
 def move_to(database: Database, label: str, pairs: list[tuple[WrappedKey, WrappedKey]]) -> None:
     """Let a user's new root key be the current one and put the user's data keys under it, all at once."""
-    with database.write() as connection:
-        set_state(connection, label, RootState.MAKING, RootState.CURRENT)
+
+    def work(connection: Connection) -> None:
+        make_current(connection, label)
         for before, after in pairs:
             _rewrap_in(connection, before, after)
+
+    database.change(work)
 
 
 def begin_retiring(database: Database, numbers: list[int]) -> None:
     """Let these data keys take no more records."""
-    with database.write() as connection:
-        connection.execute(
-            update(data_keys)
-            .where(data_keys.c.number.in_(numbers), data_keys.c.state.in_(("filling", "closed")))
-            .values(state="retiring")
-        )
+    named = (data_keys.c.number.in_(numbers), data_keys.c.state.in_(("filling", "closed")))
+    _update(database, *named, state="retiring")
 
 
 def drop_empty(database: Database) -> int:
     """Destroy the data keys that retire and seal nothing any more; how many. Their numbers stay taken."""
-    with database.write() as connection:
-        return connection.execute(
-            update(data_keys)
-            .where(data_keys.c.state == "retiring", data_keys.c.live == 0)
-            .values(state="gone", wrapped=b"")
-        ).rowcount
+    return _update(database, data_keys.c.state == "retiring", data_keys.c.live == 0, state="gone", wrapped=b"")
 
 
 def retire_closed(database: Database) -> int:
     """Let full data keys that seal nothing any more retire; how many."""
-    with database.write() as connection:
-        return connection.execute(
-            update(data_keys).where(data_keys.c.state == "closed", data_keys.c.live == 0).values(state="retiring")
-        ).rowcount
+    return _update(database, data_keys.c.state == "closed", data_keys.c.live == 0, state="retiring")
+
+
+def _update(database: Database, *where: ColumnElement[bool], **values: object) -> int:
+    statement = update(data_keys).where(*where).values(**values)
+    return database.change(lambda connection: connection.execute(statement).rowcount)
 
 
 def move_slots(connection: Connection, before: Mapping[int, int], after: Mapping[int, int]) -> None:
     """Count what a change seals under each data key; raises `DataKeyFullError` where one takes no more."""
-    for number in sorted(before.keys() | after.keys()):
-        difference = after.get(number, 0) - before.get(number, 0)
-        if difference > 0:
-            _take_slots(connection, number, difference)
-        elif difference < 0:
-            connection.execute(statements.LEAVE_SLOTS, {"key": number, "records": -difference})
+    move_slots_of(connection, [(before, after)])
+
+
+def move_slots_of(connection: Connection, changes: Sequence[tuple[Mapping[int, int], Mapping[int, int]]]) -> None:
+    """The same for several rows at once; what comes to a data key is counted even where as much leaves it."""
+    come: Counter[int] = Counter()
+    left: Counter[int] = Counter()
+    for before, after in changes:
+        for number in before.keys() | after.keys():
+            difference = after.get(number, 0) - before.get(number, 0)
+            (come if difference > 0 else left)[number] += abs(difference)
+    for number in sorted(come.keys() | left.keys()):  # in one order, so that writers do not go in circles
+        if come[number]:
+            _take_slots(connection, number, come[number])
+        if left[number]:
+            connection.execute(statements.LEAVE_SLOTS, {"key": number, "records": left[number]})
 
 
 def _take_slots(connection: Connection, number: int, count: int) -> None:

@@ -3,56 +3,78 @@
 from __future__ import annotations
 
 import os
+import random
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from threading import RLock, local
-from typing import TYPE_CHECKING, Any
+from time import sleep
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from sqlalchemy import create_engine, event
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, NoSuchModuleError, SQLAlchemyError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.pool import StaticPool
 
 from icehouse.errors import MissingExtraError, RequestError, SealError, StoreError
+from icehouse.store import postgresql
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
-    from sqlalchemy import Connection, Engine
+    from sqlalchemy import URL, Connection, Engine
 
+T = TypeVar("T")
+CONNECTIONS = 16
+"""How many connections a process opens to PostgreSQL at most, unless it is told otherwise."""
 _WAIT_SECONDS = 30
+_ATTEMPTS = 10
+_PAUSE_SECONDS = 0.005
+
+
+class GaveWayError(StoreError):
+    """The database undid the change so that another writer's could go on; nothing was written, try again."""
 
 
 class Database:
     """Connections for reading and transactions for writing, on SQLite or PostgreSQL."""
 
-    def __init__(self, url: str) -> None:
-        try:
-            parsed = make_url(url)
-        except ArgumentError as exc:
-            msg = "the store is no SQLAlchemy URL, such as sqlite:///vault.db"
-            raise RequestError(msg) from exc
-        self.backend = parsed.get_backend_name()
-        if self.backend not in {"sqlite", "postgresql"}:
-            msg = f"the store must be sqlite or postgresql, not {self.backend}"
+    def __init__(self, url: str, connections: int = CONNECTIONS) -> None:
+        parsed = _parsed(url)
+        if connections < 1:
+            msg = f"the setting store.connections must be 1 or more, not {connections}"
             raise RequestError(msg)
+        self.backend = parsed.get_backend_name()
         self.in_memory = self.backend == "sqlite" and parsed.database in {None, "", ":memory:"}
         # One in-memory database is one connection, so its users take turns.
         self._turn: AbstractContextManager[object] = RLock() if self.in_memory else nullcontext()
         self._kept = local()
         self._pid = os.getpid()
-        options: dict[str, Any] = {"poolclass": StaticPool} if self.in_memory else {}
-        if self.backend == "sqlite":
-            options["connect_args"] = {"check_same_thread": False, "timeout": _WAIT_SECONDS}
         try:
-            self.engine: Engine = create_engine(parsed, **options)
+            self.engine: Engine = create_engine(parsed, **self._options(parsed, connections))
         except (NoSuchModuleError, ModuleNotFoundError) as exc:
             extra = "postgresql"
             raise MissingExtraError(extra) from exc
         if self.backend == "sqlite":
             event.listen(self.engine, "connect", _prepare_sqlite)
             event.listen(self.engine, "begin", _begin_sqlite)
+        else:
+            postgresql.listen(self.engine)
         self._reading = self.engine.execution_options(isolation_level="AUTOCOMMIT")
+
+    def _options(self, url: URL, connections: int) -> dict[str, Any]:
+        if self.backend == "sqlite":
+            options: dict[str, Any] = {"poolclass": StaticPool} if self.in_memory else {}
+            return options | {"connect_args": {"check_same_thread": False, "timeout": _WAIT_SECONDS}}
+        return {
+            "connect_args": postgresql.connect_arguments(url),
+            # Every change is conditional or locks what it relies on (ADR 0025); a server's default may be another.
+            "isolation_level": "READ COMMITTED",
+            "pool_size": connections,
+            "max_overflow": 0,
+            "pool_timeout": _WAIT_SECONDS,
+            "pool_use_lifo": True,
+        }
 
     @property
     def missing(self) -> bool:
@@ -63,12 +85,9 @@ class Database:
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
-        """A kept connection of this thread, each statement on its own and always current."""
+        """A connection on which each statement stands on its own and sees what is current."""
         self._after_fork()
-        with self._turn, _TRANSLATED:
-            connection: Connection | None = getattr(self._kept, "connection", None)
-            if connection is None or connection.closed or connection.invalidated:
-                connection = self._kept.connection = self._reading.connect()
+        with self._turn, _TRANSLATED, self._connection() as connection:
             try:
                 yield connection
             except (TypeError, ValueError) as exc:
@@ -76,11 +95,38 @@ class Database:
                 raise SealError(msg) from exc
 
     @contextmanager
+    def _connection(self) -> Iterator[Connection]:
+        """SQLite: one that this thread keeps. PostgreSQL: one of the pool's, so that threads may outnumber them."""
+        if self.backend == "postgresql":
+            with self._reading.connect() as pooled:
+                yield pooled
+            return
+        connection: Connection | None = getattr(self._kept, "connection", None)
+        if connection is None or connection.closed or connection.invalidated:
+            connection = self._kept.connection = self._reading.connect()
+        yield connection
+
+    @contextmanager
     def write(self) -> Iterator[Connection]:
-        """A transaction that holds the right to write from its first statement; durable when it ends."""
+        """A transaction; durable when it ends. On SQLite it holds the right to write from its first statement.
+
+        On PostgreSQL writers run side by side, and one may be undone for another's sake: `GaveWayError`. A change
+        that may wait for another's row belongs into `change`.
+        """
         self._after_fork()
         with self._turn, _TRANSLATED, self.engine.begin() as connection:
             yield connection
+
+    def change(self, work: Callable[[Connection], T]) -> T:
+        """Do all of `work` in one transaction; where that gave way to another writer's, do all of it again."""
+        for attempt in range(1, _ATTEMPTS):
+            try:
+                with self.write() as connection:
+                    return work(connection)
+            except GaveWayError:
+                sleep(random.uniform(0, _PAUSE_SECONDS * 2**attempt))  # noqa: S311  no secret
+        with self.write() as connection:
+            return work(connection)
 
     def _after_fork(self) -> None:
         """In a fork's child: the parent's connections are the parent's to use and to close."""
@@ -101,6 +147,31 @@ class Database:
         if connection is not None:
             connection.close()
         self.engine.dispose()
+
+
+def _parsed(url: str) -> URL:
+    try:
+        parsed = make_url(url)
+    except (ArgumentError, ValueError):
+        # Without its cause, which would repeat the URL, and with it a password.
+        msg = "the store is no SQLAlchemy URL, such as sqlite:///vault.db or postgresql://user@host/database"
+        raise RequestError(msg) from None
+    backend = parsed.drivername.partition("+")[0]
+    if backend in {"postgresql", "postgres"}:
+        return postgresql.normal(parsed)
+    if backend != "sqlite":
+        msg = f"the store must be sqlite or postgresql, not {backend}"
+        raise RequestError(msg)
+    return parsed
+
+
+def check_no_password(url: str) -> str:
+    """Return a URL that came as an argument, which every user of the machine can read; refuse one with a password."""
+    if _parsed(url).password is not None:
+        msg = "a password must not be an argument: other users of this machine see it"
+        hint = "use a password file (PGPASSFILE, or ?passfile=PATH in the URL), or ICEHOUSE_STORE__URL"
+        raise RequestError(msg, hint=hint)
+    return url
 
 
 def _prepare_sqlite(connection: Any, _record: object) -> None:  # noqa: ANN401  the driver's own class
@@ -126,9 +197,14 @@ class _Translated:
         if isinstance(raised, IntegrityError):
             return  # a row that is there already: the caller knows what that means
         if isinstance(raised, DBAPIError):
+            if getattr(raised.orig, "sqlstate", None) in postgresql.GAVE_WAY:
+                raise GaveWayError from raised
             # The driver's own words, without SQLAlchemy's: those repeat the statement and its values.
             msg = f"the database failed: {raised.orig}"
             raise StoreError(msg, hint=_hint(str(raised.orig))) from raised
+        if isinstance(raised, PoolTimeoutError):
+            msg = f"no connection to the database became free within {_WAIT_SECONDS} seconds"
+            raise StoreError(msg, hint="raise the setting store.connections") from raised
         if isinstance(raised, SQLAlchemyError):
             msg = f"the database failed: {type(raised).__name__}"
             raise StoreError(msg) from raised
@@ -143,6 +219,10 @@ def _hint(words: str) -> str | None:
         ("readonly", "the database must be writable by the user icehouse runs as"),
         ("unable to open", "check that the directory of the database exists and may be written"),
         ("locked", "another process has been writing for too long; try again"),
+        ("lock timeout", "another process has been writing for too long; try again"),
+        ("permission denied", "grant the role what it needs: see docs/howto/postgresql.md"),
+        ("No space left", "make room on the disk of the database; nothing was written"),
+        ("connection", "check that the database runs and can be reached"),
         ("no such table", "this database holds no vault; make one with 'icehouse init'"),
     ):
         if sign in words:

@@ -18,6 +18,9 @@ HEAD = "0001"
 """The newest migration; a test holds it against the scripts."""
 
 
+_LOCK = int.from_bytes(b"icehouse", "big") >> 1
+
+
 def upgrade(database: Database) -> None:
     """Run every migration the database has not seen; runs none twice."""
     # Alembic takes a tenth of a second to import, and a vault that only signs never needs it.
@@ -27,6 +30,9 @@ def upgrade(database: Database) -> None:
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent / "migrations").replace("%", "%%"))
     with database.write() as connection:
+        if database.backend == "postgresql":
+            # Two processes that find an empty database would make the same tables. Nothing else relies on this lock.
+            connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_LOCK})")
         config.attributes["connection"] = connection
         command.upgrade(config, "head")
 

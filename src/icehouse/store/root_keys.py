@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from itertools import count
 from time import time
 from typing import TYPE_CHECKING
 
 from sqlalchemy import exists, func, insert, select, update
+from sqlalchemy.exc import IntegrityError
 
 from icehouse.errors import ConflictError, SealError
 from icehouse.model import STAND_INS, Role, RootKey, RootState, StaleRootsError, VaultRecord, role_of_own
@@ -26,13 +28,16 @@ VAULT_ROLES = (Role.KEK, Role.CLAIM, Role.MASTER, Role.SOFTWARE_KEK, Role.SOFTWA
 
 def read_record(connection: Connection) -> VaultRecord | None:
     """The vault's settings and its root keys; None where there is no vault."""
-    row = connection.execute(select(vault)).first()
-    if row is None:
+    # One statement, so that another process's flip to other root keys is seen as a whole or not at all.
+    rows = connection.execute(
+        select(vault.c.vault_id, vault.c.custody, vault.c.buckets, vault.c.seal, root_keys)
+        .select_from(vault.outerjoin(root_keys, root_keys.c.role.in_(VAULT_ROLES)))
+        .order_by(root_keys.c.role, root_keys.c.version)
+    ).all()
+    if not rows:
         return None
-    found = connection.execute(
-        select(root_keys).where(root_keys.c.role.in_(VAULT_ROLES)).order_by(root_keys.c.role, root_keys.c.version)
-    )
-    return VaultRecord(row.vault_id, row.custody, row.buckets, tuple(map(_root_of, found)), row.seal)
+    roots = tuple(_root_of(row) for row in rows if row.label is not None)
+    return VaultRecord(rows[0].vault_id, rows[0].custody, rows[0].buckets, roots, rows[0].seal)
 
 
 def _root_of(row: Row[tuple[object, ...]]) -> RootKey:
@@ -83,13 +88,34 @@ def set_state(connection: Connection, label: str, before: RootState, after: Root
         raise ConflictError(msg)
 
 
+def move(database: Database, label: str, before: RootState, after: RootState) -> None:
+    """The same in a transaction of its own."""
+    database.change(lambda connection: set_state(connection, label, before, after))
+
+
+def make_current(connection: Connection, label: str) -> None:
+    """Let a user's own key that was made be the current one; raises `ConflictError` where someone else moved it on.
+
+    A flip lets every such key drain. It changes the claim root key before it looks for them, so whoever holds that one
+    is seen by it, or sees what it did.
+    """
+    connection.execute(statements.CURRENT_CLAIM)
+    set_state(connection, label, RootState.MAKING, RootState.CURRENT)
+
+
 def announce(database: Database, root: RootKey) -> bool:
     """Write down a key that is about to be made in the HSM; false where someone announced this label before."""
-    with database.write() as connection:
+
+    def work(connection: Connection) -> bool:
         if _state_of(connection, root.label) is not None:
             return False
         add_roots(connection, [root])
-    return True
+        return True
+
+    try:
+        return database.change(work)
+    except IntegrityError:
+        return False  # someone did at this very moment
 
 
 def flip(database: Database, before: VaultRecord, after: VaultRecord) -> None:
@@ -98,7 +124,8 @@ def flip(database: Database, before: VaultRecord, after: VaultRecord) -> None:
     Users' own keys, which only direct vaults have, all begin to drain. Those that are being made never become current:
     they may be in an HSM that the vault is leaving.
     """
-    with database.write() as connection:
+
+    def work(connection: Connection) -> None:
         moved = connection.execute(
             update(vault)
             .where(vault.c.seal == before.seal)
@@ -122,15 +149,17 @@ def flip(database: Database, before: VaultRecord, after: VaultRecord) -> None:
             .values(state=RootState.RETIRING)
         )
 
+    database.change(work)
+
 
 def end_stand_ins(database: Database) -> None:
     """Let no new data key come under a root key that stood in for the HSM's."""
-    with database.write() as connection:
-        connection.execute(
-            update(root_keys)
-            .where(root_keys.c.role.in_(STAND_INS.values()), root_keys.c.state == RootState.CURRENT)
-            .values(state=RootState.DRAINING, superseded=int(time()))
-        )
+    statement = (
+        update(root_keys)
+        .where(root_keys.c.role.in_(STAND_INS.values()), root_keys.c.state == RootState.CURRENT)
+        .values(state=RootState.DRAINING, superseded=int(time()))
+    )
+    database.change(lambda connection: connection.execute(statement))
 
 
 def user_roots(database: Database, *states: RootState, role: Role = Role.USER) -> list[RootKey]:
@@ -183,17 +212,22 @@ def announce_users(database: Database, labels: Sequence[str], claim: str) -> lis
     another process has made the key already, `StaleRootsError` where the root key `claim` is not current any more:
     who does not know that may not know the HSM where keys are made now.
     """
-    with database.write() as connection:
-        must_be_current(connection, claim)
-        found = select(root_keys.c.label, root_keys.c.state).where(root_keys.c.label.in_(labels))
-        known = {row.label: row.state for row in connection.execute(found)}
-        free = [_free_version(connection, label) if label in known else label for label in labels]
-        making = {label for label in known if known[label] == RootState.MAKING}
-        fresh = [label for label in free if label not in making and _state_of(connection, label) is None]
-        add_roots(
-            connection,
-            [RootKey(label, role_of_own(label), int(label.rpartition("-")[2]), RootState.MAKING) for label in fresh],
-        )
+    while True:
+        with suppress(IntegrityError):  # another process announces one of them: its row is there when this one looks
+            return database.change(lambda connection: _announce_users(connection, labels, claim))
+
+
+def _announce_users(connection: Connection, labels: Sequence[str], claim: str) -> list[str]:
+    must_be_current(connection, claim)
+    found = select(root_keys.c.label, root_keys.c.state).where(root_keys.c.label.in_(labels))
+    known = {row.label: row.state for row in connection.execute(found)}
+    free = [_free_version(connection, label) if label in known else label for label in labels]
+    making = {label for label in known if known[label] == RootState.MAKING}
+    fresh = [label for label in free if label not in making and _state_of(connection, label) is None]
+    add_roots(
+        connection,
+        [RootKey(label, role_of_own(label), int(label.rpartition("-")[2]), RootState.MAKING) for label in fresh],
+    )
     return free
 
 
@@ -233,23 +267,23 @@ def count_under_role(connection: Connection, role: Role, state: RootState) -> in
 
 def begin_retiring(database: Database, label: str) -> None:
     """Move a drained root key on to `retiring`, if no data key is under it. Raises `ConflictError`."""
-    with database.write() as connection:
-        under = exists().where(data_keys.c.root_key == label, data_keys.c.state != "gone")
-        moved = connection.execute(
-            update(root_keys)
-            .where(root_keys.c.label == label, root_keys.c.state == RootState.DRAINING, ~under)
-            .values(state=RootState.RETIRING)
-        )
+    under = exists().where(data_keys.c.root_key == label, data_keys.c.state != "gone")
+    drained = (root_keys.c.label == label, root_keys.c.state == RootState.DRAINING, ~under)
+
+    def work(connection: Connection) -> None:
+        moved = connection.execute(update(root_keys).where(*drained).values(state=RootState.RETIRING))
         if moved.rowcount != 1:
             msg = f"the root key {label!r} is not drained: {count_under(connection, label)} data keys are under it"
             raise ConflictError(msg)
 
+    database.change(work)
+
 
 def end_retiring(database: Database, label: str, recoverable_until: int | None) -> None:
     """Write down that the HSM destroyed the key, and until when it could bring it back."""
-    with database.write() as connection:
-        connection.execute(
-            update(root_keys)
-            .where(root_keys.c.label == label, root_keys.c.state == RootState.RETIRING)
-            .values(state=RootState.RETIRED, recoverable_until=recoverable_until)
-        )
+    ended = (
+        update(root_keys)
+        .where(root_keys.c.label == label, root_keys.c.state == RootState.RETIRING)
+        .values(state=RootState.RETIRED, recoverable_until=recoverable_until)
+    )
+    database.change(lambda connection: connection.execute(ended))

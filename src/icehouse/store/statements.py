@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import bindparam, case, delete, insert, select, update
 
-from icehouse.model import RECORDS_PER_DATA_KEY
+from icehouse.model import RECORDS_PER_DATA_KEY, Role, RootState
 from icehouse.store.schema import claims, data_keys, keys, offers, root_keys, vault
 
 JOINED = select(keys, claims, offers).select_from(
@@ -44,6 +44,11 @@ FILLING_KEY = (
     .limit(1)
 )
 ROOT_STATE = select(root_keys.c.state).where(root_keys.c.label == bindparam("root")).with_for_update(read=True)
+CURRENT_CLAIM = (
+    select(root_keys.c.label)
+    .where(root_keys.c.role.in_((Role.CLAIM, Role.SOFTWARE_CLAIM)), root_keys.c.state == RootState.CURRENT)
+    .with_for_update(read=True)
+)
 INSERT_DATA_KEY = insert(data_keys)
 _used = data_keys.c.used + bindparam("records", type_=data_keys.c.used.type)
 TAKE_SLOTS = (
@@ -60,6 +65,7 @@ LEAVE_SLOTS = (
     .where(data_keys.c.number == bindparam("key"))
     .values(live=data_keys.c.live - bindparam("records", type_=data_keys.c.live.type))
 )
+HOLD_VAULT = select(vault.c.id).with_for_update()
 TAKE_NUMBERS = {
     counter: update(vault)
     .values({counter: vault.c[counter] + bindparam("numbers", type_=vault.c[counter].type)})

@@ -6,14 +6,18 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import func, or_, select
 
+from icehouse.errors import ConflictError
 from icehouse.model import NO_DATA_KEY, State
-from icehouse.store.data_keys import insert_data_key
-from icehouse.store.rows import key_of, state_number
+from icehouse.store.data_keys import insert_data_key, move_slots_of
+from icehouse.store.driver import delete_rows, insert_rows, update_rows
+from icehouse.store.rows import claim_row, key_of, key_row, offer_row, state_number
 from icehouse.store.schema import claims, keys, offers
 from icehouse.store.statements import JOINED
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from sqlalchemy import Connection
 
     from icehouse.model import Key, WrappedKey
     from icehouse.store.vault_store import VaultStore
@@ -48,9 +52,36 @@ def count_derived(store: VaultStore) -> tuple[int, int, int]:
 
 
 def write_page(store: VaultStore, changes: Sequence[tuple[Key, Key]], fresh: Sequence[WrappedKey] = ()) -> None:
-    """Write many changed rows in one transaction, if nobody wrote any of them in between."""
-    with store.database.write() as connection:
+    """Write many changed rows in one transaction, if nobody wrote any of them in between.
+
+    The keys stay those of their generation. Raises `ConflictError` and `DataKeyFullError`, and writes nothing then.
+    """
+    if not changes:
+        return
+    seen = [(before.id, before.rev) for before, _ in changes]
+    rows = [key_row(after) for _, after in changes]
+    derived = any(after.sealed.data_key == NO_DATA_KEY and after.state is not State.DESTROYED for _, after in changes)
+
+    def work(connection: Connection) -> None:
+        if not update_rows(connection, keys, seen, rows):
+            msg = "a key of this page was changed by someone else; load it again"
+            raise ConflictError(msg)
         for key in fresh:
             insert_data_key(connection, key)
-        for before, after in changes:
-            store.replace_in(connection, before, after)
+        store.check_master(connection, derived=derived)
+        move_slots_of(connection, [(before.slots(), after.slots()) for before, after in changes])
+        _write_beside(connection, changes)
+
+    store.database.change(work)
+
+
+def _write_beside(connection: Connection, changes: Sequence[tuple[Key, Key]]) -> None:
+    """The changed claim records and offers of a page."""
+    moved = [(before, after) for before, after in changes if before.claim != after.claim]
+    delete_rows(connection, claims, [before.id for before, _ in moved if before.claim])
+    rows = [claim_row(before.id, after.claim) for before, after in moved if after.claim]
+    insert_rows(connection, claims, [tuple(row.values()) for row in rows])
+    moved = [(before, after) for before, after in changes if before.offer != after.offer]
+    delete_rows(connection, offers, [before.id for before, _ in moved if before.offer])
+    rows = [offer_row(before.id, after.offer) for before, after in moved if after.offer]
+    insert_rows(connection, offers, [tuple(row.values()) for row in rows])

@@ -10,9 +10,10 @@ from sqlalchemy.exc import IntegrityError
 
 from icehouse.errors import ConflictError, SealError, StoreError
 from icehouse.model import NO_DATA_KEY, SUITES, Role, State
-from icehouse.store import data_keys, migrate, statements
+from icehouse.store import data_keys, migrate, postgresql, statements
 from icehouse.store.data_keys import insert_data_key, move_slots
-from icehouse.store.engine import Database
+from icehouse.store.driver import one_row
+from icehouse.store.engine import CONNECTIONS, Database
 from icehouse.store.root_keys import add_roots, must_be_current, read_record
 from icehouse.store.rows import claim_row, key_of, key_row, offer_row, tag, user_tag
 from icehouse.store.schema import data_keys as data_key_table
@@ -34,25 +35,20 @@ class VaultStore:
         self.record = record
 
     @classmethod
-    def create(cls, url: str, record: VaultRecord) -> VaultStore:
+    def create(cls, url: str, record: VaultRecord, connections: int = CONNECTIONS) -> VaultStore:
         """Make the tables of a new vault; raises `ConflictError` where one is already."""
-        store = cls.prepare(url, record)
+        store = cls.prepare(url, record, connections)
         try:
-            with store.database.write() as connection:
-                if connection.execute(select(vault.c.id)).first() is None:
-                    store.found(connection)
-                    return store
+            store.database.change(lambda connection: _found_first(connection, store))
         except BaseException:
             store.close()
             raise
-        store.close()
-        msg = "the database holds a vault already"
-        raise ConflictError(msg)
+        return store
 
     @classmethod
-    def prepare(cls, url: str, record: VaultRecord) -> VaultStore:
+    def prepare(cls, url: str, record: VaultRecord, connections: int = CONNECTIONS) -> VaultStore:
         """Make the tables for a vault that `found` will write."""
-        database = Database(url)
+        database = Database(url, connections)
         migrate.upgrade(database)
         return cls(database, record)
 
@@ -73,22 +69,14 @@ class VaultStore:
         add_roots(connection, record.roots)
 
     @classmethod
-    def open(cls, url: str) -> VaultStore | None:
+    def open(cls, url: str, connections: int = CONNECTIONS) -> VaultStore | None:
         """Open the vault of a database; None where the database holds none."""
-        database = Database(url)
-        if database.missing:
+        database = Database(url, connections)
+        try:
+            record = None if database.missing else _record_in(database)
+        except BaseException:
             database.close()
-            return None
-        with database.read() as connection:
-            names = inspect(connection).get_table_names()
-            if not names:
-                database.close()
-                return None
-            if vault.name not in names:
-                msg = "the database holds other tables and no vault"
-                raise StoreError(msg, hint="give icehouse a database of its own")
-            migrate.check(connection)
-            record = read_record(connection)
+            raise
         if record is None:
             database.close()
             return None
@@ -103,6 +91,13 @@ class VaultStore:
             raise StoreError(msg)
         self.record = record
         return record
+
+    def warnings(self) -> list[str]:
+        """What may cost this database's durability or safety later, in words; what costs it now is refused."""
+        if self.database.backend != "postgresql":
+            return []
+        with self.database.read() as connection:
+            return postgresql.warnings(connection)
 
     def close(self) -> None:
         """Close the database."""
@@ -132,7 +127,7 @@ class VaultStore:
 
     def _one(self, statement: Select[Any], identity: int) -> Key | None:
         with self.database.read() as connection:
-            row = connection.execute(statement, {"tag": identity}).first()
+            row = one_row(connection, statement, {"tag": identity})
         return None if row is None else key_of(row, self.vault_id)
 
     def every_key(self) -> Iterator[Key]:
@@ -182,8 +177,7 @@ class VaultStore:
         `fresh` are new data keys that the change seals under. Raises `ConflictError` and `DataKeyFullError`.
         """
         try:
-            with self.database.write() as connection:
-                self.replace_in(connection, before, after, fresh)
+            self.database.change(lambda connection: self.replace_in(connection, before, after, fresh))
         except IntegrityError as exc:
             msg = f"the key of {before.user!r} was changed by someone else; load it again"
             raise ConflictError(msg) from exc
@@ -217,11 +211,14 @@ class VaultStore:
 
     def remove(self, before: Key, after: Key) -> None:
         """Turn a key's row into a tombstone, and write down which data keys its records stood under."""
-        with self.database.write() as connection:
+
+        def work(connection: Connection) -> None:
             self.replace_in(connection, before, after)
             connection.execute(delete(removals).where(removals.c.id == before.id))
             for number in before.slots():
                 connection.execute(insert(removals).values(id=before.id, data_key=number))
+
+        self.database.change(work)
 
     def removals_of(self, key: Key) -> list[int]:
         """The data keys under which a destroyed key's records stood."""
@@ -243,12 +240,45 @@ class VaultStore:
 
     def allocate_data_keys(self, count: int) -> int:
         """The first of `count` numbers for new data keys, none of them given twice."""
-        with self.database.write() as connection:
-            return take_numbers(connection, "next_data_key", count, data_key_table.c.number)
+        return self._allocated("next_data_key", count, data_key_table.c.number)
+
+    def allocate_keys(self, count: int) -> int:
+        """The first of `count` numbers for rows of new keys. In a transaction of its own: all writers want the counter.
+
+        Raises `SealError` where the counter was put back.
+        """
+        return self._allocated("next_key", count, keys.c.id)
+
+    def _allocated(self, counter: str, count: int, given: Column[int]) -> int:
+        return self.database.change(lambda connection: take_numbers(connection, counter, count, given))
 
     def wrapped_key(self, number: int) -> WrappedKey:
         """A data key as it is stored; raises `SealError` where there is none that opens."""
         return data_keys.wrapped_key(self.database, number)
+
+
+def _record_in(database: Database) -> VaultRecord | None:
+    with database.read() as connection:
+        names = inspect(connection).get_table_names()
+        if not names:
+            return None
+        if vault.name not in names:
+            msg = "the database holds other tables and no vault"
+            raise StoreError(msg, hint="give icehouse a database of its own")
+        migrate.check(connection)
+        return read_record(connection)
+
+
+def _found_first(connection: Connection, store: VaultStore) -> None:
+    there = connection.execute(select(vault.c.id)).first() is not None
+    try:
+        if not there:
+            store.found(connection)
+    except IntegrityError:  # another process did at this very moment
+        there = True
+    if there:
+        msg = "the database holds a vault already"
+        raise ConflictError(msg)
 
 
 def take_numbers(connection: Connection, counter: str, count: int, given: Column[int]) -> int:

@@ -11,6 +11,8 @@ from icehouse.hsm import open_hsm
 from icehouse.hsm._simulated import SimulatedHsm
 
 MODULES = ("simulated", "softhsm")
+ON_POSTGRESQL = "simulated-postgresql"
+"""The same simulated HSM beside the other database."""
 _made = iter(range(1, 10_000))
 
 
@@ -19,7 +21,9 @@ def pytest_generate_tests(metafunc):
     if "build" not in metafunc.fixturenames:
         return
     kinds = [mark.args for mark in metafunc.definition.iter_markers("on")]
-    metafunc.parametrize("module", kinds[0] if kinds else MODULES, scope="function")
+    on_both = metafunc.module.__name__.endswith("test_ceremonies")
+    modules = kinds[0] if kinds else MODULES + ((ON_POSTGRESQL,) if on_both else ())
+    metafunc.parametrize("module", modules, scope="function")
     if "arrangement" in metafunc.fixturenames:
         only = [mark.args for mark in metafunc.definition.iter_markers("under")]
         metafunc.parametrize("arrangement", only[0] if only else ARRANGEMENTS, ids=str)
@@ -45,6 +49,9 @@ def build(request, tmp_path, module):
         place = tmp_path / f"house-{len(built)}"
         if module == "simulated":
             house = House(place, arrangement, SimulatedHsm(), **options)
+        elif module == ON_POSTGRESQL:
+            url = request.getfixturevalue("postgresql").new_url()
+            house = House(place, arrangement, SimulatedHsm(), store_url=url, **options)
         else:
             token = request.getfixturevalue("softhsm").new_token(f"custody-{next(_made)}")
             house = House(place, arrangement, open_hsm(token.uri), token, **options)

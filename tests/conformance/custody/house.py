@@ -7,6 +7,7 @@ from contextlib import closing
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+import psycopg
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from icehouse import Device
@@ -56,6 +57,8 @@ class House:
     token: Token | None = None
     cache_keys: int = 1024
     late: float = 0
+    store_url: str = ""
+    """PostgreSQL's; else a file of its own."""
     services: list[FrostService] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -69,7 +72,7 @@ class House:
     def settings(self) -> Settings:
         # The HSM is handed over open; the URI only has to look as durable as the database is.
         return Settings(
-            f"sqlite:///{self.directory / 'vault.db'}",
+            self.store_url or f"sqlite:///{self.directory / 'vault.db'}",
             "simulated:token",
             cache_keys=self.cache_keys,
             limit_burst=10_000,
@@ -122,6 +125,10 @@ class House:
 
     def sql(self, statement: str, *values: object) -> list[tuple[Any, ...]]:
         """Behind the vault's back."""
+        if self.store_url:
+            with psycopg.connect(self.store_url, autocommit=True) as database:
+                cursor = database.execute(statement.replace("?", "%s"), values)
+                return cursor.fetchall() if cursor.description else []
         with closing(sqlite3.connect(self.directory / "vault.db", isolation_level=None, timeout=30)) as database:
             return database.execute(statement, values).fetchall()
 

@@ -243,8 +243,8 @@ def test_a_row_copied_over_another_users_serves_neither(house):
     alice, bob = house.enrolled("alice"), house.enrolled("bob")
     columns = "epoch, next_epoch, commitments, offer_id, data_key, record"
     names = [name.strip() for name in columns.split(",")]
-    row = house.sql(f"SELECT {columns} FROM keys WHERE user = 'bob'")[0]
-    house.sql(f"UPDATE keys SET {', '.join(f'{name} = ?' for name in names)} WHERE user = 'alice'", *row)
+    row = house.sql(f"SELECT {columns} FROM keys WHERE \"user\" = 'bob'")[0]
+    house.sql(f"UPDATE keys SET {', '.join(f'{name} = ?' for name in names)} WHERE \"user\" = 'alice'", *row)
 
     with pytest.raises(RefusedError) as caught:
         alice.sign(house.service, b"text")

@@ -1,0 +1,133 @@
+"""PostgreSQL's side of the store: how it is connected to, and what makes it refuse a server."""
+
+from __future__ import annotations
+
+import select
+from time import monotonic
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import event
+from sqlalchemy.exc import InvalidatePoolError
+
+from icehouse.errors import RequestError, StoreError
+
+if TYPE_CHECKING:
+    from sqlalchemy import URL, Connection, Engine
+
+DRIVER = "postgresql+psycopg"
+GAVE_WAY = {"40001", "40P01"}
+"""Serialisation failure, deadlock: the transaction was undone so that another one could go on."""
+WAIT_SECONDS = 30
+_IDLE_SECONDS = 30.0
+"""A connection that nobody used for so long is asked whether it is still there."""
+
+_CONNECT = {
+    "application_name": "icehouse",
+    "connect_timeout": 10,
+    # A server that vanished without a word is noticed within a minute.
+    "keepalives_idle": 30,
+    "keepalives_interval": 10,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 30_000,
+    # Where several hosts are named, decisions are made on the one that takes writes.
+    "target_session_attrs": "read-write",
+}
+_PREPARE = f"""
+SELECT pg_is_in_recovery(), current_setting('server_encoding'), current_setting('fsync'),
+       current_setting('full_page_writes'), current_setting('synchronous_commit'),
+       set_config('lock_timeout', '{WAIT_SECONDS}s', false),
+       set_config('idle_in_transaction_session_timeout', '{2 * WAIT_SECONDS}s', false),
+       set_config('client_encoding', 'UTF8', false)
+"""
+
+
+def normal(url: URL) -> URL:
+    """A PostgreSQL URL with the one driver that is used, and its password where nothing prints it."""
+    if url.drivername not in {"postgresql", "postgres", DRIVER}:
+        msg = f"the store's driver must be psycopg, not {url.drivername.partition('+')[2]}"
+        raise RequestError(msg, hint="write postgresql://…")
+    password = url.query.get("password")
+    url = url.set(drivername=DRIVER).difference_update_query(["password"])
+    return url.set(password=password) if isinstance(password, str) else url
+
+
+def connect_arguments(url: URL) -> dict[str, Any]:
+    """What every connection gets that the URL says nothing of."""
+    return {name: value for name, value in _CONNECT.items() if name not in url.query}
+
+
+def listen(engine: Engine) -> None:
+    """Check every new connection, and every pooled one that may have died while nobody used it."""
+    event.listen(engine, "connect", _prepare)
+    event.listen(engine, "checkin", _note)
+    event.listen(engine, "checkout", _see_alive)
+
+
+def _prepare(connection: Any, _record: object) -> None:  # noqa: ANN401  the driver's own class
+    """Refuse a server that may lose what it said was durable; each session may have settings of its own."""
+    before, connection.autocommit = connection.autocommit, True
+    try:
+        standby, encoding, *settings = connection.execute(_PREPARE).fetchone()[:5]
+    finally:
+        connection.autocommit = before
+    if standby:
+        msg = "the database is a standby, and icehouse decides on the primary only"
+        raise StoreError(msg, hint="name the primary in the store's URL")
+    if encoding != "UTF8":
+        msg = f"the database's encoding must be UTF8, not {encoding}"
+        raise StoreError(msg, hint="make one with CREATE DATABASE … ENCODING 'UTF8' TEMPLATE template0")
+    for name, value in zip(("fsync", "full_page_writes", "synchronous_commit"), settings, strict=True):
+        if value == "off":
+            msg = f"the database has {name} = off: it may lose what it said was durable"
+            raise StoreError(msg, hint=f"set {name} = on, for the server, the database and the role")
+
+
+def _note(_connection: object, record: Any) -> None:  # noqa: ANN401  SQLAlchemy's own class
+    record.info["idle since"] = monotonic()
+
+
+def _see_alive(connection: Any, record: Any, _proxy: object) -> None:  # noqa: ANN401  the driver's and SQLAlchemy's
+    """Without a round trip where nothing is suspect: a server that ends a connection leaves something to read on it."""
+    idle = monotonic() - record.info.get("idle since", monotonic())
+    if idle < _IDLE_SECONDS and not connection.closed and not _readable(connection):
+        return
+    try:
+        before, connection.autocommit = connection.autocommit, True
+        connection.execute("SELECT 1")
+        connection.autocommit = before
+    except Exception as exc:
+        raise InvalidatePoolError from exc  # the pool gives up its other old connections, too, and makes a new one
+
+
+def _readable(connection: Any) -> bool:  # noqa: ANN401  the driver's own class
+    poll = select.poll()
+    poll.register(connection.pgconn.socket, select.POLLIN)
+    return bool(poll.poll(0))
+
+
+_FACTS = """
+SELECT current_setting('synchronous_standby_names') <> '' AND current_setting('synchronous_commit') <> 'local',
+       pg_has_role(current_user, 'pg_monitor', 'USAGE'),
+       (SELECT count(*) FROM pg_stat_replication),
+       has_schema_privilege(current_schema(), 'CREATE')
+"""
+
+
+def warnings(connection: Connection) -> list[str]:
+    """What may be lost, and what this role could break, in words."""
+    synchronous, may_see, standbys, may_create = connection.exec_driver_sql(_FACTS).one()
+    found = []
+    if not synchronous and not may_see:
+        found.append(
+            "this role may not see whether a standby copies the database; one that copies asynchronously and takes "
+            "over forgets the last commits (GRANT pg_monitor shows it)"
+        )
+    if not synchronous and standbys:
+        found.append(
+            f"{standbys} standby servers copy the database, and no commit waits for them: one that takes over forgets "
+            "the last commits, and devices that were told 'committed' are then ahead of the vault; "
+            "set synchronous_standby_names"
+        )
+    if may_create:
+        found.append("this role can change the schema: give the application a role of its own (icehouse store prepare)")
+    return found
