@@ -102,5 +102,18 @@ def warn_of(absent: Sequence[AbsentHsm]) -> None:
         "software module that protects nothing a file would not; they are marked so for ever. Keys under the HSM are "
         "not served. Once it is back, 'icehouse rewrap' promotes them"
     )
+    _warn(words)
+
+
+def warn_of_no_roots() -> None:
+    """Say that a vault which was made while its HSM was away is in software still, although that is back."""
+    words = (
+        "STILL IN SOFTWARE: this vault was made while its HSM was away and has no root key there, so new keys are made "
+        "in a software module that protects nothing a file would not. 'icehouse rewrap' makes the root keys"
+    )
+    _warn(words)
+
+
+def _warn(words: str) -> None:
     _logger.critical("ALARM: %s", words)
-    warnings.warn(words, FallbackWarning, stacklevel=2)
+    warnings.warn(words, FallbackWarning, stacklevel=3)

@@ -20,7 +20,7 @@ from icehouse.custody import (
     seal_settings,
 )
 from icehouse.errors import ConflictError, HsmUnavailableError, RequestError, SealError
-from icehouse.fallback import check_fallback, check_stand_in, open_stand_in, reach, warn_of
+from icehouse.fallback import check_fallback, check_stand_in, open_stand_in, reach, warn_of, warn_of_no_roots
 from icehouse.hsm import KeyKind, open_hsm
 from icehouse.model import STAND_INS, Role, RootKey, RootState, VaultRecord, is_software, root_label
 from icehouse.store import VaultStore
@@ -160,6 +160,8 @@ def open_vault(settings: Settings, roots: RootKeys | None = None, again: Callabl
     try:
         check_stand_in(settings, store.record.custody)
         opened = roots or open_roots(settings, again, ever=_stood_in(store.record))
+        if _stood_in(store.record) and not opened.absent and store.record.current(Role.CLAIM) is None:
+            warn_of_no_roots()
         return _vault(settings, store, _complete(store.record, opened))
     except BaseException:
         store.close()

@@ -75,7 +75,8 @@ def test_a_vault_made_while_its_hsm_is_away_is_promoted_as_well(frost_of, token,
         assert frost.create_user_frost_shards("new").origin == "software"
         device = enrolled(frost, "new")
     away.rename(token.directory)
-    with frost_of(custody) as frost:
+    with warned(lambda: frost_of(custody)) as (frost, told):
+        assert "STILL IN SOFTWARE" in str(told[0].message)
         # Until it is promoted it has no root key in the HSM, and makes none of itself.
         assert frost.create_user_frost_shards("meanwhile").origin == "software"
         assert frost.upkeep.rewrap() == 2
