@@ -52,10 +52,10 @@ def test_an_operation_that_fails_is_a_finding_and_the_rest_goes_on(uri, keys):
     assert checks["key icehouse-hmac"].ok is checks["key icehouse-ecdsa"].ok is True
 
 
-def test_a_full_module_is_a_finding(uri, keys):
+def test_a_full_module_is_said_to_have_no_room(uri, keys):
     checks = found(f"{uri}&capacity={len(keys)}", keys)
 
-    assert (checks["capacity"].ok, checks["capacity"].detail) == (False, "3 of 3 keys")
+    assert (checks["capacity"].ok, checks["capacity"].detail) == (None, "3 of 3 keys, no room for another")
 
 
 def test_an_hsm_that_opens_and_does_not_answer_is_out_of_reach(uri, keys):
