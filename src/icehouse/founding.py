@@ -11,17 +11,17 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from icehouse import settings as vault_settings
-from icehouse.ceremonies.new_roots import ROLES_OF
 from icehouse.directory import held, sqlite_files, sync, undoing, write_new
 from icehouse.errors import ConflictError, IcehouseError
 from icehouse.fallback import check_stand_in, simulated_file
 from icehouse.hsm import open_hsm
-from icehouse.model import STAND_INS, root_label
+from icehouse.model import root_label
 from icehouse.opening import (
     check_buckets,
     check_custody,
     check_durable,
     create_vault,
+    new_roles,
     new_vault_id,
     open_roots,
     open_vault,
@@ -169,8 +169,8 @@ class _Founding:
             return
         if all(simulated_file(uri) in self.made for uri in self._uris()):
             return
-        roles = [STAND_INS[role] for role in ROLES_OF[custody]] if roots.absent else ROLES_OF[custody]
         try:
+            roles = new_roles(custody, roots)
             orphaned = any(roots.home(role).keys(root_label(self.vault_id, role, 1)) for role in roles)
         except IcehouseError:
             orphaned = True

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -19,14 +20,21 @@ from icehouse.custody import (
     check_settings,
     seal_settings,
 )
-from icehouse.errors import ConflictError, HsmUnavailableError, RequestError, SealError
+from icehouse.errors import (
+    ConflictError,
+    HsmUnavailableError,
+    IcehouseError,
+    RequestError,
+    SealError,
+    StoreError,
+)
 from icehouse.fallback import check_fallback, check_stand_in, open_stand_in, reach, warn_of, warn_of_no_roots
-from icehouse.hsm import KeyKind, open_hsm
+from icehouse.hsm import HsmKey, KeyKind, open_hsm
 from icehouse.model import STAND_INS, Role, RootKey, RootState, VaultRecord, is_software, root_label
 from icehouse.store import VaultStore
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from icehouse.custody import Custody
     from icehouse.hsm import Hsm
@@ -104,15 +112,41 @@ def create_vault(
         msg = "the database holds a vault already"
         raise ConflictError(msg)
     roots = roots or open_roots(settings)
-    record = make_roots(vault_id or new_vault_id(), custody, buckets, roots, resumed=vault_id is not None)
-    return _vault(settings, VaultStore.create(settings.store_url, record, settings.store_connections), roots)
+    if vault_id is not None:
+        record = make_roots(vault_id, custody, buckets, roots, resumed=True)
+        return _vault(settings, VaultStore.create(settings.store_url, record, settings.store_connections), roots)
+    with _unmaking(fresh := new_vault_id(), custody, roots):
+        record = make_roots(fresh, custody, buckets, roots, resumed=False)
+        store = VaultStore.create(settings.store_url, record, settings.store_connections)
+    return _vault(settings, store, roots)
+
+
+def new_roles(custody: str, roots: RootKeys) -> list[Role]:
+    """The roles of a new vault's root keys: stand-ins where its HSM is away."""
+    return [STAND_INS[role] if roots.absent else role for role in ROLES_OF[custody]]
+
+
+@contextmanager
+def _unmaking(vault_id: bytes, custody: str, roots: RootKeys) -> Iterator[None]:
+    """Destroy a new vault's root keys where it came to nothing: nobody knows its id, so nobody would find them.
+
+    Not where the database failed: what it was told may be in it all the same.
+    """
+    try:
+        yield
+    except StoreError:
+        raise
+    except IcehouseError:
+        for role in new_roles(custody, roots):
+            with suppress(IcehouseError):
+                roots.home(role).destroy_key(HsmKey(root_label(vault_id, role, 1), KIND_OF[role]))
+        raise
 
 
 def make_roots(vault_id: bytes, custody: str, buckets: int, roots: RootKeys, *, resumed: bool) -> VaultRecord:
     """Make a new vault's root keys in the HSM, and seal its settings."""
     made = []
-    needed = ROLES_OF[custody]
-    for role in [STAND_INS[role] for role in needed] if roots.absent else needed:
+    for role in new_roles(custody, roots):
         label, hsm = root_label(vault_id, role, 1), roots.home(role)
         if not (resumed and hsm.keys(label)):
             hsm.create_key(label, KIND_OF[role])

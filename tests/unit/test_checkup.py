@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from contextlib import closing
+from datetime import UTC, datetime
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, utils
@@ -12,7 +13,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from icehouse.checkup import Checkup
 from icehouse.hsm import KeyKind, open_hsm
-from icehouse.hsm._p256 import verify
+from icehouse.hsm._ecdsa import verify
+from icehouse.hsm._hsm import time_of
 
 DIGEST = hashlib.sha256(b"hello").digest()
 
@@ -99,3 +101,8 @@ def test_a_bent_signature_key_or_digest_does_not_verify(place):
     assert not verify(point, bent(DIGEST, place % 32), signed)
     assert not verify(point, DIGEST, bent(signed, place % 64))
     assert not verify(point, DIGEST, signed[:32] + bytes(32))
+
+
+def test_the_date_of_an_answer_is_a_moment_or_nothing():
+    assert time_of("Wed, 25 Nov 2026 23:44:20 GMT") == datetime(2026, 11, 25, 23, 44, 20, tzinfo=UTC)
+    assert time_of("") is time_of("today") is None

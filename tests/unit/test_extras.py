@@ -11,6 +11,8 @@ OPTIONAL = ["boto3", "google", "grpc", "hvac", "requests", "psycopg", "procrasti
 # A provider that comes in an extra: the extra, a URI that would open it, and the packages of the extra.
 PROVIDERS = [
     ("google", "gcpkms://projects/p/locations/l/keyRings/r?endpoint=127.0.0.1:1&insecure=1", ["google", "grpc"]),
+    ("aws", "awskms://eu-central-1?endpoint=127.0.0.1:1&insecure=1", ["boto3", "botocore"]),
+    ("openbao", "openbao://127.0.0.1:1?insecure=1", ["hvac", "requests"]),
 ]
 LOADED = f"import sys; print([name for name in {OPTIONAL} if name in sys.modules])"
 
