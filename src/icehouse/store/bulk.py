@@ -50,30 +50,34 @@ class Making(NamedTuple):
 
 def insert_page(store: VaultStore, users: Sequence[str], dealt: Sequence[DealtRow], making: Making) -> None:
     """Write a page of new keys; raises `ConflictError` where a user has one already, and writes nothing."""
-    suite, claim = SUITES.index(making.suite), making.claim
-    origin, attested = origin_number(making.origin), int(making.attested)
-    now = int(time())
-    first = store.allocate_keys(len(users))
-    rows = [
-        (number, FIRST_REV, user_tag, key_tag, user, suite, 0, 0, 1, DEALT_NUMBER,
-         origin, attested, 0, commitments, NO_SALT, None, server, record, now)
-        for number, (user, server, (user_tag, key_tag, commitments, record, _)) in enumerate(
-            zip(users, making.servers, dealt, strict=True), first
-        )
-    ]  # fmt: skip
-    beside = [(number, claim, new[4]) for number, new in enumerate(dealt, first)] if claim != NO_DATA_KEY else []
+    # Where writers work side by side, a counter that all of them want is not held while a page is written.
+    taken = store.allocate_keys(len(users)) if store.database.side_by_side else None
 
     def work(connection: Connection) -> None:
         _take_room(connection, store, making)
-        insert_rows(connection, keys, rows)
-        if beside:
-            insert_rows(connection, claims, beside)
+        first = taken or take_numbers(connection, "next_key", len(users), keys.c.id)
+        insert_rows(connection, keys, _key_rows(first, users, dealt, making))
+        if making.claim != NO_DATA_KEY:
+            insert_rows(connection, claims, [(id_, making.claim, new[4]) for id_, new in enumerate(dealt, first)])
 
     try:
         store.database.change(work)
     except IntegrityError as exc:
         msg = "a user of this page has a key already"
         raise ConflictError(msg) from exc
+
+
+def _key_rows(first: int, users: Sequence[str], dealt: Sequence[DealtRow], making: Making) -> list[tuple[object, ...]]:
+    suite = SUITES.index(making.suite)
+    origin, attested = origin_number(making.origin), int(making.attested)
+    now = int(time())
+    return [
+        (number, FIRST_REV, user_tag, key_tag, user, suite, 0, 0, 1, DEALT_NUMBER,
+         origin, attested, 0, commitments, NO_SALT, None, server, record, now)
+        for number, (user, server, (user_tag, key_tag, commitments, record, _)) in enumerate(
+            zip(users, making.servers, dealt, strict=True), first
+        )
+    ]  # fmt: skip
 
 
 def insert_keys(store: VaultStore, made: Sequence[Key]) -> None:
