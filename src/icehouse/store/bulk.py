@@ -6,7 +6,7 @@ from collections import Counter
 from time import time
 from typing import TYPE_CHECKING, NamedTuple
 
-from sqlalchemy import insert, select
+from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 
 from icehouse._core import user_tags
@@ -85,36 +85,34 @@ def insert_keys(store: VaultStore, made: Sequence[Key]) -> None:
 
     Raises `ConflictError` where the database holds another vault, or keys.
     """
+    rows = [
+        (
+            FIRST_REV,
+            user_tag(store.vault_id, key.user),
+            tag(key.key_id),
+            key.user,
+            SUITES.index(key.suite),
+            key.generation,
+        )
+        + tuple(key_row(key).values())
+        for key in made
+    ]
     try:
-        store.database.change(lambda connection: _insert_keys(connection, store, made))
+        store.database.change(lambda connection: _insert_keys(connection, store, rows))
     except IntegrityError as exc:
         raise ConflictError(_OCCUPIED, hint=_OCCUPIED_HINT) from exc
 
 
-def _insert_keys(connection: Connection, store: VaultStore, made: Sequence[Key]) -> None:
+def _insert_keys(connection: Connection, store: VaultStore, rows: Sequence[tuple[object, ...]]) -> None:
     connection.execute(statements.HOLD_VAULT)  # one recovery at a time
     there = read_record(connection)
     if there is None:
         store.found(connection)
     elif there != store.record or connection.execute(select(keys.c.id).limit(1)).first() is not None:
         raise ConflictError(_OCCUPIED, hint=_OCCUPIED_HINT)
-    if not made:
-        return
-    first = take_numbers(connection, "next_key", len(made), keys.c.id)
-    rows = [
-        {
-            "id": number,
-            "rev": FIRST_REV,
-            "user_tag": user_tag(store.vault_id, key.user),
-            "key_tag": tag(key.key_id),
-            "user": key.user,
-            "suite": SUITES.index(key.suite),
-            "generation": key.generation,
-            **key_row(key),
-        }
-        for number, key in enumerate(made, first)
-    ]
-    connection.execute(insert(keys), rows)
+    if rows:
+        first = take_numbers(connection, "next_key", len(rows), keys.c.id)
+        insert_rows(connection, keys, [(number, *row) for number, row in enumerate(rows, first)])
 
 
 _OCCUPIED = "the database holds a vault already"
