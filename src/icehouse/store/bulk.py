@@ -85,22 +85,17 @@ def insert_keys(store: VaultStore, made: Sequence[Key]) -> None:
 
     Raises `ConflictError` where the database holds another vault, or keys.
     """
-    rows = [
-        (
-            FIRST_REV,
-            user_tag(store.vault_id, key.user),
-            tag(key.key_id),
-            key.user,
-            SUITES.index(key.suite),
-            key.generation,
-        )
-        + tuple(key_row(key).values())
-        for key in made
-    ]
+    rows = [_row_of(store, key) for key in made]
     try:
         store.database.change(lambda connection: _insert_keys(connection, store, rows))
     except IntegrityError as exc:
         raise ConflictError(_OCCUPIED, hint=_OCCUPIED_HINT) from exc
+
+
+def _row_of(store: VaultStore, key: Key) -> tuple[object, ...]:
+    """The columns of a key's row, but its number."""
+    tags = user_tag(store.vault_id, key.user), tag(key.key_id)
+    return (FIRST_REV, *tags, key.user, SUITES.index(key.suite), key.generation, *key_row(key).values())
 
 
 def _insert_keys(connection: Connection, store: VaultStore, rows: Sequence[tuple[object, ...]]) -> None:
