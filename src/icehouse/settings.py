@@ -46,6 +46,14 @@ class Settings:
     """Unauthenticated messages a second in the long run."""
     limit_burst: int = 200
     """Unauthenticated messages at once."""
+    rotation_every_days: int = 0
+    """How many days after its last rotation a key is due again; 0 for never."""
+    rotation_spread_days: int = 0
+    """Up to how many days earlier, so that keys do not all come on one day."""
+    rotation_grace_days: int = 14
+    """For how long a rotation may be due before it is overdue."""
+    rotation_suspend_days: int = 0
+    """After how many days of being due a key is suspended; 0 for never."""
 
     @property
     def claim_uri(self) -> str:
@@ -188,15 +196,17 @@ def _absolute_sqlite(url: str, directory: Path) -> str:
 def _absolute_hsm(uri: str, directory: Path) -> str:
     scheme, colon, rest = uri.partition(":")
     path, question, query = rest.partition("?")
-    parts = [_absolute_pin(part, directory) for part in query.split("&")]
+    parts = [_absolute_file(part, directory) for part in query.split("&")]
     if scheme == "simulated" and path:
         path = _within(directory, path)
     return f"{scheme}{colon}{path}{question}{'&'.join(parts)}"
 
 
-def _absolute_pin(part: str, directory: Path) -> str:
+def _absolute_file(part: str, directory: Path) -> str:
     name, _, value = part.partition("=")
-    if name != "pin-source" or not value.startswith("file:"):
+    if name == "ca":
+        return f"{name}={_within(directory, value)}"
+    if not name.endswith("-source") or not value.startswith("file:"):
         return part
     return f"{name}=file:{_within(directory, value.removeprefix('file:'))}"
 

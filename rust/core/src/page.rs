@@ -1,4 +1,4 @@
-//! A page of new keys: dealt and sealed in one call, on all cores.
+//! A page of keys in one call, on all cores: new ones dealt and sealed, old ones checked.
 
 use rand_chacha::ChaCha20Rng;
 use rand_core::{OsRng, SeedableRng};
@@ -6,7 +6,8 @@ use rayon::prelude::*;
 
 use crate::context::{tag, user_tag};
 use crate::error::{Error, Result};
-use crate::polynomial::deal;
+use crate::group::Group;
+use crate::polynomial::{check_shares, deal, Share};
 use crate::seal::{Role, Row, Sealer};
 use crate::secret::DataKey;
 use crate::suite::SuiteId;
@@ -93,4 +94,15 @@ fn deal_one(
         server: server.seal(server_share, &server_aad, rng)?,
         claim: claim.seal(device_share, &claim_aad, rng)?,
     })
+}
+
+/// Participants' shares of a group.
+pub type Held<'a> = (&'a Group, Vec<(u16, &'a Share)>);
+
+/// For each group, why these shares are not its participants'.
+#[must_use]
+pub fn check_page(page: &[Held<'_>]) -> Vec<Option<Error>> {
+    page.par_iter()
+        .map(|(group, shares)| check_shares(group, shares).err())
+        .collect()
 }

@@ -69,16 +69,24 @@ impl Share {
 
     /// Refuses a share that is not this participant's: `share · G` must be its verifying share.
     pub fn check(&self, group: &Group, participant: u16) -> Result<()> {
-        with_suite!(group.suite, C => {
-            let own = C::base_mul(&self.scalar::<C>()?);
-            if own == verifying_element::<C>(group, participant)? {
-                return Ok(());
-            }
-        });
-        Err(Error::protocol(format!(
-            "the share of participant {participant} does not fit the commitments"
-        )))
+        check_shares(group, &[(participant, self)])
     }
+}
+
+/// Refuses shares that are not these participants'. The commitments are decoded once.
+pub fn check_shares(group: &Group, shares: &[(u16, &Share)]) -> Result<()> {
+    with_suite!(group.suite, C => {
+        let commitments = decoded::<C>(group)?;
+        for (participant, share) in shares {
+            let own = C::base_mul(&share.scalar::<C>()?);
+            if own != value_at::<C>(&commitments, group, *participant)? {
+                return Err(Error::protocol(format!(
+                    "the share of participant {participant} does not fit the commitments"
+                )));
+            }
+        }
+    });
+    Ok(())
 }
 
 /// A dealt key: the commitments and every participant's share, in order.
@@ -168,16 +176,28 @@ pub fn verifying_share(group: &Group, participant: u16) -> Result<Vec<u8>> {
 }
 
 pub(crate) fn verifying_element<C: Suite>(group: &Group, participant: u16) -> Result<Elem<C>> {
+    value_at::<C>(&decoded::<C>(group)?, group, participant)
+}
+
+fn decoded<C: Suite>(group: &Group) -> Result<Vec<Elem<C>>> {
+    group
+        .commitments
+        .iter()
+        .map(|one| decode::<C>(one))
+        .collect()
+}
+
+/// `f(participant) · G`, by Horner's rule over the commitments.
+fn value_at<C: Suite>(commitments: &[Elem<C>], group: &Group, participant: u16) -> Result<Elem<C>> {
     if participant == 0 || usize::from(participant) > group.participants.len() {
         return Err(Error::request(format!(
             "there is no participant {participant}"
         )));
     }
-    let mut sum = <C::Group as frost_core::Group>::identity();
-    for commitment in group.commitments.iter().rev() {
-        sum = times_small::<C>(sum, participant) + decode::<C>(commitment)?;
-    }
-    Ok(sum)
+    let start = <C::Group as frost_core::Group>::identity();
+    Ok(commitments.iter().rev().fold(start, |sum, commitment| {
+        times_small::<C>(sum, participant) + *commitment
+    }))
 }
 
 /// `n · element` by doubling and adding: for numbers below 256 far cheaper than a multiplication.

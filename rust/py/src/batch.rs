@@ -8,7 +8,7 @@ use pyo3::pybacked::PyBackedStr;
 use pyo3::types::PyBytes;
 
 use crate::error::{fixed, OrPy};
-use crate::group::suite;
+use crate::group::{suite, Group};
 use crate::secret::{DataKey, Share};
 
 type DealtRow<'py> = (
@@ -56,6 +56,26 @@ pub fn deal_page<'py>(
             )
         })
         .collect())
+}
+
+/// A group, and shares of it with the numbers of their participants.
+type Holding<'py> = (Bound<'py, Group>, Vec<(u16, Bound<'py, Share>)>);
+
+/// For each group, what is wrong with these participants' shares of it; `None`: nothing.
+#[pyfunction]
+pub fn check_page(py: Python<'_>, page: Vec<Holding<'_>>) -> Vec<Option<String>> {
+    let page: Vec<_> = page
+        .iter()
+        .map(|(group, shares)| {
+            let shares = shares
+                .iter()
+                .map(|(number, share)| (*number, &share.get().0));
+            (&group.get().0, shares.collect::<Vec<_>>())
+        })
+        .collect();
+    let found = py.detach(|| page::check_page(&page));
+    let words = |error: Option<_>| error.map(|error: icehouse_core::Error| error.to_string());
+    found.into_iter().map(words).collect()
 }
 
 /// The tags of users in a vault, in order.

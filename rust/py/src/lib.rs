@@ -27,6 +27,7 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<message::Request>()?;
     module.add_class::<device::DeviceState>()?;
     module.add_class::<device::Round>()?;
+    module.add_function(wrap_pyfunction!(batch::check_page, module)?)?;
     module.add_function(wrap_pyfunction!(batch::deal, module)?)?;
     module.add_function(wrap_pyfunction!(batch::deal_page, module)?)?;
     module.add_function(wrap_pyfunction!(derive::bucket, module)?)?;

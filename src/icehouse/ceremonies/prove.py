@@ -56,7 +56,7 @@ def _committed(vault: Vault, key: Key, offer: StandingOffer, pending: Share) -> 
         epoch=offer.epoch,
         commitments=offer.commitments,
         state=State.LIVE,
-        due=False,
+        due=vault.next_rotation(key.id),
         salt=None,
         offer_id=offer.offer_id,
         sealed=Sealed(0, b""),

@@ -47,7 +47,7 @@ def recreate(vault: Vault, tombstone: Key, suite: str) -> Key:
         state=State.DEALT,
         origin=vault.origin,
         attested=vault.custody.hsm.info.attested,
-        due=False,
+        due=0,
         sealed=Sealed(NO_DATA_KEY, b""),
     )
     if isinstance(vault.custody, HierarchicalCustody):

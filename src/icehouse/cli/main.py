@@ -11,6 +11,7 @@ import typer
 
 from icehouse import __version__
 from icehouse.cli import (
+    campaign,
     cloudhsm,
     demo,
     device,
@@ -27,6 +28,7 @@ from icehouse.cli import (
     store,
     trim,
     users,
+    worker,
 )
 from icehouse.cli.printer import explain, log_to_stderr, put
 
@@ -49,6 +51,8 @@ app.command("rotate")(rotate.rotate)
 app.command("show")(show.show)
 app.command("rewrap")(rewrap.rewrap)
 app.command("reseal")(reseal.reseal)
+app.add_typer(campaign.app, name="campaign")
+app.command("worker")(worker.worker)
 app.command("trim")(trim.trim)
 app.command("recover")(recover.recover)
 app.command("doctor")(doctor.doctor)

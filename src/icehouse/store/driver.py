@@ -1,7 +1,8 @@
-"""Many rows in one statement, past SQLAlchemy: what bulk work is made of."""
+"""Past SQLAlchemy, where it costs more than the database: many rows in one statement, and one row for every message."""
 
 from __future__ import annotations
 
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import BigInteger, Integer, LargeBinary, SmallInteger, Text, bindparam, delete, select
@@ -10,7 +11,7 @@ from sqlalchemy.exc import DBAPIError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sqlalchemy import Column, Connection, Table
+    from sqlalchemy import Column, Connection, Dialect, Select, Table
 
 # In this order: a SmallInteger is an Integer, too.
 _TYPES = ((SmallInteger, "int2"), (BigInteger, "int8"), (Integer, "int4"), (Text, "text"), (LargeBinary, "bytea"))
@@ -23,6 +24,39 @@ def _type_of(column: Column[Any]) -> str:
 
 def _names(columns: Sequence[str]) -> str:
     return ", ".join(f'"{column}"' for column in columns)
+
+
+def one_row(connection: Connection, statement: Select[Any], values: dict[str, int]) -> Sequence[Any] | None:
+    """The first row of a prebuilt statement. It is compiled once for each kind of database."""
+    sql, names = _compiled(statement, connection.dialect)
+    driver: Any = connection.connection.driver_connection
+    parameters = values if names is None else [values[name] for name in names]
+    try:
+        # To the end: a statement that is not finished would hold its snapshot of the database.
+        rows: list[Sequence[Any]] = driver.execute(sql, parameters).fetchall()
+    except connection.dialect.loaded_dbapi.Error as exc:
+        raise _translated(connection, sql, exc) from exc
+    return rows[0] if rows else None
+
+
+@cache
+def _compiled(statement: Select[Any], dialect: Dialect) -> tuple[str, list[str] | None]:
+    """A statement's text, and the names of its parameters where the driver takes them by place."""
+    compiled: Any = statement.compile(dialect=dialect)
+    return str(compiled), compiled.positiontup
+
+
+def _translated(connection: Connection, statement: str, raised: Any) -> BaseException:  # noqa: ANN401  the driver's own
+    """What SQLAlchemy would have raised, which the rest of the store knows; a broken connection is not used again."""
+    dialect = connection.dialect
+    broken = dialect.is_disconnect(raised, None, None)
+    if broken:
+        connection.invalidate(raised)
+    kind = dialect.loaded_dbapi.Error
+    error: BaseException = DBAPIError.instance(
+        statement, None, raised, kind, hide_parameters=True, dialect=dialect, connection_invalidated=broken
+    )
+    return error
 
 
 def insert_rows(connection: Connection, table: Table, rows: Sequence[Sequence[object]]) -> None:
@@ -41,17 +75,14 @@ def insert_rows(connection: Connection, table: Table, rows: Sequence[Sequence[ob
 
 
 def _copy(connection: Connection, table: Table, statement: str, rows: Sequence[Sequence[object]]) -> None:
-    from psycopg import Error  # noqa: PLC0415  an extra that SQLite does without
-
     driver: Any = connection.connection.driver_connection
     try:
         with driver.cursor() as cursor, cursor.copy(statement) as copy:
             copy.set_types([_type_of(column) for column in table.columns])
             for row in rows:
                 copy.write_row(row)
-    except Error as exc:
-        # The driver was asked past SQLAlchemy, whose errors the rest of the store knows.
-        raise DBAPIError.instance(statement, None, exc, Error, hide_parameters=True) from exc
+    except connection.dialect.loaded_dbapi.Error as exc:
+        raise _translated(connection, statement, exc) from exc
 
 
 def update_rows(

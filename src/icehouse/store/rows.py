@@ -43,7 +43,7 @@ def key_row(key: Key) -> dict[str, Any]:
         "state": _STATES[key.state],
         "origin": _ORIGINS[key.origin],
         "attested": int(key.attested),
-        "due": int(key.due),
+        "due": key.due,
         "commitments": key.commitments,
         "salt": NO_SALT if key.salt is None and key.state is State.DEALT else key.salt,
         "offer_id": key.offer_id,
@@ -111,7 +111,7 @@ def key_of(row: Sequence[Any], vault: bytes) -> Key:
             state=_STATE_OF[state],
             origin=_ORIGIN_OF[origin],
             attested={0: False, 1: True}[attested],
-            due=bool(due),
+            due=due,
             commitments=commitments,
             salt=None if salt == NO_SALT else salt,
             offer_id=offer_id,
@@ -129,7 +129,7 @@ def key_of(row: Sequence[Any], vault: bytes) -> Key:
 
 def _check(key: Key, salt: bytes | None) -> None:
     """Refuse a row that contradicts itself before anything compares its values."""
-    numbers = (key.rev, key.epoch, key.next_epoch, key.sealed.data_key)
+    numbers = (key.rev, key.epoch, key.next_epoch, key.due, key.sealed.data_key)
     if not all(isinstance(number, int) and number >= 0 for number in numbers):
         msg = f"the row of {key.user!r} holds a number that icehouse never writes"
         raise SealError(msg)

@@ -12,6 +12,7 @@ from icehouse.errors import ConflictError, SealError, StoreError
 from icehouse.model import NO_DATA_KEY, SUITES, Role, State
 from icehouse.store import data_keys, migrate, postgresql, statements
 from icehouse.store.data_keys import insert_data_key, move_slots
+from icehouse.store.driver import one_row
 from icehouse.store.engine import CONNECTIONS, Database
 from icehouse.store.root_keys import add_roots, must_be_current, read_record
 from icehouse.store.rows import claim_row, key_of, key_row, offer_row, tag, user_tag
@@ -126,7 +127,7 @@ class VaultStore:
 
     def _one(self, statement: Select[Any], identity: int) -> Key | None:
         with self.database.read() as connection:
-            row = connection.execute(statement, {"tag": identity}).first()
+            row = one_row(connection, statement, {"tag": identity})
         return None if row is None else key_of(row, self.vault_id)
 
     def every_key(self) -> Iterator[Key]:
@@ -170,13 +171,13 @@ class VaultStore:
         with self.database.read() as connection:
             return connection.execute(select(func.count()).select_from(keys)).scalar_one()
 
-    def replace(self, before: Key, after: Key, fresh: Sequence[WrappedKey] = ()) -> Key:
+    def replace(self, before: Key, after: Key, fresh: Sequence[WrappedKey] = (), *, counts: int = 0) -> Key:
         """Write what changed from `before` to `after`, in one transaction, if nobody wrote in between.
 
         `fresh` are new data keys that the change seals under. Raises `ConflictError` and `DataKeyFullError`.
         """
         try:
-            self.database.change(lambda connection: self.replace_in(connection, before, after, fresh))
+            self.database.change(lambda connection: self.replace_in(connection, before, after, fresh), counts)
         except IntegrityError as exc:
             msg = f"the key of {before.user!r} was changed by someone else; load it again"
             raise ConflictError(msg) from exc
@@ -210,14 +211,19 @@ class VaultStore:
 
     def remove(self, before: Key, after: Key) -> None:
         """Turn a key's row into a tombstone, and write down which data keys its records stood under."""
+        self.remove_all([(before, after)])
+
+    def remove_all(self, changes: Sequence[tuple[Key, Key]]) -> None:
+        """The same for many keys, in one transaction."""
 
         def work(connection: Connection) -> None:
-            self.replace_in(connection, before, after)
-            connection.execute(delete(removals).where(removals.c.id == before.id))
-            for number in before.slots():
-                connection.execute(insert(removals).values(id=before.id, data_key=number))
+            for before, after in changes:
+                self.replace_in(connection, before, after)
+                connection.execute(delete(removals).where(removals.c.id == before.id))
+                for number in before.slots():
+                    connection.execute(insert(removals).values(id=before.id, data_key=number))
 
-        self.database.change(work)
+        self.database.change(work, counts=len(changes))
 
     def removals_of(self, key: Key) -> list[int]:
         """The data keys under which a destroyed key's records stood."""
