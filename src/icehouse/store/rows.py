@@ -43,7 +43,7 @@ def key_row(key: Key) -> dict[str, Any]:
         "state": _STATES[key.state],
         "origin": _ORIGINS[key.origin],
         "attested": int(key.attested),
-        "due": key.due,
+        "due": int(key.due),
         "commitments": key.commitments,
         "salt": NO_SALT if key.salt is None and key.state is State.DEALT else key.salt,
         "offer_id": key.offer_id,
