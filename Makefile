@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 RUST_SOURCES := $(shell find rust -name '*.rs' -o -name Cargo.toml) Cargo.toml Cargo.lock
 
-.PHONY: demo test check bench lock clean
+.PHONY: demo test check bench soak lock clean
 .DEFAULT_GOAL := demo
 
 $(VENV)/.run: requirements/run.lock
@@ -38,6 +38,10 @@ check: $(VENV)/.dev $(VENV)/.built
 
 bench: $(VENV)/.dev $(VENV)/.built
 	$(BIN)/python -m bench
+
+# A minute of eight threads on each HSM provider whose sessions are lost every second.
+soak: $(VENV)/.dev $(VENV)/.built
+	PYTHONPATH=tests $(BIN)/python -m integration.providers.soak 60
 
 # Pins every package with its hashes; run it after a change of dependencies.
 lock:

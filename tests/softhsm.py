@@ -6,8 +6,13 @@ import ctypes
 import os
 import shutil
 import subprocess
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 MODULE = Path(os.environ.get("ICEHOUSE_TEST_SOFTHSM", "/usr/lib/softhsm/libsofthsm2.so"))
 PIN = "648219"
@@ -82,9 +87,57 @@ def close_all_sessions() -> None:
     The module's state belongs to the process, so a second way into the same library reaches it.
     """
     module = ctypes.CDLL(str(MODULE))
+    for slot in _slots(module):
+        module.C_CloseAllSessions(ctypes.c_ulong(slot))
+
+
+def log_out_everywhere() -> None:
+    """End every login of this process behind its back, while others are in the middle of something.
+
+    A session that SoftHSM closes while a thread is in it takes the process down (measured, without icehouse). A login
+    may end at any time; every key's handle is void then, as after a lost session.
+    """
+    module = ctypes.CDLL(str(MODULE))
+    for slot in _slots(module):
+        with _session(module, slot) as session:
+            if session:
+                module.C_Logout(session)
+
+
+def open_sessions() -> int:
+    """How many sessions this process holds open in SoftHSM, on all tokens.
+
+    The module does not tell (`ulSessionCount` is "unavailable"), but it numbers them: each number given out so far is
+    asked whether it still is a session.
+    """
+    module = ctypes.CDLL(str(MODULE))
+    info = (ctypes.c_ulong * 4)()
+    for slot in _slots(module):
+        with _session(module, slot) as newest:
+            if newest:
+                numbers = range(1, newest.value)
+                return sum(module.C_GetSessionInfo(ctypes.c_ulong(number), info) == 0 for number in numbers)
+    return 0
+
+
+@contextmanager
+def _session(module: ctypes.CDLL, slot: int) -> Iterator[ctypes.c_ulong | None]:
+    """A session of ours, or None on a slot whose token nobody has initialised."""
+    opened, serial_read_write = ctypes.c_ulong(), ctypes.c_ulong(0x6)
+    if module.C_OpenSession(ctypes.c_ulong(slot), serial_read_write, None, None, ctypes.byref(opened)):
+        yield None
+        return
+    try:
+        yield opened
+    finally:
+        module.C_CloseSession(opened)
+
+
+def _slots(module: ctypes.CDLL) -> list[int]:
+    """The slots with a token; none where the module is not in use."""
     count = ctypes.c_ulong()
-    assert module.C_GetSlotList(ctypes.c_ubyte(1), None, ctypes.byref(count)) == 0
+    if module.C_GetSlotList(ctypes.c_ubyte(1), None, ctypes.byref(count)):
+        return []
     slots = (ctypes.c_ulong * count.value)()
     assert module.C_GetSlotList(ctypes.c_ubyte(1), slots, ctypes.byref(count)) == 0
-    for slot in slots[: count.value]:
-        module.C_CloseAllSessions(ctypes.c_ulong(slot))
+    return list(slots[: count.value])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -17,13 +18,13 @@ from icehouse.custody import (
     check_settings,
     seal_settings,
 )
-from icehouse.errors import ConflictError, RequestError, SealError
-from icehouse.hsm import KeyKind, open_hsm
+from icehouse.errors import ConflictError, IcehouseError, RequestError, SealError, StoreError
+from icehouse.hsm import HsmKey, KeyKind, open_hsm
 from icehouse.model import Role, RootKey, RootState, VaultRecord, root_label
 from icehouse.store import VaultStore
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from icehouse.custody import Custody
     from icehouse.hsm import Hsm
@@ -103,8 +104,30 @@ def create_vault(
         msg = "the database holds a vault already"
         raise ConflictError(msg)
     roots = roots or open_roots(settings)
-    record = make_roots(vault_id or new_vault_id(), custody, buckets, roots, resumed=vault_id is not None)
-    return _vault(settings, VaultStore.create(settings.store_url, record, settings.store_connections), roots)
+    if vault_id is not None:
+        record = make_roots(vault_id, custody, buckets, roots, resumed=True)
+        return _vault(settings, VaultStore.create(settings.store_url, record, settings.store_connections), roots)
+    with _unmaking(fresh := new_vault_id(), custody, roots):
+        record = make_roots(fresh, custody, buckets, roots, resumed=False)
+        store = VaultStore.create(settings.store_url, record, settings.store_connections)
+    return _vault(settings, store, roots)
+
+
+@contextmanager
+def _unmaking(vault_id: bytes, custody: str, roots: RootKeys) -> Iterator[None]:
+    """Destroy a new vault's root keys where it came to nothing: nobody knows its id, so nobody would find them.
+
+    Not where the database failed: what it was told may be in it all the same.
+    """
+    try:
+        yield
+    except StoreError:
+        raise
+    except IcehouseError:
+        for role in ROLES_OF[custody]:
+            with suppress(IcehouseError):
+                roots.home(role).destroy_key(HsmKey(root_label(vault_id, role, 1), KIND_OF[role]))
+        raise
 
 
 def make_roots(vault_id: bytes, custody: str, buckets: int, roots: RootKeys, *, resumed: bool) -> VaultRecord:

@@ -11,6 +11,29 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 
+_PROFILE = {"latency", "rate_limit", "capacity"}
+_AWS_KMS_OPTIONS = {
+    "region",
+    "endpoint",
+    "insecure",
+    "deadline",
+    "concurrency",
+    "profile",
+    "role",
+    "account",
+    "prefix",
+    "deletion_days",
+}
+_OPENBAO_OPTIONS = {
+    "namespace",
+    "token_source",
+    "role_id",
+    "secret_id_source",
+    "ca",
+    "insecure",
+    "deadline",
+    "concurrency",
+}
 _GOOGLE_OPTIONS = {"endpoint", "insecure", "deadline", "concurrency"}
 
 
@@ -24,13 +47,15 @@ def hsm_uri(provider: str, config: Mapping[str, Any]) -> str:
 
 
 def _simulated(config: Mapping[str, Any]) -> str:
-    _check(config, {"path", "pin_source"})
-    if not config:
-        return "simulated:"
-    if len(config) == 1:
+    place = {"path", "pin_source"}
+    _check(config, place | {"faults"} | _PROFILE)
+    if len(place & config.keys()) == 1:
         msg = "a simulated HSM in a file needs both path and pin_source"
         raise RequestError(msg)
-    return f"simulated:{quote(str(config['path']))}?pin-source=file:{quote(str(config['pin_source']))}"
+    query = [f"pin-source=file:{quote(str(config['pin_source']))}"] if "path" in config else []
+    query += [f"{name.replace('_', '-')}={quote(str(config[name]))}" for name in sorted(_PROFILE & config.keys())]
+    query += [f"fault={number}:{quote(str(fault), safe=':')}" for number, fault in config.get("faults", {}).items()]
+    return f"simulated:{quote(str(config.get('path', '')))}{'?' if query else ''}{'&'.join(query)}"
 
 
 def _pkcs11(config: Mapping[str, Any]) -> str:
@@ -57,6 +82,32 @@ def _google(config: Mapping[str, Any]) -> str:
     return f"gcpkms://projects/{project}/locations/{location}/keyRings/{ring}{query}"
 
 
+def _aws_kms(config: Mapping[str, Any]) -> str:
+    _check(config, _AWS_KMS_OPTIONS)
+    region = quote(str(config.get("region", "")), safe="")
+    options = [
+        f"{name.replace('_', '-')}={quote(str(config[name]), safe=':[]/')}"
+        for name in sorted(config.keys() - {"region"})
+    ]
+    query = f"?{'&'.join(options)}" if options else ""
+    return f"awskms://{region}{query}"
+
+
+def _openbao(config: Mapping[str, Any]) -> str:
+    _check(config, {"address", "mount"} | _OPENBAO_OPTIONS)
+    if "address" not in config:
+        msg = "the provider openbao needs address in config: HOST or HOST:PORT"
+        raise RequestError(msg)
+    address = quote(str(config["address"]), safe=":[]")
+    mount = quote(str(config.get("mount", "transit")), safe="/")
+    options = []
+    for name in sorted(_OPENBAO_OPTIONS & config.keys()):
+        # A bare path is meant as a file, as with the other providers.
+        kind = "file:" if name.endswith("_source") and not str(config[name]).startswith("file:") else ""
+        options.append(f"{name.replace('_', '-')}={kind}{quote(str(config[name]), safe='/:')}")
+    return f"openbao://{address}/{mount}" + (f"?{'&'.join(options)}" if options else "")
+
+
 def _check(config: Mapping[str, Any], known: set[str]) -> None:
     unknown = sorted(config.keys() - known)
     if unknown:
@@ -68,4 +119,6 @@ _MAKERS: dict[str, Callable[[Mapping[str, Any]], str]] = {
     "simulated": _simulated,
     "pkcs11": _pkcs11,
     "google": _google,
+    "aws-kms": _aws_kms,
+    "openbao": _openbao,
 }

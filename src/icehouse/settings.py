@@ -196,15 +196,17 @@ def _absolute_sqlite(url: str, directory: Path) -> str:
 def _absolute_hsm(uri: str, directory: Path) -> str:
     scheme, colon, rest = uri.partition(":")
     path, question, query = rest.partition("?")
-    parts = [_absolute_pin(part, directory) for part in query.split("&")]
+    parts = [_absolute_file(part, directory) for part in query.split("&")]
     if scheme == "simulated" and path:
         path = _within(directory, path)
     return f"{scheme}{colon}{path}{question}{'&'.join(parts)}"
 
 
-def _absolute_pin(part: str, directory: Path) -> str:
+def _absolute_file(part: str, directory: Path) -> str:
     name, _, value = part.partition("=")
-    if name != "pin-source" or not value.startswith("file:"):
+    if name == "ca":
+        return f"{name}={_within(directory, value)}"
+    if not name.endswith("-source") or not value.startswith("file:"):
         return part
     return f"{name}=file:{_within(directory, value.removeprefix('file:'))}"
 

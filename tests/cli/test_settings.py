@@ -28,6 +28,10 @@ def test_relative_paths_of_pins_are_made_absolute_for_every_provider():
     assert settings.hsm_uri == "pkcs11:token=x?module-path=/lib/m.so&pin-source=file:/a%20b/pin"
     assert settings.hsm_claim_uri == "simulated:/a%20b/t?pin-source=file:/a%20b/p"
     assert settings.store_url == "sqlite:////a b/x.db"
+    former = "openbao://h/m?role-id=r&secret-id-source=file:s&ca=c.pem"
+    settings = absolute(Settings("sqlite:///x.db", "openbao://h/m?token-source=file:t", former), Path("/a"))
+    assert settings.hsm_uri == "openbao://h/m?token-source=file:/a/t"
+    assert settings.hsm_claim_uri == "openbao://h/m?role-id=r&secret-id-source=file:/a/s&ca=/a/c.pem"
 
 
 def test_a_module_in_memory_stays_one():

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from icehouse.hsm import _gcpkms_uri, _pkcs11, _simulated
+from icehouse.hsm import _awskms_uri, _gcpkms_uri, _openbao_uri, _pkcs11, _simulated
 from icehouse.hsm._hsm import Operation
 from icehouse.hsm._profile import Fault
 
@@ -47,7 +47,13 @@ def test_the_softhsm_token_of_the_page_is_made_and_opened_as_written(tmp_path):
 
 @pytest.mark.parametrize(
     "word",
-    [*sorted(_gcpkms_uri.QUERY | _pkcs11._PATH | _pkcs11._QUERY | _simulated._QUERY), "fault", *Fault, *Operation],
+    [
+        *sorted(_awskms_uri.QUERY | _gcpkms_uri.QUERY | _openbao_uri.QUERY),
+        *sorted(_pkcs11._PATH | _pkcs11._QUERY | _simulated._QUERY),
+        "fault",
+        *Fault,
+        *Operation,
+    ],
 )
 def test_every_attribute_fault_and_operation_is_on_the_page(word):
     assert f"`{word}" in PAGE

@@ -5,11 +5,12 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use cryptoki::object::ObjectHandle;
-use cryptoki::session::Session;
+use cryptoki::session::{Session, SessionState};
 
 use crate::error::{translate, Error, Failure};
 use crate::login::{log_in, Facts, Login, RefusedPin};
 use crate::module::{self, Config, Entered, Module};
+use crate::profile::Profile;
 
 const PATIENCE: Duration = Duration::from_secs(30);
 // A new start of the module disturbs every token of it. So it is not done for each operation that finds none.
@@ -211,6 +212,22 @@ impl Pool {
 
     pub fn forget_handle(&self, label: &str) {
         self.state().handles.remove(label);
+    }
+
+    /// What a session showed is all there is only if its login lasted until now: keys vanish with it, one by one.
+    pub fn still_logged_in(&self, lent: &Lent, profile: &Profile) -> Result<(), Failure> {
+        let told = lent.session.get_session_info();
+        let info = told.map_err(|why| translate(profile, why))?;
+        // The module first: a login that replaced ours counts once it is made.
+        let state = self.state();
+        let ours = state.login.is_some() && state.number == lent.login;
+        if ours && matches!(info.session_state(), SessionState::RwUser) {
+            return Ok(());
+        }
+        Err(Failure::Lost {
+            why: "the login ended meanwhile".into(),
+            sessions_alive: true,
+        })
     }
 
     fn logged_in<'s>(&self, state: &'s mut State, start: u64) -> Result<&'s Login, Failure> {

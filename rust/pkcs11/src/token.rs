@@ -135,6 +135,7 @@ impl Token {
     pub fn keys(&self, prefix: &str) -> Result<Vec<(String, Kind)>> {
         let all = self.run(Retry::Once, |lent| {
             let all = key::all(&lent.session, self.profile())?;
+            self.pool.still_logged_in(lent, self.profile())?;
             if all.is_empty() && !(self.met().is_empty() && self.believes(lent)) {
                 return Err(away());
             }
@@ -264,7 +265,11 @@ impl Token {
     }
 
     fn labelled(&self, lent: &Lent, label: &str) -> Attempt<Vec<Handle>> {
-        key::labelled(&lent.session, self.profile(), label)
+        let found = key::labelled(&lent.session, self.profile(), label)?;
+        if found.is_empty() {
+            self.pool.still_logged_in(lent, self.profile())?;
+        }
+        Ok(found)
     }
 
     /// The handle of a key of this kind, found and checked once per login.

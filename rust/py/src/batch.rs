@@ -58,12 +58,12 @@ pub fn deal_page<'py>(
         .collect())
 }
 
+/// A group, and shares of it with the numbers of their participants.
+type Holding<'py> = (Bound<'py, Group>, Vec<(u16, Bound<'py, Share>)>);
+
 /// For each group, what is wrong with these participants' shares of it; `None`: nothing.
 #[pyfunction]
-pub fn check_page(
-    py: Python<'_>,
-    page: Vec<(Bound<'_, Group>, Vec<(u16, Bound<'_, Share>)>)>,
-) -> Vec<Option<String>> {
+pub fn check_page(py: Python<'_>, page: Vec<Holding<'_>>) -> Vec<Option<String>> {
     let page: Vec<_> = page
         .iter()
         .map(|(group, shares)| {

@@ -23,7 +23,9 @@ __all__ = ["Destruction", "Hsm", "HsmInfo", "HsmKey", "KeyKind", "OperationCount
 
 # Strings, so that opening one provider never imports another's client.
 _PROVIDERS = {
+    "awskms": "icehouse.hsm._awskms:AwsKmsHsm",
     "gcpkms": "icehouse.hsm._gcpkms:GcpKmsHsm",
+    "openbao": "icehouse.hsm._openbao:OpenBaoHsm",
     "pkcs11": "icehouse.hsm._pkcs11:Pkcs11Hsm",
     "simulated": "icehouse.hsm._simulated:SimulatedHsm",
 }

@@ -11,9 +11,10 @@ from icehouse._core import data_key_from_bytes, data_key_to_bytes, node_from_byt
 from icehouse.errors import HsmRefusedError, RequestError, SealError
 from icehouse.hsm import _gcpkms_answers as answers
 from icehouse.hsm._crc32c import crc32c
+from icehouse.hsm._deadline import Deadline
 from icehouse.hsm._gcpkms_ring import Ring, check_answer
 from icehouse.hsm._gcpkms_uri import GcpKmsUri
-from icehouse.hsm._gcpkms_wire import Deadline, InvalidError, NotThereError, NotUsableError, Wire, closed
+from icehouse.hsm._gcpkms_wire import InvalidError, NotThereError, NotUsableError, Wire, closed
 from icehouse.hsm._hsm import (
     Destruction,
     HsmInfo,
@@ -25,6 +26,7 @@ from icehouse.hsm._hsm import (
     check_context,
     check_digest,
 )
+from icehouse.hsm._p256 import raw_signature
 
 # After the wire, which knows what to say when Google's client is not installed.
 from google.cloud.kms_v1 import types  # isort: skip
@@ -204,7 +206,7 @@ class GcpKmsHsm:
             )
             answer = begun.wire.call("asymmetric_sign", request, begun.deadline, check=answers.signed)
             check_answer(answer.name, version, answer.protection_level)
-            return answers.raw_signature(answer.signature)
+            return raw_signature(answer.signature)
 
         return self._use(HsmKey(key.label, KeyKind.ECDSA), self._begun(Operation.SIGN), asymmetric_sign)
 

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from datetime import datetime
 
-    from icehouse.hsm._gcpkms_wire import Deadline, Wire
+    from icehouse.hsm._deadline import Deadline
+    from icehouse.hsm._gcpkms_wire import Wire
 
 _Purpose = types.CryptoKey.CryptoKeyPurpose
 _Algorithm = types.CryptoKeyVersion.CryptoKeyVersionAlgorithm

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import logging
 import os
-import random
-import time
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from threading import BoundedSemaphore, Thread
 from typing import TYPE_CHECKING, Any
 
 from icehouse.errors import HsmError, HsmRefusedError, HsmUnavailableError, MissingExtraError
+from icehouse.hsm._deadline import FIRST_PAUSE, LONGEST_PAUSE, MARGIN, Deadline
 
 # A forked child could not use gRPC at all without this, and gRPC reads it once, when it is loaded.
 os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "1")
@@ -34,10 +33,6 @@ if TYPE_CHECKING:
 # At DEBUG, Google's client logs every request and answer whole, data keys and all.
 logging.getLogger(logging_transport.__name__).setLevel(logging.INFO)
 
-_FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 1.0
-_MARGIN = 0.8
-"""An operation gives up after this part of its deadline, so that its error is out before the deadline is."""
-_SHORTEST_TRY = 0.5
 _OPTIONS = (
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.max_reconnect_backoff_ms", 1000),
@@ -96,29 +91,6 @@ class CorruptedError(HsmUnavailableError):
     """A checksum does not fit: bytes were changed between here and Google Cloud KMS."""
 
 
-class Deadline:
-    """What is left of the time that one operation may take, however many calls it makes."""
-
-    __slots__ = ("_end", "seconds")
-
-    def __init__(self, seconds: float) -> None:
-        self.seconds = seconds
-        self._end = time.monotonic() + seconds * _MARGIN
-
-    def left(self) -> float:
-        """The seconds that are left, at least 0."""
-        return max(0.0, self._end - time.monotonic())
-
-    def pause(self, longest: float) -> bool:
-        """Wait for a random while; where there is no time for it, answer False at once."""
-        # Jitter keeps many clients from coming back at the same moment; nothing secret hangs on it.
-        seconds = longest * random.uniform(0.5, 1.0)  # noqa: S311
-        if self.left() <= seconds:
-            return False
-        time.sleep(seconds)
-        return True
-
-
 class Wire:
     """The service as one process reaches it. Never used by another: a forked child makes its own."""
 
@@ -143,7 +115,7 @@ class Wire:
 
         `check` raises `CorruptedError` for an answer whose checksums do not fit; such an answer is never returned.
         """
-        longest = _FIRST_PAUSE
+        longest = FIRST_PAUSE
         while True:
             try:
                 answer = self._once(method, request, deadline)
@@ -151,7 +123,7 @@ class Wire:
             except HsmUnavailableError:
                 if not repeat or not deadline.pause(longest):
                     raise
-                longest = min(2 * longest, _LONGEST_PAUSE)
+                longest = min(2 * longest, LONGEST_PAUSE)
             else:
                 return answer
 
@@ -165,10 +137,7 @@ class Wire:
             msg = f"{self._uri.concurrency} calls to Google Cloud KMS are under way, and none ended in time"
             raise HsmUnavailableError(msg, hint="concurrency= in the HSM's URI allows more at once")
         try:
-            left = deadline.left()
-            # Half of what is left: a call whose answer got lost leaves time for another.
-            seconds = min(max(left, 0.001), max(_SHORTEST_TRY, left / 2))
-            answer = getattr(self._client, method)(request=request, retry=None, timeout=seconds)
+            answer = getattr(self._client, method)(request=request, retry=None, timeout=deadline.one_try())
             # A list comes as a pager, whose first page is the answer; it must not fetch others by itself.
             return next(answer.pages) if method.startswith("list_") else answer
         except (api.GoogleAPICallError, GoogleAuthError, ValueError) as exc:
@@ -250,7 +219,7 @@ def _credentials(uri: GcpKmsUri) -> Any:  # noqa: ANN401
     # A daemon, so that the process may end while it still waits.
     Thread(target=look, name="icehouse-google-credentials", daemon=True).start()
     try:
-        return found.result(timeout=uri.deadline * _MARGIN)
+        return found.result(timeout=uri.deadline * MARGIN)
     except FutureTimeoutError:
         msg = f"Google's metadata server gave no credentials (deadline {uri.deadline:g} s)"
         raise HsmUnavailableError(msg, hint=_LOG_IN) from None

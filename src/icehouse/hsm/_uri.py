@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ipaddress
+import math
 import re
 from pathlib import Path
 from urllib.parse import unquote_to_bytes
@@ -9,6 +11,10 @@ from urllib.parse import unquote_to_bytes
 from icehouse.errors import RequestError
 
 _COUNT = re.compile(r"[0-9]{1,18}", re.ASCII)
+_HOST = re.compile(r"(?P<host>[A-Za-z0-9.-]{1,253}|\[[0-9a-fA-F:.]{2,45}\]):(?P<port>[0-9]{1,5})", re.ASCII)
+_MAX_PORT = 65_535
+_MAX_DEADLINE = 600
+_MAX_CONCURRENCY = 1_000
 _BAD_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
 
 
@@ -79,3 +85,52 @@ def pin_file(source: str | None) -> Path:
             msg = "a pin-source must name a file on this machine: file:/path or file:///path"
             raise RequestError(msg)
     return Path(path)
+
+
+def address(text: str) -> str:
+    """Return `endpoint`, which names a host and a port, or raise `RequestError`."""
+    found = _HOST.fullmatch(text)
+    if found is None or not 0 < int(found["port"]) <= _MAX_PORT:
+        msg = f"endpoint must read HOST:PORT, not {text[:64]!r}"
+        raise RequestError(msg)
+    return text
+
+
+def insecure(text: str, endpoint: str) -> bool:
+    """Whether to do without TLS, which is for a server on this machine only."""
+    if text not in {"0", "1"}:
+        msg = f"insecure must be 0 or 1, not {text[:32]!r}"
+        raise RequestError(msg)
+    if text == "1" and not _loopback(endpoint.rpartition(":")[0].strip("[]")):
+        msg = f"insecure=1 is for a loopback address only, and {endpoint} is none"
+        raise RequestError(msg, hint="data keys would cross the network in the clear")
+    return text == "1"
+
+
+def _loopback(host: str) -> bool:
+    # A name, even `localhost`, is whatever a resolver says.
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def seconds(text: str) -> float:
+    """A `deadline`."""
+    try:
+        found = float(text)
+    except ValueError:
+        found = math.nan
+    if not 0 < found <= _MAX_DEADLINE:
+        msg = f"deadline must be a number of seconds above 0 and at most {_MAX_DEADLINE}, not {text[:32]!r}"
+        raise RequestError(msg)
+    return found
+
+
+def calls_at_once(text: str) -> int:
+    """A `concurrency`."""
+    calls = count("concurrency", text)
+    if not 0 < calls <= _MAX_CONCURRENCY:
+        msg = f"concurrency must be between 1 and {_MAX_CONCURRENCY}, not {calls}"
+        raise RequestError(msg)
+    return calls

@@ -6,6 +6,7 @@ out of `can`; the tests of that are then not made for it.
 
 from __future__ import annotations
 
+import random
 import shutil
 from abc import ABC, abstractmethod
 from dataclasses import replace
@@ -13,10 +14,14 @@ from enum import StrEnum
 from itertools import count
 from typing import TYPE_CHECKING, ClassVar
 
+from conformance.hsm.descriptors import connections_to, open_files
 from icehouse.hsm import open_hsm
 from icehouse.hsm._profile import Fault
+from servers.awskms import REGION, AwsKmsServer
 from servers.gcpkms import KmsServer
-from softhsm import PIN, close_all_sessions
+from servers.openbao import bao, policy_of
+from servers.openbao_front import Front
+from softhsm import MODULE, PIN, close_all_sessions, log_out_everywhere, open_sessions
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -64,9 +69,29 @@ class Adapter(ABC):
         self._opened.append(hsm)
         return hsm
 
+    @property
+    def provider(self) -> tuple[str, dict[str, object]]:
+        """The provider and the configuration by which `create_hsm_frost` opens the same module."""
+        raise AssertionError(self.name)
+
     @abstractmethod
     def lose_session(self, hsm: Hsm) -> None:
         """Make the module forget every session and login."""
+
+    def lose_session_in_use(self, hsm: Hsm) -> None:
+        """The same, while other threads are in the middle of something."""
+        self.lose_session(hsm)
+
+    def storm(self, failing: float, latency: float, per_second: float) -> None:
+        """From now on this part of all calls fails in passing, each takes these seconds, more a second are refused.
+
+        A simulated module is made so for whoever opens it from now on.
+        """
+        raise AssertionError(self.name, failing, latency, per_second)
+
+    def held(self) -> int:
+        """How many sessions or connections this process holds open to the module."""
+        raise AssertionError(self.name)
 
     def clean(self) -> None:
         """Close whatever was opened."""
@@ -76,13 +101,24 @@ class Adapter(ABC):
 
 class SimulatedInMemory(Adapter):
     name = "simulated-in-memory"
-    can = frozenset({Can.FILL_UP, Can.THROTTLE})
+    can = frozenset({Can.FILL_UP, Can.THROTTLE, Can.STORM})
 
     def make(self, _softhsm):
+        self._weather: dict[str, object] = {}
         return "simulated:"
+
+    @property
+    def provider(self):
+        return "simulated", self._weather
 
     def lose_session(self, hsm):
         lose_simulated_session(hsm)
+
+    def storm(self, failing, latency, per_second):
+        self._weather = simulated_storm(failing, latency, per_second)
+
+    def held(self):
+        return 0  # it is in this process
 
     def full_after(self, keys: int) -> Hsm:
         return self.open(f"simulated:?capacity={keys}")
@@ -94,9 +130,10 @@ class SimulatedInMemory(Adapter):
 
 class SimulatedInFile(Adapter):
     name = "simulated-in-file"
-    can = frozenset({Can.REOPEN, Can.PIN, Can.GO_AWAY, Can.FILL_UP, Can.THROTTLE})
+    can = frozenset({Can.REOPEN, Can.PIN, Can.GO_AWAY, Can.FILL_UP, Can.THROTTLE, Can.STORM})
 
     def make(self, _softhsm):
+        self._weather: dict[str, object] = {}
         self.pin_file = self.directory / "pin"
         self.pin_file.write_text(f"{PIN}\n")
         self._file = self.directory / "token"
@@ -104,8 +141,18 @@ class SimulatedInFile(Adapter):
         open_hsm(uri, create=True).close()
         return uri
 
+    @property
+    def provider(self):
+        return "simulated", {"path": self._file, "pin_source": self.pin_file, **self._weather}
+
     def lose_session(self, hsm):
         lose_simulated_session(hsm)
+
+    def storm(self, failing, latency, per_second):
+        self._weather = simulated_storm(failing, latency, per_second)
+
+    def held(self):
+        return open_files(self._file)
 
     def take_away(self) -> None:
         self._file.rename(self._file.with_name("away"))
@@ -131,8 +178,19 @@ class Pkcs11OnSoftHsm(Adapter):
         self.pin_file = self.token.pin_file
         return self.token.uri
 
+    @property
+    def provider(self):
+        token = self.token
+        return "pkcs11", {"module_path": MODULE, "token_label": token.label, "pin_source": token.pin_file}
+
     def lose_session(self, _hsm):
         close_all_sessions()
+
+    def lose_session_in_use(self, _hsm):
+        log_out_everywhere()
+
+    def held(self):
+        return open_sessions()
 
     def take_away(self) -> None:
         self.token.directory.rename(self._away)
@@ -185,20 +243,111 @@ class GoogleKmsOnLoopback(Adapter):
         self.server.weather.per_second = 0.001
         return hsm
 
-    def storm(self, failing: float, latency: float, per_second: float) -> None:
-        """From now on this part of all calls fails in passing, each takes these seconds, more a second are refused."""
+    @property
+    def provider(self):
+        _, project, _, location, _, ring = self.server.keys.ring.split("/")
+        named = {"project_id": project, "location": location, "key_ring": ring}
+        return "google", named | {"endpoint": f"127.0.0.1:{self.server.port}", "insecure": 1}
+
+    def storm(self, failing, latency, per_second):
         weather = self.server.weather
         weather.failing, weather.latency, weather.per_second, weather.burst = failing, latency, per_second, 50
+
+    def held(self):
+        return connections_to(self.server.port)
 
     def clean(self) -> None:
         super().clean()
         self.server.stop()
 
 
-ADAPTERS = (SimulatedInMemory, SimulatedInFile, Pkcs11OnSoftHsm, GoogleKmsOnLoopback)
+class AwsKmsOnLoopback(GoogleKmsOnLoopback):
+    name = "awskms-on-loopback"
+    wrapped_bytes = 1 + 36 + 12 + 16 + 32
+
+    def make(self, _softhsm):
+        self._away = False
+        self.server = AwsKmsServer()
+        return self.server.uri_of(deadline=1.5)
+
+    @property
+    def provider(self):
+        return "aws-kms", {"region": REGION, "endpoint": f"127.0.0.1:{self.server.port}", "insecure": 1}
+
+    def clean(self) -> None:
+        super().clean()
+        self.server.close()
+
+
+class OpenBaoOnLoopback(Adapter):
+    name = "openbao-on-loopback"
+    can = frozenset({Can.REOPEN, Can.GO_AWAY, Can.THROTTLE, Can.STORM})
+
+    def make(self, _softhsm):
+        self._away = False
+        self.front = Front(bao().port)
+        self._mount = bao().new_mount()
+        self._token = self.directory / "token"
+        self._token.write_text(bao().new_token(policy_of(self._mount)))
+        # Long enough to find what was lost; a test that takes the service away waits no longer.
+        query = f"insecure=1&deadline=1.5&token-source=file:{self._token}"
+        return f"openbao://127.0.0.1:{self.front.port}/{self._mount}?{query}"
+
+    @property
+    def provider(self):
+        named = {"address": f"127.0.0.1:{self.front.port}", "mount": self._mount, "token_source": self._token}
+        return "openbao", named | {"insecure": 1}
+
+    def held(self):
+        return connections_to(self.front.port)
+
+    def lose_session(self, _hsm):
+        if not self._away:
+            self.front.restart()
+
+    def take_away(self) -> None:
+        self._away = True
+        self.front.stop()
+
+    def bring_back(self) -> None:
+        self._away = False
+        self.front.start()
+
+    def slow(self) -> Hsm:
+        hsm = self.open()
+        self.front.weather.per_second = 0.001
+        return hsm
+
+    def storm(self, failing, latency, per_second):
+        weather = self.front.weather
+        weather.failing, weather.latency, weather.per_second, weather.burst = failing, latency, per_second, 50
+
+    def clean(self) -> None:
+        super().clean()
+        self.front.stop()
+
+
+ADAPTERS = (
+    SimulatedInMemory,
+    SimulatedInFile,
+    Pkcs11OnSoftHsm,
+    GoogleKmsOnLoopback,
+    AwsKmsOnLoopback,
+    OpenBaoOnLoopback,
+)
 
 
 def lose_simulated_session(hsm: Hsm) -> None:
     """The next operations each find their session lost, however many threads ask."""
     following = range(hsm.operations.total + 1, hsm.operations.total + 9)
     hsm._profile = replace(hsm._profile, faults=dict.fromkeys(following, Fault.SESSION_LOSS))
+
+
+def simulated_storm(failing: float, latency: float, per_second: float) -> dict[str, object]:
+    """What `create_hsm_frost` is told for a simulated HSM on a bad day.
+
+    Each opening counts its operations from 1. The first ones are spared: they would fail whenever they are tried again.
+    """
+    dice = random.Random(15)  # noqa: S311  the same faults in each run, the first of them soon
+    faults = {number: Fault.UNAVAILABLE for number in range(6, 5000) if dice.random() < failing}
+    return {"latency": latency, "rate_limit": per_second, "faults": faults}

@@ -122,6 +122,16 @@ def test_migrations_run_once_however_often_they_are_asked_for(new_url):
         database.close()
 
 
+def test_the_newest_migration_is_the_one_that_the_code_knows(new_url):
+    database = Database(new_url())
+    migrate.upgrade(database)
+    with database.read() as connection:
+        newest = connection.execute(text("SELECT version_num FROM alembic_version")).scalar_one()
+    database.close()
+
+    assert newest == migrate.HEAD
+
+
 def test_the_tables_are_those_that_the_code_names(new_url):
     store = VaultStore.create(new_url(), record())
     with store.database.read() as connection:

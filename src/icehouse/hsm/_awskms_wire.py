@@ -1,0 +1,274 @@
+"""Calls to AWS KMS: one client of a process, one deadline of an operation, one translation of errors."""
+
+from __future__ import annotations
+
+import logging
+import re
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as FutureTimeoutError
+from threading import BoundedSemaphore, Thread, local
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from icehouse.errors import HsmError, HsmRefusedError, HsmUnavailableError, IcehouseError, MissingExtraError
+from icehouse.hsm._deadline import FIRST_PAUSE, LONGEST_PAUSE, Deadline
+
+try:
+    from botocore import exceptions as aws
+    from botocore.parsers import ResponseParserError
+
+    from icehouse.hsm._awskms_session import LOG_IN, connected
+except ImportError as exc:
+    raise MissingExtraError("aws") from exc  # noqa: EM101  the name of the extra
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from icehouse.hsm._awskms_uri import AwsKmsUri
+
+T = TypeVar("T")
+PAGE = "docs/howto/aws-kms.md"
+_THROTTLED = frozenset(
+    {"Throttling", "ThrottlingException", "ThrottledException", "RequestLimitExceeded", "TooManyRequestsException"}
+)
+_PASSING = frozenset(
+    {"DependencyTimeoutException", "KeyUnavailableException", "KMSInternalException", "RequestTimeout"}
+    | {"InternalFailure", "InternalServerError", "ServiceUnavailable", "ServiceUnavailableException"}
+)
+_DENIED = frozenset({"AccessDenied", "AccessDeniedException"})
+_STRANGER = frozenset(
+    {
+        "ExpiredToken",
+        "ExpiredTokenException",
+        "IncompleteSignature",
+        "InvalidClientTokenId",
+        "InvalidSignatureException",
+    }
+    | {"MissingAuthenticationTokenException", "SignatureDoesNotMatch", "UnrecognizedClientException"}
+)
+_DENIAL = re.compile(r"to perform: (?P<action>kms:[A-Za-z]+)")
+_FAULT = 500
+_CONNECT = "connect"
+_NO_CREDENTIALS = (
+    aws.NoCredentialsError,
+    aws.PartialCredentialsError,
+    aws.CredentialRetrievalError,
+    aws.TokenRetrievalError,
+    aws.SSOError,
+    aws.ConfigNotFound,
+    aws.ConfigParseError,
+)
+_BROKEN = (ResponseParserError, ValueError, KeyError, TypeError)
+"""What botocore raises, or we, for an answer that is not what it should be."""
+_PROBLEMS = (aws.BotoCoreError, aws.ClientError, aws.HTTPClientError, OSError, *_BROKEN)
+_OURS = local()
+
+
+class NotThereError(HsmRefusedError):
+    """AWS KMS does not know this key or alias."""
+
+
+class ExistsError(HsmRefusedError):
+    """AWS KMS has an alias of this name already."""
+
+
+class NotUsableError(HsmRefusedError):
+    """A key is disabled, or about to be deleted."""
+
+
+class InvalidError(HsmRefusedError):
+    """A ciphertext does not open under this key in this context."""
+
+
+class DeniedError(HsmRefusedError):
+    """These credentials lack a permission."""
+
+
+class WouldDoError(HsmRefusedError):
+    """A dry run: the call would have been done."""
+
+
+class CutError(HsmUnavailableError):
+    """A call did not end in the time it had."""
+
+
+class CorruptedError(HsmUnavailableError):
+    """An answer is not whole."""
+
+
+class _Discretion(logging.Filter):
+    """At DEBUG, botocore logs every request and answer whole, data keys and all; not those of icehouse."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return record.levelno >= logging.INFO or not getattr(_OURS, "busy", False)
+
+
+for _name in ("auth", "credentials", "endpoint", "hooks", "parsers", "utils"):
+    logging.getLogger(f"botocore.{_name}").addFilter(_Discretion())
+
+
+class Wire:
+    """The service as one process reaches it. Never used by another: a forked child makes its own."""
+
+    __slots__ = ("_client", "_closed", "_places", "_uri", "region", "url")
+
+    def __init__(self, uri: AwsKmsUri, deadline: Deadline) -> None:
+        self._uri = uri
+        self._closed = False
+        self._places = BoundedSemaphore(uri.concurrency)
+        # AWS looks for credentials on the network too, and a role is taken there: no deadline of ours holds inside.
+        self.region, self.url = uri.region or "", uri.url or ""
+        self._client = self._until(_CONNECT, lambda: connected(uri), deadline, share=1.0)
+        self.region, self.url = self._client.meta.region_name, self._client.meta.endpoint_url
+
+    def call(
+        self,
+        method: str,
+        deadline: Deadline,
+        *,
+        check: Callable[[dict[str, Any]], None] = lambda _: None,
+        repeat: bool = True,
+        **request: Any,  # noqa: ANN401  each method has parameters of its own
+    ) -> dict[str, Any]:
+        """Make one call, again while it fails in passing and there is time.
+
+        `check` raises `CorruptedError` for an answer that is not whole; such an answer is never returned.
+        """
+        work = getattr(self._client, method)
+
+        def ask() -> dict[str, Any]:
+            answer: dict[str, Any] = work(**request)
+            check(answer)
+            return answer
+
+        return self._until(method, ask, deadline, repeat=repeat)
+
+    def close(self) -> None:
+        """Close the connections; calls under way may still end."""
+        self._closed = True
+        self._client.close()
+
+    def _until(
+        self, method: str, work: Callable[[], T], deadline: Deadline, *, repeat: bool = True, share: float = 0.5
+    ) -> T:
+        longest, told = FIRST_PAUSE, None
+        while True:
+            try:
+                return self._once(method, work, deadline, share)
+            except HsmUnavailableError as exc:
+                # That there was no time left says less than what went wrong before.
+                told = exc if told is None or not isinstance(exc, CutError) else told
+                if not repeat or not deadline.pause(longest):
+                    raise told from told.__cause__
+                longest = min(2 * longest, LONGEST_PAUSE)
+
+    def _once(self, method: str, work: Callable[[], T], deadline: Deadline, share: float) -> T:
+        if not self._places.acquire(timeout=deadline.left()):
+            msg = f"{self._uri.concurrency} calls to AWS KMS are under way, and none ended in time"
+            raise HsmUnavailableError(msg, hint="concurrency= in the HSM's URI allows more at once")
+        told: Future[T] = Future()
+        # botocore bounds each wait for a socket, but no call as a whole: names, tokens and drips come on top.
+        Thread(target=_work, args=(told, work, self._places), name="icehouse-aws", daemon=True).start()
+        try:
+            return told.result(timeout=deadline.one_try(share))
+        except FutureTimeoutError:
+            who = "AWS gave no credentials" if method == _CONNECT else f"{self._told(method)}: no answer"
+            msg = f"{who} (deadline {deadline.seconds:g} s)"
+            raise CutError(msg, hint=LOG_IN if method == _CONNECT else _REACH) from None
+        except _PROBLEMS as exc:
+            raise self._translated(exc, method, deadline) from exc
+
+    def _translated(self, exc: Exception, method: str, deadline: Deadline) -> IcehouseError:
+        """Whatever went wrong, as icehouse's own error: the one place that knows both."""
+        if self._closed:
+            # By another thread, under this call.
+            return closed()
+        told = f"{self._told(method)}: {exc}"
+        match exc:
+            case aws.ClientError():
+                return self._answered(exc, method, deadline)
+            case _ if isinstance(exc, _NO_CREDENTIALS):
+                # Once it is open, credentials that go missing may come back.
+                error = HsmRefusedError if method == _CONNECT else HsmUnavailableError
+                return error(f"there are no usable AWS credentials: {exc}", hint=LOG_IN)
+            case aws.ParamValidationError():
+                return HsmRefusedError(told)
+            case _ if isinstance(exc, _BROKEN):
+                return CorruptedError(f"an answer is not whole: {told}")
+            case _:
+                return HsmUnavailableError(f"{told} (deadline {deadline.seconds:g} s)", hint=_REACH)
+
+    def _answered(self, exc: Any, method: str, deadline: Deadline) -> HsmError:  # noqa: ANN401
+        code, words = exc.response.get("Error", {}).get("Code", ""), exc.response.get("Error", {}).get("Message", "")
+        told = f"{self._told(method)}: {code}: {words}"
+        if code in _THROTTLED:
+            return HsmUnavailableError(f"throttled by {told}", hint=_QUOTA)
+        status = exc.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+        if code in _PASSING or (status >= _FAULT and code not in _REFUSALS):
+            return HsmUnavailableError(f"{told} (deadline {deadline.seconds:g} s)", hint=_REACH)
+        if code in _DENIED:
+            return DeniedError(f"no permission: {told}", hint=self._mend(_DENIAL.search(words), exc.operation_name))
+        if code in _STRANGER:
+            hint = "is this machine's clock right?" if "expired:" in words or "not yet current" in words else LOG_IN
+            return HsmRefusedError(f"no valid credentials: {told}", hint=hint)
+        return _REFUSALS.get(code, HsmRefusedError)(told, hint=_HINTS.get(code))
+
+    def _told(self, method: str) -> str:
+        return f"AWS KMS ({self.url or self.region or 'no region'}), {method}"
+
+    def _mend(self, denial: re.Match[str] | None, operation: str) -> str:
+        if operation == "AssumeRole":
+            return f"allow sts:AssumeRole on {self._uri.role}, and name the caller in that role's trust policy"
+        # Making a key with a tag takes another permission than the call's own.
+        action = denial["action"] if denial else f"kms:{operation}"
+        return f"allow {action}, as the policy in {PAGE} does for the keys of alias/{self._uri.prefix}/*"
+
+
+def _work(told: Future[T], work: Callable[[], T], places: BoundedSemaphore) -> None:
+    _OURS.busy = True
+    try:
+        answer = work()
+    except BaseException as exc:  # noqa: BLE001  whoever waits raises it
+        places.release()
+        told.set_exception(exc)
+    else:
+        places.release()
+        told.set_result(answer)
+
+
+def whole(**fields: type) -> Callable[[dict[str, Any]], None]:
+    """A check that an answer has these fields, of these types and not empty."""
+
+    def check(answer: dict[str, Any]) -> None:
+        for name, kind in fields.items():
+            if not isinstance(answer.get(name), kind) or not answer[name]:
+                msg = f"an answer of AWS KMS lacks its {name}; it is not used"
+                raise CorruptedError(msg, hint=_REACH)
+
+    return check
+
+
+def of_amazon(url: str, region: str) -> bool:
+    """Whether the answers come from AWS itself: over TLS, from a host whose name is that of KMS in this region."""
+    place = re.escape(region)
+    host = rf"https://([a-z0-9-]+\.)*kms(-fips)?\.{place}\.((vpce\.)?amazonaws\.(com(\.cn)?|eu)|api\.aws)(:443)?/?"
+    return re.fullmatch(host, url) is not None
+
+
+def closed() -> HsmRefusedError:
+    """What every call on a closed HSM is answered with."""
+    msg = "this HSM was closed"
+    return HsmRefusedError(msg)
+
+
+_QUOTA = "raise the request quota of AWS KMS in this region, or ask for less at once"
+_REACH = "is the network up, is this a region of AWS, and does the endpoint answer? The same call may succeed later"
+_REFUSALS: dict[str, type[HsmRefusedError]] = {
+    "NotFoundException": NotThereError,
+    "AlreadyExistsException": ExistsError,
+    "DisabledException": NotUsableError,
+    "KMSInvalidStateException": NotUsableError,
+    "InvalidCiphertextException": InvalidError,
+    "IncorrectKeyException": InvalidError,
+    "DryRunOperationException": WouldDoError,
+}
+_HINTS = {"LimitExceededException": "raise the quota of KMS keys or aliases in this account and region"}
