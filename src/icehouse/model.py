@@ -210,7 +210,8 @@ class Key:
     state: State
     origin: str
     attested: bool
-    due: bool
+    due: int
+    """The day since 1970 from which a rotation is due; 0 for none. It decides nothing about a share."""
     commitments: bytes
     salt: bytes | None
     offer_id: bytes | None

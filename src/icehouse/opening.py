@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from icehouse.ceremonies.limit import Limit
 from icehouse.ceremonies.new_roots import ROLES_OF
-from icehouse.ceremonies.vault import Vault
+from icehouse.ceremonies.vault import Rotation, Vault
 from icehouse.custody import (
     DirectCustody,
     HierarchicalCustody,
@@ -276,4 +276,10 @@ def _vault(settings: Settings, store: VaultStore, roots: RootKeys) -> Vault:
                 raise SealError(msg)
 
     limit = Limit(settings.limit_per_second, settings.limit_burst)
-    return Vault(store, custody_of, settings.offers_seconds, limit=limit)
+    rotation = Rotation(
+        settings.rotation_every_days,
+        settings.rotation_spread_days,
+        settings.rotation_grace_days,
+        settings.rotation_suspend_days,
+    )
+    return Vault(store, custody_of, settings.offers_seconds, limit=limit, rotation=rotation)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from icehouse import settings as vault_settings
-from icehouse.ceremonies import bulk, code, destroy, keygen, rotate, verify
+from icehouse.ceremonies import bulk, code, destroy, keygen, rotate, suspend, verify
 from icehouse.ceremonies.exchange import exchange
 from icehouse.ceremonies.recover import Listed
 from icehouse.ceremonies.vault import work_on
@@ -31,6 +31,7 @@ from icehouse.providers import fallback_uri, hsm_uri
 from icehouse.settings import Settings
 from icehouse.store import VaultStore
 from icehouse.store.counts import miscounts
+from icehouse.store.marking import overdue_since
 from icehouse.upkeep import Upkeep
 
 if TYPE_CHECKING:
@@ -143,6 +144,24 @@ class FrostService:
     def destroy_user(self, user_id: str) -> Removal:
         """Remove a user's key at once; the answer says whether it is destroyed, or what that waits for."""
         return destroy.destroy(self.vault, check_user(user_id))
+
+    def suspend_user(self, user_id: str) -> FrostShards:
+        """Let a user's key refuse every call until it is resumed. A standing offer is cancelled."""
+        suspend.suspend(self.vault, check_user(user_id))
+        return self.get_shards(user_id)
+
+    def resume_user(self, user_id: str) -> FrostShards:
+        """Let a suspended key serve again."""
+        suspend.resume(self.vault, check_user(user_id))
+        return self.get_shards(user_id)
+
+    def overdue(self, grace: int | None = None) -> Iterator[tuple[str, int, str]]:
+        """Users whose rotation has been due for more days than the policy allows: the user, since when, the state.
+
+        The day is counted from 1970, and nothing vouches for it: the mark decides nothing about a share.
+        """
+        days = self.vault.rotation.grace if grace is None else grace
+        return overdue_since(self.vault.store.database, self.vault.today - days)
 
     @property
     def upkeep(self) -> Upkeep:

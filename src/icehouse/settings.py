@@ -50,6 +50,14 @@ class Settings:
     """Unauthenticated messages a second in the long run."""
     limit_burst: int = 200
     """Unauthenticated messages at once."""
+    rotation_every_days: int = 0
+    """How many days after its last rotation a key is due again; 0 for never."""
+    rotation_spread_days: int = 0
+    """Up to how many days earlier, so that keys do not all come on one day."""
+    rotation_grace_days: int = 14
+    """For how long a rotation may be due before it is overdue."""
+    rotation_suspend_days: int = 0
+    """After how many days of being due a key is suspended; 0 for never."""
 
     @property
     def claim_uri(self) -> str:

@@ -51,7 +51,11 @@ def test_rewrap_promotes_and_the_software_module_can_go(place, custody):
         assert frost.upkeep.rewrap() == 3
         assert not numbers_of(frost, "new") & before
         assert under_software(frost) == []
-        assert [frost.vault.store.key_of(user).due for user in ("new", "third", "unclaimed")] == [True, True, False]
+        assert [bool(frost.vault.store.key_of(user).due) for user in ("new", "third", "unclaimed")] == [
+            True,
+            True,
+            False,
+        ]
         trimmed = frost.upkeep.trim(void_backups=True)
 
         assert all(map(is_software, trimmed.root_keys))
@@ -143,10 +147,10 @@ def test_an_offer_made_in_software_does_not_settle_the_rotation_that_promotion_a
         frost.upkeep.rewrap()
         key = frost.vault.store.key_of("new")
         assert key.offer
-        assert (key.due, key.again) == (True, True)
+        assert (bool(key.due), key.again) == (True, True)
         device.resolve(frost)
         committed = frost.vault.store.key_of("new")
-        assert (committed.epoch, committed.due, committed.again) == (key.offer.epoch, True, False)
+        assert (committed.epoch, bool(committed.due), committed.again) == (key.offer.epoch, True, False)
         device.sign(frost, b"hello")
 
         assert not frost.vault.store.key_of("new").due

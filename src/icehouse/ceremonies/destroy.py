@@ -42,32 +42,38 @@ class Removal:
 
 def destroy(vault: Vault, user: str) -> Removal:
     """Turn a user's key into a tombstone; again, it says how far the destruction has come."""
-    key = retry(vault, lambda: _removed(vault, user))
+    key = retry(vault, lambda: removed(vault, user))
     if vault.store.record.custody == "direct":
         finish(vault, key)
     vault.store.database.shrink()
     return status(vault, key)
 
 
-def _removed(vault: Vault, user: str) -> Key:
+def removed(vault: Vault, user: str) -> Key:
+    """Turn a user's key into a tombstone, if nobody wrote to it meanwhile. Raises `ConflictError`."""
     key = vault.store.key_of(user)
     if key is None:
         msg = f"there is no user {user!r}"
         raise RequestError(msg)
     if key.state is State.DESTROYED:
         return key
-    after = replace(
+    after = tombstone(key)
+    vault.store.remove(key, after)
+    return after
+
+
+def tombstone(key: Key) -> Key:
+    """What is left of a key that was removed."""
+    return replace(
         key,
         state=State.DESTROYED,
-        due=False,
+        due=0,
         salt=None,
         offer_id=None,
         sealed=Sealed(NO_DATA_KEY, b""),
         claim=None,
         offer=None,
     )
-    vault.store.remove(key, after)
-    return after
 
 
 def finish(vault: Vault, key: Key) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 PAGE = 256
 """Rows in one transaction. A page needs at most two server records and one claim record a row."""
 _FEW = 1
+_ATTEMPTS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +41,12 @@ def moved(vault: Vault, key: Key, slots: Slots) -> Resealed:
     device_share = custody.open_claim(key) if unclaimed else None
     pending = custody.open_pending(key, key.offer) if key.offer else None
     exposed = _leaves_software(vault, key, slots)
-    after = replace(key, salt=None, due=key.due or exposed, again=key.again or (exposed and key.offer is not None))
+    after = replace(
+        key,
+        salt=None,
+        due=vault.today if exposed and not vault.is_due(key) else key.due,
+        again=key.again or (exposed and key.offer is not None),
+    )
     after = replace(
         after,
         sealed=custody.seal_share(after, share, slots.server),
@@ -69,18 +76,18 @@ def sweep(vault: Vault, numbers: list[int], advance: Callable[[int], None] = lam
     """Move every record under these data keys (`NO_DATA_KEY`: every derived row); how many rows this call moved."""
     count = 0
     while page := keys_with(vault.store, numbers, PAGE):
-        done = _moved_ids(vault, [key.id for key in page], numbers)
+        done = moved_ids(vault, [key.id for key in page], numbers)
         advance(done)
         count += done
     return count
 
 
-def _moved_ids(vault: Vault, ids: list[int], numbers: list[int]) -> int:
-    """Move a page at once; where another process writes to it meanwhile, row by row."""
-    try:
-        return _page(vault, ids, numbers)
-    except (ConflictError, DataKeyFullError):
-        return sum(move_row(vault, one, numbers) for one in ids)
+def moved_ids(vault: Vault, ids: list[int], numbers: list[int]) -> int:
+    """Move a page at once; where other processes go on writing to it meanwhile, row by row."""
+    for _ in range(_ATTEMPTS):
+        with suppress(ConflictError, DataKeyFullError):
+            return _page(vault, ids, numbers)
+    return sum(move_row(vault, one, numbers) for one in ids)
 
 
 def move_row(vault: Vault, row: int, numbers: list[int]) -> int:

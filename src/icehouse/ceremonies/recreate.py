@@ -50,7 +50,8 @@ def recreate(vault: Vault, tombstone: Key, suite: str) -> Key:
         state=State.DEALT,
         origin=origin,
         attested=attested,
-        due=False,
+        due=0,
+        again=False,
         sealed=Sealed(NO_DATA_KEY, b""),
     )
     if isinstance(vault.custody, HierarchicalCustody):

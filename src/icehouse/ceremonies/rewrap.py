@@ -161,20 +161,21 @@ def drain(vault: Vault, advance: Callable[[int], None] = lambda _: None) -> int:
     """Rewrap every data key that is under a superseded root key; how many this call moved."""
     moved = 0
     for root in unfinished(vault):
-        current = vault.store.record.current(root.role)
-        if current is None:
-            msg = f"the vault has no current {root.role} key to rewrap under"
-            raise RequestError(msg)
         while pending := list(data_keys.keys_under(vault.store.database, root.label)):
             for wrapped in pending:
-                moved += _rewrapped(vault, wrapped, current.label)
+                moved += rewrapped(vault, wrapped, root)
                 advance(1)
     return moved
 
 
-def _rewrapped(vault: Vault, wrapped: WrappedKey, root_key: str) -> bool:
+def rewrapped(vault: Vault, wrapped: WrappedKey, root: RootKey) -> bool:
+    """Rewrap one data key that is under a superseded root key; whether this call moved it."""
+    current = vault.store.record.current(root.role)
+    if current is None:
+        msg = f"the vault has no current {root.role} key to rewrap under"
+        raise RequestError(msg)
     try:
-        data_keys.rewrapped(vault.store.database, wrapped, moved_key(vault, wrapped, root_key))
+        data_keys.rewrapped(vault.store.database, wrapped, moved_key(vault, wrapped, current.label))
     except ConflictError:
         return False  # another process rewrapped it first, and the list is read again
     except HsmRefusedError:

@@ -12,6 +12,7 @@ import typer
 
 from icehouse import __version__
 from icehouse.cli import (
+    campaign,
     cloudhsm,
     demo,
     device,
@@ -28,6 +29,7 @@ from icehouse.cli import (
     store,
     trim,
     users,
+    worker,
 )
 from icehouse.cli.printer import explain, log_to_stderr, put
 from icehouse.errors import FallbackWarning
@@ -51,6 +53,8 @@ app.command("rotate")(rotate.rotate)
 app.command("show")(show.show)
 app.command("rewrap")(rewrap.rewrap)
 app.command("reseal")(reseal.reseal)
+app.add_typer(campaign.app, name="campaign")
+app.command("worker")(worker.worker)
 app.command("trim")(trim.trim)
 app.command("recover")(recover.recover)
 app.command("doctor")(doctor.doctor)

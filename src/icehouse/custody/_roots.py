@@ -127,6 +127,20 @@ class RootKeys:
                 return done
         raise away or refusal or HsmRefusedError
 
+    def through(self, wrap: Callable[[Hsm], Hsm]) -> None:
+        """Reach every HSM, and those told of later, through what `wrap` makes of it: the same for the same one."""
+        again = self._again
+        self.main, self.claim, self.former = wrap(self.main), wrap(self.claim), tuple(map(wrap, self.former))
+        self._found = {label: wrap(hsm) for label, hsm in self._found.items()}
+        if again is not None:
+
+            def wrapped() -> RootKeys:
+                fresh = again()
+                fresh.through(wrap)
+                return fresh
+
+            self._again = wrapped
+
     def _told_anew(self) -> bool:
         """Read the configuration anew; whether it names another HSM than before."""
         if self._again is None:

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 _STATES = {State.DEALT: 2, State.LIVE: 3, State.DESTROYED: 4, State.SUSPENDED: 5, State.LOST: 6}
 _STATE_OF = {number: state for state, number in _STATES.items()}
 _ORIGINS = {DEALER: 2, SOFTWARE: 3}
-_DUE_AGAIN = 2
 _ORIGIN_OF = {number: origin for origin, number in _ORIGINS.items()}
 _SUITE_OF = dict(enumerate(SUITES))  # a list would take negative numbers, too
 FIRST_REV = 2
@@ -44,7 +43,7 @@ def key_row(key: Key) -> dict[str, Any]:
         "state": _STATES[key.state],
         "origin": _ORIGINS[key.origin],
         "attested": int(key.attested),
-        "due": _DUE_AGAIN if key.due and key.again else int(key.due),
+        "due": -key.due if key.again and key.offer else key.due,
         "commitments": key.commitments,
         "salt": NO_SALT if key.salt is None and key.state is State.DEALT else key.salt,
         "offer_id": key.offer_id,
@@ -112,8 +111,8 @@ def key_of(row: Sequence[Any], vault: bytes) -> Key:
             state=_STATE_OF[state],
             origin=_ORIGIN_OF[origin],
             attested={0: False, 1: True}[attested],
-            due=bool(due),
-            again=due == _DUE_AGAIN,
+            due=abs(due),
+            again=due < 0,
             commitments=commitments,
             salt=None if salt == NO_SALT else salt,
             offer_id=offer_id,
@@ -131,7 +130,7 @@ def key_of(row: Sequence[Any], vault: bytes) -> Key:
 
 def _check(key: Key, salt: bytes | None) -> None:
     """Refuse a row that contradicts itself before anything compares its values."""
-    numbers = (key.rev, key.epoch, key.next_epoch, key.sealed.data_key)
+    numbers = (key.rev, key.epoch, key.next_epoch, key.due, key.sealed.data_key)
     if not all(isinstance(number, int) and number >= 0 for number in numbers):
         msg = f"the row of {key.user!r} holds a number that icehouse never writes"
         raise SealError(msg)
