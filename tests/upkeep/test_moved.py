@@ -6,12 +6,13 @@ import json
 import shutil
 import subprocess
 import sys
+from itertools import count
 from pathlib import Path
 
 import pytest
 
 from icehouse import Device, settings
-from icehouse.moving import settle
+from icehouse.moving import move, settle
 from icehouse.opening import create_vault
 from icehouse.service import FrostService
 from icehouse.store import data_keys
@@ -52,12 +53,16 @@ class Serving:
         assert self.process.wait() == 0
 
 
+_NUMBERS = count(1)
+
+
 @pytest.fixture
 def place(softhsm, killer, tmp_path):
-    """A vault of 10,000 users on the token `old`, and a token `new`."""
+    """A vault of 10,000 users on a token, and another token."""
     vault = tmp_path / "vault"
     vault.mkdir()
-    old, new = softhsm.new_token("old"), softhsm.new_token("new")
+    number = next(_NUMBERS)  # one directory has every test's tokens
+    old, new = softhsm.new_token(f"old-{number}"), softhsm.new_token(f"new-{number}")
     (vault / "vault.toml").write_text(f'[store]\nurl = "sqlite:///vault.db"\n[hsm]\nuri = "{old.uri}"\n')
     FrostService(create_vault(settings.load(vault), "hybrid")).close()
     killer.done("create", vault, users=[f"user-{number}" for number in range(USERS)])
@@ -96,3 +101,19 @@ def test_ten_thousand_users_move_to_another_token_while_they_are_served(killer, 
         for user in told["devices"]:
             with Device.open(devices / user, PASSPHRASE) as device:
                 device.sign(frost, b"on the new token")
+
+
+def test_a_process_that_slept_while_the_vault_moved_goes_on_when_the_old_token_is_gone(place):
+    vault, old, new = place
+    with FrostService.open(vault) as sleeper:
+        device = Device.create("user-7")
+        device.enrol(sleeper, sleeper.enrolment_code("user-7"))
+        move(vault, new.uri)
+        with FrostService.open(vault) as frost:
+            frost.upkeep.trim(void_backups=True)
+        settle(vault)
+        shutil.rmtree(old.directory)
+        device.rotate(sleeper)
+        device.sign(sleeper, b"on the new token")
+
+        assert device.epoch == 2

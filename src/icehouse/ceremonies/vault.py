@@ -10,7 +10,14 @@ from typing import TYPE_CHECKING, TypeVar
 from icehouse.ceremonies.limit import Limit
 from icehouse.ceremonies.new_roots import stand_in
 from icehouse.custody import NOTHING_TO_OPEN
-from icehouse.errors import ConflictError, HsmRefusedError, RequestError, SealError, StoreError
+from icehouse.errors import (
+    ConflictError,
+    HsmRefusedError,
+    HsmUnavailableError,
+    RequestError,
+    SealError,
+    StoreError,
+)
 from icehouse.model import DEALER, NO_DATA_KEY, SOFTWARE, Purpose, StaleRootsError, State
 from icehouse.store import DataKeyFullError, DataKeyGoneError
 from icehouse.store.data_keys import filling_key
@@ -79,9 +86,12 @@ class Vault:
     clock: Callable[[], float] = time
     rotation: Rotation = Rotation()
     custody: Custody = field(init=False)
+    _followed: VaultRecord = field(init=False)
+    """The settings that `custody` was made from."""
 
     def __post_init__(self) -> None:
-        self.custody = self.custody_of(self.store.record)
+        self._followed = self.store.record
+        self.custody = self.custody_of(self._followed)
 
     @property
     def vault_id(self) -> bytes:
@@ -103,7 +113,16 @@ class Vault:
 
     def refresh(self) -> None:
         """Go on under the settings that the database holds now, once the HSM says that it saw them."""
-        self.custody = self.custody_of(self.store.reload())
+        record = self.store.reload()
+        self.custody = self.custody_of(record)
+        self._followed = record
+
+    def follow(self) -> bool:
+        """Go on under other settings than before; false where the database holds the same ones still."""
+        if self.store.reload() == self._followed:
+            return False
+        self.refresh()
+        return True
 
     def birth(self, *, software: bool) -> tuple[str, bool]:
         """What a key made now says of itself for ever: its origin, and whether an HSM vouches for it."""
@@ -141,36 +160,53 @@ def retry(vault: Vault, change: Callable[[], T]) -> T:
 
     Where another process moved the vault to other root keys, its settings are read again first.
     """
-    refreshes = 0
-    gone = refused = False
+    mending = _Mending(vault)
     last: Exception | None = None
     for _ in range(_ATTEMPTS):
         try:
             return change()
-        except StaleRootsError as exc:
-            known, last = vault.store.record, exc
-            vault.refresh()
-            # Settings that changed explain it, however often; the same ones only where a thread read them meanwhile.
-            refreshes += vault.store.record == known
-            if refreshes > _REFRESHES:
-                msg = "a row was written for another custody than the vault's settings name"
-                raise SealError(msg) from exc
         except DifferentKeyError:
             raise
-        except DataKeyGoneError as exc:
-            if gone:
-                raise  # the row read anew names it, too
-            gone, last = True, exc
-        except HsmRefusedError as exc:
-            if refused:
-                raise
-            # The root key that this process knew may have been destroyed since another one took over from it.
-            refused, last = True, exc
-            vault.refresh()
+        except (StaleRootsError, DataKeyGoneError, HsmRefusedError, HsmUnavailableError) as exc:
+            mending.mend(exc)
+            last = exc
         except (ConflictError, DataKeyFullError) as exc:
             last = exc
     msg = f"other writers came first {_ATTEMPTS} times; try again later ({last})"
     raise StoreError(msg)
+
+
+class _Mending:
+    """What one change met that another process may have caused; what nobody caused is raised again."""
+
+    def __init__(self, vault: Vault) -> None:
+        self._vault = vault
+        self._refreshes = 0
+        self._met: set[type[Exception]] = set()
+
+    def mend(self, met: Exception) -> None:
+        """Read anew what may have changed."""
+        if isinstance(met, StaleRootsError):
+            self._stale(met)
+        elif isinstance(met, HsmUnavailableError):
+            # The HSM that this process knew may have been switched off since the vault moved to another one.
+            if not self._vault.follow():
+                raise met
+        elif type(met) in self._met:
+            raise met  # the row read anew names the same data key; the settings read anew, the same root key
+        elif isinstance(met, HsmRefusedError):
+            # The root key that this process knew may have been destroyed since another one took over from it.
+            self._vault.refresh()
+        self._met.add(type(met))
+
+    def _stale(self, met: StaleRootsError) -> None:
+        known = self._vault.store.record
+        self._vault.refresh()
+        # Settings that changed explain it, however often; the same ones only where a thread read them meanwhile.
+        self._refreshes += self._vault.store.record == known
+        if self._refreshes > _REFRESHES:
+            msg = "a row was written for another custody than the vault's settings name"
+            raise SealError(msg) from met
 
 
 def work_on(vault: Vault, key: Key, work: Callable[[Key], object]) -> None:

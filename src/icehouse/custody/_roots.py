@@ -92,9 +92,7 @@ class RootKeys:
 
     def find(self, label: str, kind: KeyKind) -> tuple[Hsm, HsmKey]:
         """The HSM that holds a root key. Raises `HsmRefusedError` where none of those known does."""
-        hsm = self._found.get(label) or self._search(label)
-        if hsm is None and self._told_anew():
-            hsm = self._search(label)
+        hsm = self._found.get(label) or self._looked_for(label)
         if hsm is None:
             msg = f"no HSM that this process was told of has the key {label!r}"
             raise HsmRefusedError(msg, hint="is this the HSM that the vault was made with, or moved to?")
@@ -107,7 +105,7 @@ class RootKeys:
             return work(*self.find(label, kind))
         try:
             return self._tried(label, kind, work)
-        except HsmRefusedError:
+        except (HsmRefusedError, HsmUnavailableError):
             if not self._told_anew():
                 raise
             return self._tried(label, kind, work)
@@ -142,12 +140,27 @@ class RootKeys:
             self._again = wrapped
 
     def _told_anew(self) -> bool:
-        """Read the configuration anew; whether it names another HSM than before."""
+        """Read the configuration anew; whether it names other HSMs than before."""
         if self._again is None:
             return False
         fresh, known = self._again(), self.hsms
         self.main, self.claim, self.former, self.software = fresh.main, fresh.claim, fresh.former, fresh.software
-        return any(hsm not in known for hsm in self.hsms)
+        return self.hsms != known
+
+    def _looked_for(self, label: str) -> Hsm | None:
+        """The HSM that has this key: of those known, then of those that the configuration names now.
+
+        One that is away may be one that the vault has left.
+        """
+        try:
+            found = self._search(label)
+        except HsmUnavailableError:
+            if not self._told_anew():
+                raise
+        else:
+            if found is not None or not self._told_anew():
+                return found
+        return self._search(label)
 
     def _search(self, label: str) -> Hsm | None:
         away: HsmUnavailableError | None = None
