@@ -173,3 +173,16 @@ def test_a_crew_that_is_stopped_ends_at_its_pages_end(place_of):
 
     assert place.office.run(number, 1, stop, lambda _: stop.set()) is CampaignState.RUNNING
     assert place.sql("SELECT state, count(*) FROM pages GROUP BY state") == [("done", 1), ("open", 4)]
+
+
+def test_pages_that_nobody_works_on_are_announced_again(place_of):
+    place = place_of("hybrid", USERS)
+    number, database = place.office.start("verify").id, place.frost.vault.store.database
+    assert campaigns.waiting(database, 60) == [(number, 5)]
+    campaigns.lease(database, "slow", 60)
+    assert campaigns.waiting(database, 60) == [(number, 4)]
+    place.sql(LONG_AGO)
+    assert campaigns.waiting(database, 60) == [(number, 5)]
+    place.office.pause(number)
+
+    assert campaigns.waiting(database, 60) == []

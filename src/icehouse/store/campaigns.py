@@ -138,7 +138,7 @@ def _close(connection: Connection, campaign: int) -> None:
     # The campaign's row is written first: of two pages that end at once, the second sees that the first is done.
     this = campaigns.c.id == campaign
     connection.execute(update(campaigns).where(this).values(verb=campaigns.c.verb))
-    unfinished = exists().where(pages.c.campaign == campaign, pages.c.state != "done")
+    unfinished = exists().where(pages.c.campaign == campaign, pages.c.state.in_(("open", "leased")))
     connection.execute(
         update(campaigns)
         .where(this, campaigns.c.under_way.is_not(None), ~unfinished)
