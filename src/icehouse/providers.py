@@ -11,6 +11,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 
+_FALLBACK = {"path": "fallback_path", "pin_source": "fallback_pin_source"}
+CLOUDHSM_MODULE = "/opt/cloudhsm/lib/libcloudhsm_pkcs11.so"
+CLOUDHSM_TOKEN = "hsm1"  # noqa: S105  a token, not a secret
+_AWS_OPTIONS = {"module_path", "token_label", "endpoint", "single_hsm"}
 _PROFILE = {"latency", "rate_limit", "capacity"}
 _AWS_KMS_OPTIONS = {
     "region",
@@ -46,6 +50,18 @@ def hsm_uri(provider: str, config: Mapping[str, Any]) -> str:
     return maker(config)
 
 
+def fallback_uri(provider: str, config: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
+    """The provider's own configuration, and the URI of the module that stands in for its HSM; none for a simulated."""
+    own = {name: value for name, value in config.items() if name not in _FALLBACK.values()}
+    if provider == "simulated":
+        return own, ""
+    found = {name: config[given] for name, given in _FALLBACK.items() if given in config}
+    if len(found) == 1:
+        msg = f"a fallback in a file needs both {' and '.join(_FALLBACK.values())} in config"
+        raise RequestError(msg)
+    return own, _simulated(found)
+
+
 def _simulated(config: Mapping[str, Any]) -> str:
     place = {"path", "pin_source"}
     _check(config, place | {"faults"} | _PROFILE)
@@ -67,6 +83,30 @@ def _pkcs11(config: Mapping[str, Any]) -> str:
         raise RequestError(msg)
     label, module, pin = (quote(str(config[name]), safe="/") for name in ("token_label", "module_path", "pin_source"))
     return f"pkcs11:token={label.replace('/', '%2F')}?module-path={module}&pin-source=file:{pin}"
+
+
+def _aws(config: Mapping[str, Any]) -> str:
+    required = {"region", "cluster_id", "pin_source"}
+    _check(config, required | _AWS_OPTIONS)
+    missing = sorted(required - config.keys())
+    if missing:
+        msg = f"the provider aws needs {', '.join(missing)} in config"
+        raise RequestError(msg)
+    if not isinstance(config.get("single_hsm", False), bool):
+        msg = f"single_hsm must be True or False, not {config['single_hsm']!r}"
+        raise RequestError(msg)
+    uri = _pkcs11(
+        {
+            "module_path": config.get("module_path", CLOUDHSM_MODULE),
+            "token_label": config.get("token_label", CLOUDHSM_TOKEN),
+            "pin_source": config["pin_source"],
+        }
+    )
+    cluster, region = (quote(str(config[name]), safe="") for name in ("cluster_id", "region"))
+    uri += f"&profile=cloudhsm&cluster-id={cluster}&region={region}"
+    if "endpoint" in config:
+        uri += f"&endpoint={quote(str(config['endpoint']), safe=':/[]')}"
+    return f"{uri}&single-hsm=1" if config.get("single_hsm") else uri
 
 
 def _google(config: Mapping[str, Any]) -> str:
@@ -119,6 +159,7 @@ _MAKERS: dict[str, Callable[[Mapping[str, Any]], str]] = {
     "simulated": _simulated,
     "pkcs11": _pkcs11,
     "google": _google,
+    "aws": _aws,
     "aws-kms": _aws_kms,
     "openbao": _openbao,
 }

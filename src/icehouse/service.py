@@ -10,19 +10,24 @@ from icehouse.ceremonies import bulk, code, destroy, keygen, rotate, suspend, ve
 from icehouse.ceremonies.exchange import exchange
 from icehouse.ceremonies.recover import Listed
 from icehouse.ceremonies.vault import work_on
-from icehouse.errors import ConflictError, RequestError, SealError
+from icehouse.errors import ConflictError, HsmUnavailableError, RequestError, SealError
+from icehouse.fallback import check_stand_in
 from icehouse.model import (
     DEFAULT_SUITE,
     MAX_MESSAGE_BYTES,
+    NO_DATA_KEY,
     SERVER,
+    SOFTWARE,
     THRESHOLD,
     BulkResult,
     FrostShards,
+    Key,
     State,
     check_user,
+    is_software,
 )
 from icehouse.opening import check_buckets, check_custody, check_durable, create_vault, open_roots, open_vault
-from icehouse.providers import hsm_uri
+from icehouse.providers import fallback_uri, hsm_uri
 from icehouse.settings import Settings
 from icehouse.store import VaultStore
 from icehouse.store.counts import miscounts
@@ -36,10 +41,8 @@ if TYPE_CHECKING:
 
     from icehouse.ceremonies.destroy import Removal
     from icehouse.ceremonies.vault import Vault
-    from icehouse.custody import RootKeys
     from icehouse.device import Device
     from icehouse.hsm import Hsm
-    from icehouse.model import Key
 
 
 class FrostService:
@@ -182,15 +185,15 @@ class FrostService:
         """Open every record of every key; the number of keys. Raises at the first that does not fit."""
         count = 0
         for examined in verify.examine(self.vault, self.vault.store.readings()):
-            if isinstance(examined, SealError):
+            if isinstance(examined, Exception):
                 raise examined
             count += 1
         return count
 
-    def examine(self) -> Iterator[FrostShards | SealError]:
-        """Open every record of every key; for each its public facts, or what does not fit."""
+    def examine(self) -> Iterator[FrostShards | SealError | HsmUnavailableError]:
+        """Open every record of every key; for each its public facts, or what does not fit, or that the HSM is away."""
         for examined in verify.examine(self.vault, self.vault.store.readings()):
-            yield examined if isinstance(examined, SealError) else self._view(examined)
+            yield self._view(examined) if isinstance(examined, Key) else examined
 
     def examine_data_keys(self) -> Iterator[SealError]:
         """What does not fit in the counts of data keys."""
@@ -220,9 +223,17 @@ class FrostService:
             state=str(key.state),
             origin=key.origin,
             custody=self.vault.custody.name,
-            provider=self.hsm.info.provider,
+            provider=self._provider(key),
             hsm_attested=key.attested,
         )
+
+    def _provider(self, key: Key) -> str:
+        """Who has the root key that the user's record is under: not the HSM, while that is still to be promoted to."""
+        roots = self.vault.custody.roots
+        if key.origin == SOFTWARE and key.sealed.data_key != NO_DATA_KEY and roots.software is not None:
+            root = self.vault.store.wrapped_key(key.sealed.data_key).root_key
+            return (roots.software if is_software(root) else self.hsm).info.provider
+        return self.hsm.info.provider
 
 
 class SigningCeremony:
@@ -267,29 +278,35 @@ def create_hsm_frost(
 ) -> FrostService:
     """Open the vault of a store, or make it where the store holds none.
 
-    `hsm_provider` is "simulated" or "pkcs11"; `config` for "pkcs11" has `module_path`, `token_label`, `pin_source`
-    (a file's path), for "simulated" `path` and `pin_source`, or nothing for one in memory. `custody` is "hybrid",
-    "hierarchical" or "direct"; `buckets`, for a hierarchical vault, is how many nodes its users share (0: a node and
-    an HSM operation for each). `store` is a SQLAlchemy URL; without one an in-memory SQLite serves.
-    `fallback_to_software` is accepted where there is nothing to fall back from.
+    `hsm_provider` is "simulated", "pkcs11", "google", "aws" (a CloudHSM cluster), "aws-kms" or "openbao". `config`
+    names the module, ring, cluster or server, and files of secrets by their paths, as docs/reference/hsm.md says;
+    nothing is a simulated HSM in memory. `custody` is "hybrid", "hierarchical" or "direct"; `buckets`, for a
+    hierarchical vault, is how many nodes its users share (0: a node and an HSM operation for each). `store` is a
+    SQLAlchemy URL; without one an in-memory SQLite serves.
+
+    With `fallback_to_software`, while the HSM cannot be opened, new keys are made in a simulated module and say so for
+    ever; a `FallbackWarning` tells. With a durable store `config` names its file too: `fallback_path` and
+    `fallback_pin_source`. For "simulated" it means nothing: there is nothing to fall back from.
 
     Raises `RequestError`, `HsmError`, `StoreError`, `SealError`.
     """
-    if fallback_to_software and hsm_provider != "simulated":
-        msg = "fallback_to_software is for the simulated provider only so far"
-        raise RequestError(msg)
     check_custody(custody)
-    settings = Settings(store_url=store or "sqlite://", hsm_uri=hsm_uri(hsm_provider, config or {}))
+    own, fallback = dict(config or {}), ""
+    if fallback_to_software:
+        own, fallback = fallback_uri(hsm_provider, own)
+    settings = Settings(store_url=store or "sqlite://", hsm_uri=hsm_uri(hsm_provider, own), fallback_uri=fallback)
     check_durable(settings)
+    check_stand_in(settings, custody)
     check_buckets(custody, buckets)
-    return SERVICES[custody](_open_or_create(settings, custody, open_roots(settings), buckets))
+    return SERVICES[custody](_open_or_create(settings, custody, buckets))
 
 
-def _open_or_create(settings: Settings, custody: str, roots: RootKeys, buckets: int) -> Vault:
+def _open_or_create(settings: Settings, custody: str, buckets: int) -> Vault:
     existing = None if settings.store_url == "sqlite://" else VaultStore.open(settings.store_url)
     if existing is not None:
         existing.close()
-        return _of_custody(open_vault(settings, roots), custody)
+        return _of_custody(open_vault(settings), custody)
+    roots = open_roots(settings)
     try:
         return create_vault(settings, custody, roots, buckets=buckets)
     except ConflictError:

@@ -36,6 +36,10 @@ class Settings:
     """The same for the claim root key."""
     store_connections: int = 16
     """How many connections to PostgreSQL a process opens at most."""
+    fallback_uri: str = ""
+    """The simulated module under which new keys are made while the HSM cannot be opened; empty for none."""
+    fallback_seconds: float = 5.0
+    """After how long an HSM that was away is looked for again."""
     cache_keys: int = 1024
     """How many opened data keys, and how many nodes, a process keeps; 0 turns the cache off."""
     cache_seconds: float = 300.0
@@ -182,6 +186,7 @@ def absolute(settings: Settings, directory: Path) -> Settings:
         hsm_claim_uri=_absolute_hsm(settings.hsm_claim_uri, directory),
         hsm_former_uri=_absolute_hsm(settings.hsm_former_uri, directory),
         hsm_former_claim_uri=_absolute_hsm(settings.hsm_former_claim_uri, directory),
+        fallback_uri=_absolute_hsm(settings.fallback_uri, directory),
     )
 
 

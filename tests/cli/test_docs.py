@@ -58,6 +58,7 @@ PAGES = (
     "campaigns.md",
     "choose-a-custody.md",
     "destroy-a-user.md",
+    "fall-back-to-software.md",
     "move-to-another-hsm.md",
     "rebuild-a-vault.md",
 )

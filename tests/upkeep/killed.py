@@ -12,6 +12,7 @@ import mmap
 import os
 import signal
 import sys
+import warnings
 from pathlib import Path
 
 import alembic.command
@@ -23,6 +24,7 @@ from icehouse import moving, opening
 from icehouse import settings as vault_settings
 from icehouse.ceremonies import recover, rewrap
 from icehouse.custody import HybridCustody
+from icehouse.errors import FallbackWarning
 from icehouse.hsm._pkcs11 import Pkcs11Hsm
 from icehouse.hsm._simulated import SimulatedHsm
 from icehouse.service import FrostService
@@ -128,6 +130,7 @@ def child(request: dict[str, object], answer: int) -> None:
 
 def main() -> None:
     wrap_primitives()
+    warnings.simplefilter("ignore", FallbackWarning)  # who takes the HSM away knows
     for line in sys.stdin:
         request = json.loads(line)
         reading, writing = os.pipe()

@@ -10,6 +10,7 @@ use cryptoki::session::{Session, SessionState};
 use crate::error::{translate, Error, Failure};
 use crate::login::{log_in, Facts, Login, RefusedPin};
 use crate::module::{self, Config, Entered, Module};
+use crate::patience::patiently;
 use crate::profile::Profile;
 
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -133,11 +134,11 @@ impl Pool {
         let session = match state.idle.pop() {
             Some(session) => session,
             // CloudHSM refuses read-only sessions.
-            None => self
-                .module
-                .context
-                .open_rw_session_no_drop(slot)
-                .map_err(|why| translate(profile, why))?,
+            None => {
+                let context = &self.module.context;
+                patiently(profile, || context.open_rw_session_no_drop(slot))
+                    .map_err(|why| translate(profile, why))?
+            }
         };
         state.lent += 1;
         Ok(Some(session))
@@ -214,9 +215,14 @@ impl Pool {
         self.state().handles.remove(label);
     }
 
+    /// Has every key found again, in the same login.
+    pub fn forget_handles(&self) {
+        self.state().handles.clear();
+    }
+
     /// What a session showed is all there is only if its login lasted until now: keys vanish with it, one by one.
     pub fn still_logged_in(&self, lent: &Lent, profile: &Profile) -> Result<(), Failure> {
-        let told = lent.session.get_session_info();
+        let told = patiently(profile, || lent.session.get_session_info());
         let info = told.map_err(|why| translate(profile, why))?;
         // The module first: a login that replaced ours counts once it is made.
         let state = self.state();

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from icehouse.ceremonies.vault import Resealed, fresh_of, retry
 from icehouse.errors import ConflictError
-from icehouse.model import NO_DATA_KEY, Purpose, State
+from icehouse.model import NO_DATA_KEY, SOFTWARE, Purpose, State, is_software
 from icehouse.store import DataKeyFullError, data_keys
 from icehouse.store.sweep import keys_at, keys_with, write_page
 
@@ -40,7 +40,13 @@ def moved(vault: Vault, key: Key, slots: Slots) -> Resealed:
     unclaimed = key.state in {State.DEALT, State.LOST}
     device_share = custody.open_claim(key) if unclaimed else None
     pending = custody.open_pending(key, key.offer) if key.offer else None
-    after = replace(key, salt=None)
+    exposed = _leaves_software(vault, key, slots)
+    after = replace(
+        key,
+        salt=None,
+        due=vault.today if exposed and not vault.is_due(key) else key.due,
+        again=key.again or (exposed and key.offer is not None),
+    )
     after = replace(
         after,
         sealed=custody.seal_share(after, share, slots.server),
@@ -50,6 +56,20 @@ def moved(vault: Vault, key: Key, slots: Slots) -> Resealed:
         sealed = custody.seal_pending(after, key.offer, pending, slots.server)
         after = replace(after, offer=replace(key.offer, sealed=sealed))
     return Resealed(after, fresh_of(slots.server, slots.claim) if unclaimed else fresh_of(slots.server))
+
+
+def _leaves_software(vault: Vault, key: Key, slots: Slots) -> bool:
+    """Whether a device's share was matched by one that a software module kept, and is to be rotated at once.
+
+    What no device has claimed yet is new at the claim, except for what an offer that stands has in it already.
+    """
+    if key.origin != SOFTWARE or is_software(slots.server.wrapped.root_key):
+        return False
+    if key.state is State.DEALT and key.offer is None:
+        return False
+    sealed = [key.sealed, *([key.offer.sealed] if key.offer else [])]
+    under = (vault.custody.open_number(record.data_key, Purpose.SERVER).wrapped for record in sealed)
+    return any(is_software(wrapped.root_key) for wrapped in under)
 
 
 def sweep(vault: Vault, numbers: list[int], advance: Callable[[int], None] = lambda _: None) -> int:
@@ -80,12 +100,14 @@ def _page(vault: Vault, ids: list[int], numbers: list[int]) -> int:
     rows = [key for key in keys_at(vault.store, ids) if needs_moving(key, numbers)]
     if not rows:
         return 0
-    if vault.custody.root_key(Purpose.SERVER, None) is None and len(rows) > _FEW:
-        return sum(_page(vault, [key.id], numbers) for key in rows)  # direct: each user has a data key of their own
+    mixed = len({key.origin for key in rows}) > 1 and vault.custody.in_software()
+    if len(rows) > _FEW and (mixed or vault.custody.name == "direct"):
+        # Direct: each user has a data key of their own. Mixed: some may go to where the others must not.
+        return sum(_page(vault, [key.id], numbers) for key in rows)
     claims = sum(key.state in {State.DEALT, State.LOST} for key in rows)
     offers = sum(key.offer is not None for key in rows)
     server = vault.slot(Purpose.SERVER, len(rows) + offers, key=rows[0])
-    claim = vault.slot(Purpose.CLAIM, claims) if claims else server
+    claim = vault.slot(Purpose.CLAIM, claims, key=rows[0]) if claims else server
     done = [(key, moved(vault, key, Slots(server, claim))) for key in rows]
     write_page(
         vault.store, [(before, after.key) for before, after in done], fresh_of(server, *([claim] if claims else []))

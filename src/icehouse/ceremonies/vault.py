@@ -8,9 +8,10 @@ from time import time
 from typing import TYPE_CHECKING, TypeVar
 
 from icehouse.ceremonies.limit import Limit
+from icehouse.ceremonies.new_roots import stand_in
 from icehouse.custody import NOTHING_TO_OPEN
 from icehouse.errors import ConflictError, HsmRefusedError, RequestError, SealError, StoreError
-from icehouse.model import NO_DATA_KEY, Purpose, StaleRootsError, State
+from icehouse.model import DEALER, NO_DATA_KEY, SOFTWARE, Purpose, StaleRootsError, State
 from icehouse.store import DataKeyFullError, DataKeyGoneError
 from icehouse.store.data_keys import filling_key
 
@@ -73,7 +74,7 @@ class Vault:
     store: VaultStore
     custody_of: Callable[[VaultRecord], Custody]
     offer_seconds: int = 900
-    origin: str = "dealer"
+    origin: str = DEALER
     limit: Limit = field(default_factory=Limit)
     clock: Callable[[], float] = time
     rotation: Rotation = Rotation()
@@ -104,9 +105,20 @@ class Vault:
         """Go on under the settings that the database holds now, once the HSM says that it saw them."""
         self.custody = self.custody_of(self.store.reload())
 
-    def slot(self, purpose: Purpose, room: int = 1, key: Key | None = None) -> OpenKey:
-        """A data key that takes `room` more records: one that is filling, or a fresh one."""
-        root = self.custody.root_key(purpose, key)
+    def birth(self, *, software: bool) -> tuple[str, bool]:
+        """What a key made now says of itself for ever: its origin, and whether an HSM vouches for it."""
+        return (SOFTWARE, False) if software else (self.origin, self.custody.hsm.info.attested)
+
+    def slot(self, purpose: Purpose, room: int = 1, key: Key | None = None, *, software: bool | None = None) -> OpenKey:
+        """A data key that takes `room` more records: one that is filling, or a fresh one.
+
+        `software`: under the module that stands in for the HSM; not given, as it is for the key now.
+        """
+        if software is None:
+            software = self.custody.in_software(key)
+        if software:
+            stand_in(self)
+        root = self.custody.root_key(purpose, key, software=software)
         if root is None:
             return NOTHING_TO_OPEN
         filling = filling_key(self.store.database, purpose, root, room)

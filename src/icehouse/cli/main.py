@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import resource
 import sys
+import warnings
 from typing import Annotated
 
 import typer
@@ -31,6 +32,7 @@ from icehouse.cli import (
     worker,
 )
 from icehouse.cli.printer import explain, log_to_stderr, put
+from icehouse.errors import FallbackWarning
 
 app = typer.Typer(
     name="icehouse",
@@ -85,6 +87,8 @@ def run(arguments: list[str]) -> int:
     # What a vault or a device writes is its owner's business alone.
     os.umask(0o077)
     log_to_stderr()
+    # The log says the same, in the form of everything else.
+    warnings.simplefilter("ignore", FallbackWarning)
     # A name that the terminal's encoding lacks is shown in another spelling, never a reason to fail.
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]

@@ -41,10 +41,11 @@ def mark_due(connection: Connection, filters: Filters, first: int, last: int) ->
         .where(
             keys.c.id.between(first, last),
             keys.c.state == state_number(State.LIVE),
-            or_(keys.c.due == 0, keys.c.due > day),
+            or_(keys.c.due == 0, func.abs(keys.c.due) > day),
             *conditions(filters),
         )
-        .values(due=day, rev=keys.c.rev + 1)
+        # A mark that outlasts the offer that stands goes on doing so.
+        .values(due=case((keys.c.due < 0, -day), else_=day), rev=keys.c.rev + 1)
     )
     return connection.execute(statement).rowcount
 
@@ -56,8 +57,8 @@ def overdue_since(database: Database, day: int) -> Iterator[tuple[str, int, str]
     while True:
         with database.read() as connection:
             page = connection.execute(
-                select(keys.c.id, keys.c.user, keys.c.due, keys.c.state)
-                .where(keys.c.id > last, keys.c.due > 0, keys.c.due < day, keys.c.state.in_(states))
+                select(keys.c.id, keys.c.user, func.abs(keys.c.due).label("due"), keys.c.state)
+                .where(keys.c.id > last, keys.c.due != 0, func.abs(keys.c.due) < day, keys.c.state.in_(states))
                 .order_by(keys.c.id)
                 .limit(_LISTED)
             ).all()

@@ -83,7 +83,7 @@ keys = Table(
     Column("origin", SmallInteger, nullable=False),
     Column("attested", SmallInteger, nullable=False),
     # The day since 1970 from which a rotation is due, 0 for none: in days it takes two bytes, and a table of its own
-    # would take twenty.
+    # would take twenty. Below zero where the offer that stands does not settle it.
     Column("due", SmallInteger, nullable=False),
     Column("commitments", LargeBinary, nullable=False),
     # The salt of the enrolment code in force, until the first commit; then the offer that made the epoch.

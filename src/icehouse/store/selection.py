@@ -82,9 +82,9 @@ def conditions(filters: Filters) -> list[ColumnElement[bool]]:
     """The filters as SQL about rows of `keys`; destroyed keys match none."""
     found = [keys.c.state != state_number(State.DESTROYED), *_of_rows(filters)]
     if filters.due_before is not None:
-        found += [keys.c.due > 0, keys.c.due < filters.due_before]
+        found += [keys.c.due != 0, func.abs(keys.c.due) < filters.due_before]
     if filters.not_due_by is not None:
-        found.append(or_(keys.c.due == 0, keys.c.due > filters.not_due_by))
+        found.append(or_(keys.c.due == 0, func.abs(keys.c.due) > filters.not_due_by))
     if filters.data_keys:
         found.append(_under(lambda number: number.in_(filters.data_keys)))
     if filters.root_keys:
