@@ -13,7 +13,7 @@ from icehouse.ceremonies.vault import retry
 from icehouse.errors import ConflictError, HsmRefusedError, HsmUnavailableError, IcehouseError, SealError, StoreError
 from icehouse.model import Role, State
 from icehouse.store import DataKeyFullError, root_keys
-from icehouse.store.campaigns import SupersededError
+from icehouse.store.leases import SupersededError
 from icehouse.store.marking import mark_due
 from icehouse.store.selection import data_keys_in, numbered_keys_in, unfinished_removals
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from icehouse.ceremonies.vault import Vault
     from icehouse.model import Key, WrappedKey
-    from icehouse.store.campaigns import Lease
+    from icehouse.store.leases import Lease
 
 _PASSES = 4
 _TOGETHER = 256
