@@ -148,3 +148,22 @@ def test_users_who_are_overdue_are_listed_suspended_and_resumed(shell):
     assert (done["verb"], done["done"]) == ("suspend", 1)
     assert shell.do("users", "resume", "u1", "--format", "json").json["state"] == "live"
     assert shell.do("users", "suspend", "u1", "--format", "json").json["state"] == "suspended"
+
+
+def test_ctrl_c_ends_a_campaign_at_its_pages_end_and_a_worker_goes_on(shell):
+    file = shell.vault / "vault.toml"
+    slow = file.read_text().replace("hsm.pin", "hsm.pin&latency=0.05")
+    quick = file.read_text()
+    file.write_text(slow)
+    campaign = shell.start("campaign", "start", "reseal", "--threads", 1)
+    said = b""
+    while b"matched" not in said:
+        said += campaign.stderr.readline()
+    campaign.send_signal(signal.SIGINT)
+    campaign.communicate(timeout=120)
+    file.write_text(quick)
+
+    assert campaign.returncode == 130
+    shell.do("worker", "--once")
+    status = shell.do("campaign", "status", 1, "--format", "json").json
+    assert (status["state"], status["done"], status["skipped"]) == ("done", USERS, 0)

@@ -11,8 +11,9 @@ from icehouse.campaigns.meter import Meter
 from icehouse.campaigns.verbs import VERBS, Page, end
 from icehouse.campaigns.worker import Crew
 from icehouse.errors import ConflictError, RequestError
-from icehouse.store import campaigns
-from icehouse.store.campaigns import CampaignState, SupersededError
+from icehouse.store import campaigns, leases
+from icehouse.store.campaigns import CampaignState
+from icehouse.store.leases import SupersededError
 from icehouse.store.selection import Filters
 
 USERS = 2500
@@ -25,7 +26,7 @@ class Slow:
     def __init__(self, frost, campaign):
         self.frost, self.database = frost, frost.vault.store.database
         self.meter = Meter.over(frost.vault.custody.roots, self.database)
-        self.lease = campaigns.lease(self.database, "slow", 60, campaign)
+        self.lease = leases.lease(self.database, "slow", 60, campaign)
         self.page = Page(frost.vault, self.lease, lambda: None, [])
 
     def fence(self, connection, work):
@@ -65,7 +66,7 @@ def test_a_worker_that_wakes_while_another_has_its_page_is_refused_at_its_first_
     number = place.office.start("reseal").id
     slow = Slow(place.open(), number)
     place.sql(LONG_AGO)
-    other = campaigns.lease(place.frost.vault.store.database, "other", 60)
+    other = leases.lease(place.frost.vault.store.database, "other", 60)
     assert (other.number, other.token) == (slow.lease.number, slow.lease.token + 1)
     before = everything(place)
 
@@ -79,7 +80,7 @@ def test_a_page_whose_holder_lives_is_not_taken_over(place_of):
     number = place.office.start("verify").id
     slow = Slow(place.open(), number)
 
-    assert campaigns.lease(place.frost.vault.store.database, "other", 60) is None
+    assert leases.lease(place.frost.vault.store.database, "other", 60) is None
     slow.go_on()
     assert place.office.report(number).campaign.state is CampaignState.DONE
 
@@ -118,7 +119,7 @@ def test_a_paused_campaign_begins_no_page_until_it_is_resumed(place_of):
     slow = Slow(place.open(), number)
     place.office.pause(number)
 
-    assert campaigns.lease(place.frost.vault.store.database, "other", 60) is None
+    assert leases.lease(place.frost.vault.store.database, "other", 60) is None
     slow.go_on()  # a page that was begun comes to its end
     assert place.office.run(number, 2, Event()) is CampaignState.PAUSED
     assert place.office.report(number).progress.pages_done == 1
@@ -173,3 +174,16 @@ def test_a_crew_that_is_stopped_ends_at_its_pages_end(place_of):
 
     assert place.office.run(number, 1, stop, lambda _: stop.set()) is CampaignState.RUNNING
     assert place.sql("SELECT state, count(*) FROM pages GROUP BY state") == [("done", 1), ("open", 4)]
+
+
+def test_pages_that_nobody_works_on_are_announced_again(place_of):
+    place = place_of("hybrid", USERS)
+    number, database = place.office.start("verify").id, place.frost.vault.store.database
+    assert leases.waiting(database, 60) == [(number, 5)]
+    leases.lease(database, "slow", 60)
+    assert leases.waiting(database, 60) == [(number, 4)]
+    place.sql(LONG_AGO)
+    assert leases.waiting(database, 60) == [(number, 5)]
+    place.office.pause(number)
+
+    assert leases.waiting(database, 60) == []

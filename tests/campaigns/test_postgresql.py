@@ -15,7 +15,8 @@ import pytest
 from campaigns.place import ENROLLED, Place
 from campaigns.test_leases import LONG_AGO, Slow
 from executable import Shell
-from icehouse.store.campaigns import CampaignState, SupersededError
+from icehouse.store.campaigns import CampaignState
+from icehouse.store.leases import SupersededError
 from icehouse.store.selection import Filters
 
 if TYPE_CHECKING:

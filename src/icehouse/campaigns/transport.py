@@ -11,7 +11,7 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 from icehouse.errors import HsmError, MissingExtraError, StoreError
-from icehouse.store import campaigns
+from icehouse.store import leases
 
 if TYPE_CHECKING:
     from procrastinate import App
@@ -62,7 +62,7 @@ def serve(crew: Crew) -> None:
             # Its worker was killed. Its page is taken over by whoever finds it without a sign of life.
             await app.job_manager.finish_job(stalled, _failed(), delete_job=True)
         await asyncio.to_thread(crew.idle)
-        for campaign, pages in await asyncio.to_thread(campaigns.waiting, database, crew.patience):
+        for campaign, pages in await asyncio.to_thread(leases.waiting, database, crew.patience):
             await app.configure_task(_PAGE, queue=QUEUE).batch_defer_async(*_jobs(campaign, pages))
 
     with _translated():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
@@ -13,7 +14,7 @@ from icehouse.ceremonies.vault import retry
 from icehouse.errors import ConflictError, HsmRefusedError, HsmUnavailableError, IcehouseError, SealError, StoreError
 from icehouse.model import Role, State
 from icehouse.store import DataKeyFullError, root_keys
-from icehouse.store.campaigns import SupersededError
+from icehouse.store.leases import SupersededError
 from icehouse.store.marking import mark_due
 from icehouse.store.selection import data_keys_in, numbered_keys_in, unfinished_removals
 
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
     from icehouse.ceremonies.vault import Vault
     from icehouse.model import Key, WrappedKey
-    from icehouse.store.campaigns import Lease
+    from icehouse.store.leases import Lease
 
 _PASSES = 4
 _TOGETHER = 256
@@ -107,6 +108,7 @@ def _verify(page: Page) -> None:
 
 def _rewrap(page: Page) -> None:
     lease, database = page.lease, page.vault.store.database
+    _rewrap_together(page.vault, data_keys_in(database, lease.campaign.filters, lease.first, lease.last))
     for _ in range(_PASSES):
         failed = {number for number, _, _ in page.found}
         under = data_keys_in(database, lease.campaign.filters, lease.first, lease.last)
@@ -117,6 +119,17 @@ def _rewrap(page: Page) -> None:
             page.each(wrapped.number, f"data key {wrapped.number}", partial(_rewrap_one, page.vault, wrapped))
     msg = f"other processes move the data keys {lease.first} to {lease.last} at the same time"
     raise StoreError(msg)
+
+
+def _rewrap_together(vault: Vault, under: list[WrappedKey]) -> None:
+    """Each root key's data keys in one transaction: what is durable one after the other is what workers wait for."""
+    for label in {wrapped.root_key for wrapped in under}:
+        root = root_keys.root_of(vault.store.database, label)
+        if root is None or root.role is Role.USER:
+            continue
+        # Where one of them does not open, or another process moves them, too, they are done one by one.
+        with suppress(ConflictError, HsmRefusedError, SealError):
+            rewrapping.rewrapped_together(vault, [wrapped for wrapped in under if wrapped.root_key == label], root)
 
 
 def _rewrap_one(vault: Vault, wrapped: WrappedKey) -> None:

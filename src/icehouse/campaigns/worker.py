@@ -17,8 +17,8 @@ from uuid import uuid4
 from icehouse.campaigns.meter import Meter
 from icehouse.campaigns.verbs import VERBS, Page, end
 from icehouse.errors import HsmError, StoreError
-from icehouse.store import campaigns
-from icehouse.store.campaigns import SupersededError
+from icehouse.store import campaigns, leases
+from icehouse.store.leases import SupersededError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from icehouse.ceremonies.vault import Vault
-    from icehouse.store.campaigns import Lease
+    from icehouse.store.leases import Lease
 
 _logger = logging.getLogger("icehouse")
 PATIENCE = 60
@@ -112,7 +112,7 @@ class Worker:
 
     def step(self, campaign: int) -> None:
         """Do one page, if there is one to be had."""
-        lease = campaigns.lease(self._database, self._name, self._crew.patience, campaign)
+        lease = leases.lease(self._database, self._name, self._crew.patience, campaign)
         if lease is not None:
             self._work_on(lease)
 
@@ -121,7 +121,7 @@ class Worker:
         crew = self._crew
         while not crew.stop.is_set():
             try:
-                lease = campaigns.lease(self._database, self._name, crew.patience, crew.campaign)
+                lease = leases.lease(self._database, self._name, crew.patience, crew.campaign)
                 if lease is not None:
                     self._work_on(lease)
                 elif crew.wait or campaigns.is_running(self._database, crew.campaign):

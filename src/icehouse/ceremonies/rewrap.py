@@ -185,6 +185,17 @@ def rewrapped(vault: Vault, wrapped: WrappedKey, root: RootKey) -> bool:
     return True
 
 
+def rewrapped_together(vault: Vault, wrapped: Sequence[WrappedKey], root: RootKey) -> None:
+    """Rewrap data keys that are under one superseded root key, and write them at once.
+
+    Raises `ConflictError`, `HsmRefusedError` or `SealError` where one of them cannot be moved; then none is.
+    """
+    current = vault.store.record.current(root.role)
+    if current is not None:
+        pairs = [(one, moved_key(vault, one, current.label)) for one in wrapped]
+        data_keys.rewrapped_all(vault.store.database, pairs)
+
+
 def is_overtaken(vault: Vault, wrapped: WrappedKey) -> bool:
     """Whether a data key is not under its root key any more, or no more at all."""
     try:

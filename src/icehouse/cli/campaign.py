@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="Apply one verb to many keys, resumable wherever it is killed.", no_args_is_help=False)
 _COLUMNS = ("campaign", "verb", "state", "matched", "done", "skipped", "failed", "started", "ended")
+_GOES_ON = "campaign {} goes on with 'icehouse worker', from the page where it stopped"
 _NumberArgument = Annotated[int, typer.Argument(metavar="N", help="The campaign, as 'campaign list' numbers it.")]
 
 
@@ -95,14 +96,16 @@ def _work(office: Office, campaign: Campaign, threads: int, form: Format) -> Non
     with advancing(f"campaign of {campaign.verb}", campaign.matched) as advance, stopping() as stop:
         try:
             state = office.run(campaign.id, threads, stop, advance)
-        finally:
-            if stop.is_set():
-                say(f"campaign {campaign.id} goes on with 'icehouse worker', from the page where it stopped")
+        except BaseException:
+            say(_GOES_ON.format(campaign.id))
+            raise
     report = office.report(campaign.id)
     put_report(report, form)
+    if state is CampaignState.RUNNING:
+        say(_GOES_ON.format(campaign.id))
+    if report.progress.failed:
+        say(f"hint: 'icehouse campaign status {campaign.id} --findings' says what failed")
     if state is CampaignState.RUNNING or report.progress.failed:
-        if report.progress.failed:
-            say(f"hint: 'icehouse campaign status {campaign.id} --findings' says what failed")
         raise typer.Exit(FAILED)
 
 

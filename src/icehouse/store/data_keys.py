@@ -110,6 +110,16 @@ def rewrapped(database: Database, before: WrappedKey, after: WrappedKey) -> None
     database.change(lambda connection: _rewrap_in(connection, before, after), counts=1)
 
 
+def rewrapped_all(database: Database, pairs: Sequence[tuple[WrappedKey, WrappedKey]]) -> None:
+    """The same for several, all of them or none."""
+
+    def work(connection: Connection) -> None:
+        for before, after in pairs:
+            _rewrap_in(connection, before, after)
+
+    database.change(work, counts=len(pairs))
+
+
 def _rewrap_in(connection: Connection, before: WrappedKey, after: WrappedKey) -> None:
     must_be_current(connection, after.root_key)
     moved = connection.execute(

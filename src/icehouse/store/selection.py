@@ -6,7 +6,7 @@ import json
 from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from sqlalchemy import func, or_, select
+from sqlalchemy import and_, exists, func, or_, select
 
 from icehouse.errors import SealError
 from icehouse.model import NO_DATA_KEY, SUITES, Purpose, RootState, State
@@ -16,7 +16,7 @@ from icehouse.store.schema import claims, data_keys, keys, offers, removals, roo
 from icehouse.store.statements import JOINED
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from sqlalchemy import ColumnElement, Select
 
@@ -86,14 +86,14 @@ def conditions(filters: Filters) -> list[ColumnElement[bool]]:
     if filters.not_due_by is not None:
         found.append(or_(keys.c.due == 0, func.abs(keys.c.due) > filters.not_due_by))
     if filters.data_keys:
-        found.append(_under(select(data_keys.c.number).where(data_keys.c.number.in_(filters.data_keys))))
+        found.append(_under(lambda number: number.in_(filters.data_keys)))
     if filters.root_keys:
+        numbers = select(data_keys.c.number).where(data_keys.c.root_key.in_(filters.root_keys))
+        under = _under(lambda number: number.in_(numbers))
         derived = any("-master-" in label for label in filters.root_keys)
-        under = _under(select(data_keys.c.number).where(data_keys.c.root_key.in_(filters.root_keys)))
         found.append(or_(keys.c.data_key == NO_DATA_KEY, under) if derived else under)
     if filters.below is not None:
-        old = select(data_keys.c.number).where(data_keys.c.number < filters.below)
-        found.append(_under(old))
+        found.append(_under(lambda number: and_(number != NO_DATA_KEY, number < filters.below)))
     return found
 
 
@@ -111,10 +111,11 @@ def _of_rows(filters: Filters) -> list[ColumnElement[bool]]:
     return found
 
 
-def _under(numbers: Select[tuple[int]]) -> ColumnElement[bool]:
-    """Keys with a record under one of these data keys."""
-    beside = [keys.c.id.in_(select(table.c.id).where(table.c.data_key.in_(numbers))) for table in (claims, offers)]
-    return or_(keys.c.data_key.in_(numbers), *beside)
+def _under(matches: Callable[[ColumnElement[Any]], ColumnElement[bool]]) -> ColumnElement[bool]:
+    """Keys with a record under a data key whose number matches; what stands beside a row is looked up by the row."""
+    beside = [table.alias() for table in (claims, offers)]
+    found = [exists().where(row.c.id == keys.c.id, matches(row.c.data_key)).correlate(keys) for row in beside]
+    return or_(matches(keys.c.data_key), *found)
 
 
 def key_pages(database: Database, filters: Filters, size: int) -> Iterator[Range]:
