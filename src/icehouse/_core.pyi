@@ -298,6 +298,7 @@ class Pkcs11Token:
         manufacturer: str | None = None,
         model: str | None = None,
         slot_id: int | None = None,
+        profile: str | None = None,
     ) -> None: ...
     @property
     def profile(self) -> str: ...

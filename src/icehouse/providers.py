@@ -11,6 +11,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 
+CLOUDHSM_MODULE = "/opt/cloudhsm/lib/libcloudhsm_pkcs11.so"
+CLOUDHSM_TOKEN = "hsm1"  # noqa: S105  a token, not a secret
+_AWS_OPTIONS = {"module_path", "token_label", "endpoint", "single_hsm"}
 _PROFILE = {"latency", "rate_limit", "capacity"}
 _AWS_KMS_OPTIONS = {
     "region",
@@ -69,6 +72,30 @@ def _pkcs11(config: Mapping[str, Any]) -> str:
     return f"pkcs11:token={label.replace('/', '%2F')}?module-path={module}&pin-source=file:{pin}"
 
 
+def _aws(config: Mapping[str, Any]) -> str:
+    required = {"region", "cluster_id", "pin_source"}
+    _check(config, required | _AWS_OPTIONS)
+    missing = sorted(required - config.keys())
+    if missing:
+        msg = f"the provider aws needs {', '.join(missing)} in config"
+        raise RequestError(msg)
+    if not isinstance(config.get("single_hsm", False), bool):
+        msg = f"single_hsm must be True or False, not {config['single_hsm']!r}"
+        raise RequestError(msg)
+    uri = _pkcs11(
+        {
+            "module_path": config.get("module_path", CLOUDHSM_MODULE),
+            "token_label": config.get("token_label", CLOUDHSM_TOKEN),
+            "pin_source": config["pin_source"],
+        }
+    )
+    cluster, region = (quote(str(config[name]), safe="") for name in ("cluster_id", "region"))
+    uri += f"&profile=cloudhsm&cluster-id={cluster}&region={region}"
+    if "endpoint" in config:
+        uri += f"&endpoint={quote(str(config['endpoint']), safe=':/[]')}"
+    return f"{uri}&single-hsm=1" if config.get("single_hsm") else uri
+
+
 def _google(config: Mapping[str, Any]) -> str:
     required = {"project_id", "location", "key_ring"}
     _check(config, required | _GOOGLE_OPTIONS)
@@ -119,6 +146,7 @@ _MAKERS: dict[str, Callable[[Mapping[str, Any]], str]] = {
     "simulated": _simulated,
     "pkcs11": _pkcs11,
     "google": _google,
+    "aws": _aws,
     "aws-kms": _aws_kms,
     "openbao": _openbao,
 }

@@ -252,6 +252,7 @@ def create_hsm_frost(
     (a file's path), for "simulated" `path` and `pin_source`, or nothing for one in memory. `custody` is "hybrid",
     "hierarchical" or "direct"; `buckets`, for a hierarchical vault, is how many nodes its users share (0: a node and
     an HSM operation for each). `store` is a SQLAlchemy URL; without one an in-memory SQLite serves.
+    "aws" is a CloudHSM cluster: `region`, `cluster_id`, `pin_source`, and as docs/reference/hsm.md says.
     `fallback_to_software` is accepted where there is nothing to fall back from.
 
     Raises `RequestError`, `HsmError`, `StoreError`, `SealError`.

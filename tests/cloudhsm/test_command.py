@@ -14,6 +14,7 @@ from executable import all_refused, refused
 from icehouse.planner.reading import load
 from servers.aws import ACCOUNT, OTHER_ACCOUNT
 from servers.cloudhsm_trial import STRANGER, left
+from servers.weather import crypto_user, module
 from softhsm import MODULE, keys_in
 
 UP = ("cloudhsm", "up", "--ttl", "2h", "--subnet", "subnet-0000000a", "--subnet", "subnet-0000000b")
@@ -24,8 +25,8 @@ LABELS = (f"trial {number}" for number in itertools.count())
 
 
 @pytest.fixture
-def token(softhsm):
-    return softhsm.new_token(next(LABELS))
+def token(softhsm, tmp_path):
+    return crypto_user(softhsm.new_token(next(LABELS)), tmp_path)
 
 
 def price():
@@ -33,7 +34,8 @@ def price():
 
 
 def walkthrough(shell, token, *more):
-    files = ("--module", MODULE, "--pin-file", token.pin_file, "--token-label", token.label)
+    at = module(token.directory.parents[1], "cloudhsm").path
+    files = ("--module", at, "--pin-file", token.pin_file, "--token-label", token.label)
     return shell.do("cloudhsm", "test", *files, *more)
 
 
@@ -67,6 +69,40 @@ def test_the_walkthrough_leaves_no_key_in_the_token(shell, world, token):
     assert refused(
         shell, "cloudhsm", "test", "--module", "/none.so", "--pin-file", token.pin_file, "--token-label", "none"
     )
+
+
+def test_a_wrong_pin_or_a_module_that_is_not_cloudhsms_ends_the_walkthrough_with_nothing_made(
+    shell, world, token, softhsm
+):
+    world.hsm.activate(shell.do(*UP, *QUICK, "--format", "json").json["cluster"])
+    files = ("--pin-file", token.pin_file, "--token-label", token.label)
+    assert "not for a token made by" in refused(shell, "cloudhsm", "test", "--module", MODULE, *files)
+
+    right = token.pin_file.read_text()
+    token.pin_file.write_text(right.partition(":")[2])
+    at = module(softhsm.directory, "cloudhsm").path
+    said = refused(shell, "cloudhsm", "test", "--module", at, *files, code=2)
+    assert "USER:PASSWORD" in said
+    assert right.partition(":")[2].strip() not in said
+    assert not keys_in(token)
+
+
+def test_a_run_with_one_hsm_keeps_its_keys_in_one(shell, world, token):
+    cluster = shell.do(*UP, "--hsms", "1", *QUICK, "--format", "json").json["cluster"]
+    world.hsm.activate(cluster)
+
+    assert walkthrough(shell, token, "--format", "json").json["users"] == 5
+
+
+def test_a_run_with_two_hsms_needs_both(shell, world, token):
+    cluster = shell.do(*UP, *QUICK, "--format", "json").json["cluster"]
+    world.hsm.activate(cluster)
+    world.hsm.clusters[cluster].hsms[0].state = "DELETE_IN_PROGRESS"
+    at = module(token.directory.parents[1], "cloudhsm").path
+    files = ("--module", at, "--pin-file", token.pin_file, "--token-label", token.label)
+
+    assert "2 active HSMs" in refused(shell, "cloudhsm", "test", *files, code=2)
+    assert not keys_in(token)
 
 
 def test_a_run_whose_directory_is_lost_is_found_by_its_tag(shell, world):

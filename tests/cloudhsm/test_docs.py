@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 from servers.cloudhsm_trial import WANTED, Direct, left
-from softhsm import MODULE
+from servers.weather import crypto_user, module
 
 DOCS = Path(__file__).parents[2] / "docs"
 BLOCK = re.compile(r"^```sh\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -31,16 +31,16 @@ def with_commands(shell, token):
 
     shell.environment |= {
         "PATH": f"{ICEHOUSE.parent}:{shell.variables['PATH']}",
-        "MODULE": str(MODULE),
+        "MODULE": str(module(token.directory.parents[1], "cloudhsm").path),
         "PIN_FILE": str(token.pin_file),
         "TOKEN_LABEL": token.label,
     }
     return shell
 
 
-def test_the_how_to_runs_from_top_to_bottom(shell, world, softhsm):
+def test_the_how_to_runs_from_top_to_bottom(shell, world, softhsm, tmp_path):
     world.tick = 60
-    shell = with_commands(shell, softhsm.new_token("how-to"))
+    shell = with_commands(shell, crypto_user(softhsm.new_token("how-to"), tmp_path))
     said = []
     for code in blocks("howto/try-cloudhsm.md"):
         # Nobody waits for seconds that the server's own clock does not need.

@@ -127,7 +127,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        key, _, service = _SCOPE.search(self.headers["Authorization"]).groups()
+        key, region, service = _SCOPE.search(self.headers["Authorization"]).groups()
         action, asked = self._read(service, body)
         world = self.world
         with world.lock:
@@ -145,6 +145,8 @@ class _Handler(BaseHTTPRequestHandler):
                         "ThrottlingException" if throttled else "InternalFailure", fault, 400 if throttled else 500
                     )
                 status, answer = 200, world.handle(service, action, asked, KEYS.get(key))
+                if action == "DescribeClusters" and region != REGION:
+                    answer = {"Clusters": []}
             except ApiError as error:
                 status, answer = error.status, error
             if fault == "mute" or self._killed(number, "after"):

@@ -1,8 +1,14 @@
 //! Trying an operation, and trying it once more when the session it ran in was lost.
 
+use std::time::{Duration, Instant};
+
 use crate::error::{Error, Failure};
+use crate::patience::pause;
 use crate::session::Lent;
 use crate::token::Token;
+
+// Labels are waited for by a clock that starts a little later than the one here.
+const GRACE: Duration = Duration::from_secs(1);
 
 pub(crate) type Attempt<T> = Result<T, Failure>;
 
@@ -33,7 +39,9 @@ impl From<Failed> for Error {
 /// A failure without retries.
 pub(crate) fn settled(failure: Failure) -> Error {
     match failure {
-        Failure::Lost { why, .. } | Failure::Absent(why) => Failed::Lost(why).into(),
+        Failure::Lost { why, .. } | Failure::Absent(why) | Failure::Unsettled(why) => {
+            Failed::Lost(why).into()
+        }
         Failure::WrongTag => Failed::WrongTag.into(),
         Failure::Is(err) => err,
     }
@@ -46,11 +54,20 @@ impl Token {
         retry: Retry,
         attempt: impl Fn(&Lent) -> Attempt<T>,
     ) -> Result<T, Failed> {
-        let mut tries = if retry == Retry::Once { 2 } else { 1 };
+        let mut again = retry == Retry::Once;
+        let (mut turn, mut settled) = (0, None);
         loop {
-            tries -= 1;
             match self.once(&attempt) {
-                Err(Failure::Lost { .. }) if tries > 0 => {}
+                Err(Failure::Unsettled(why)) => {
+                    let until = self.profile().settling + GRACE;
+                    if settled.get_or_insert_with(Instant::now).elapsed() > until {
+                        return Err(Failed::Lost(why));
+                    }
+                    self.pool.forget_handles();
+                    pause(turn);
+                    turn += 1;
+                }
+                Err(Failure::Lost { .. }) if again => again = false,
                 Err(Failure::Lost { why, .. } | Failure::Absent(why)) => {
                     return Err(Failed::Lost(why))
                 }

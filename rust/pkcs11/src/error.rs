@@ -78,6 +78,8 @@ pub(crate) enum Failure {
     },
     /// The token is not there to log in to. A module that starts anew may find it again.
     Absent(String),
+    /// What a cluster answers of a key that is not known everywhere yet: find it again, for a while.
+    Unsettled(String),
     /// The module's way of saying that a tag does not fit; believed once the key has proved that it works.
     WrongTag,
     /// It is what it is.
@@ -122,6 +124,9 @@ fn meaning(profile: &Profile, code: RvError, said: String) -> Failure {
             why: said,
             sessions_alive: false,
         },
+        RvError::ObjectHandleInvalid | RvError::KeyHandleInvalid if !profile.settling.is_zero() => {
+            Failure::Unsettled(said)
+        }
         RvError::UserNotLoggedIn
         | RvError::DeviceError
         | RvError::ObjectHandleInvalid

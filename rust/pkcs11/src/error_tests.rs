@@ -3,11 +3,12 @@
 use cryptoki::context::Function;
 
 use super::*;
-use crate::profile::{for_manufacturer, GENERIC, PROFILES, SOFTHSM};
+use crate::profile::{choose, for_manufacturer, CLOUDHSM, GENERIC, PROFILES, SOFTHSM};
 
 #[derive(Debug, PartialEq)]
 enum Decision {
     LogInAgain { closing_sessions: bool },
+    FindAgain,
     Unavailable,
     Refused,
     WrongTag,
@@ -19,6 +20,7 @@ fn decision(profile: &Profile, code: RvError) -> Decision {
             closing_sessions: sessions_alive,
         },
         Failure::WrongTag => Decision::WrongTag,
+        Failure::Unsettled(_) => Decision::FindAgain,
         Failure::Is(Error::Unavailable(_)) => Decision::Unavailable,
         Failure::Is(Error::Refused { .. }) => Decision::Refused,
         other => panic!("{code:?} became {other:?}"),
@@ -145,6 +147,54 @@ fn a_profile_is_chosen_by_the_tokens_manufacturer() {
     for other in ["", "Yubico (www.yubico.com)", "My SoftHSM", "softhsm"] {
         assert_eq!(for_manufacturer(other).name, "generic", "{other}");
     }
+}
+
+#[test]
+fn a_handle_that_a_cluster_does_not_know_yet_is_found_again() {
+    for code in [RvError::ObjectHandleInvalid, RvError::KeyHandleInvalid] {
+        assert_eq!(decision(&CLOUDHSM, code), Decision::FindAgain, "{code:?}");
+    }
+}
+
+#[test]
+fn a_profile_that_was_asked_for_must_fit_the_token_or_its_library() {
+    let chosen = |token, library, vouched| choose(Some("cloudhsm"), token, library, vouched);
+    for (token, library) in [
+        ("Marvell", ""),
+        ("", "Amazon Web Services"),
+        ("CAVIUM", "any"),
+    ] {
+        assert_eq!(
+            chosen(token, library, false).map(|it| it.name),
+            Ok("cloudhsm")
+        );
+    }
+    for (token, library) in [("SoftHSM project", "SoftHSM"), ("", ""), ("My AWS", "any")] {
+        assert!(matches!(
+            chosen(token, library, false),
+            Err(Error::Request { .. })
+        ));
+    }
+    assert_eq!(
+        chosen("Renamed", "", true).map(|it| it.name),
+        Ok("cloudhsm")
+    );
+}
+
+#[test]
+fn a_profile_that_does_not_exist_is_a_wrong_request() {
+    assert!(matches!(
+        choose(Some("any"), "", "", true),
+        Err(Error::Request { .. })
+    ));
+}
+
+#[test]
+fn without_a_profile_the_tokens_manufacturer_decides() {
+    let name = |token| choose(None, token, "Amazon", false).map(|it| it.name);
+    assert_eq!(name("SoftHSM project"), Ok("softhsm"));
+    assert_eq!(name("AWS"), Ok("cloudhsm"));
+    assert_eq!(name("Yubico"), Ok("generic"));
 }
 
 #[test]

@@ -3,22 +3,18 @@
 use std::collections::BTreeMap;
 
 use cryptoki::error::{Error as Cryptoki, RvError};
-use cryptoki::mechanism::aead::GcmParams;
 use cryptoki::mechanism::Mechanism;
 use cryptoki::object::{Attribute, AttributeType, KeyType, ObjectClass, ObjectHandle};
-use cryptoki::session::Session;
-use rand_core::{OsRng, RngCore};
-use zeroize::Zeroizing;
+use cryptoki::session::{Session, SessionState};
 
 use crate::error::{translate, Error, Failure};
+use crate::patience::patiently;
 use crate::profile::Profile;
 use crate::session::Handle;
 use crate::Kind;
 
 // The curve P-256 by its object identifier, 1.2.840.10045.3.1.7.
 const P256: [u8; 10] = [0x06, 0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07];
-const TAG_BITS: u64 = 128;
-pub(crate) const NONCE_LEN: usize = 12;
 
 /// What must hold of a key before it protects anything: it was made inside and cannot leave.
 const RULES: [(AttributeType, &str, bool); 9] = [
@@ -54,12 +50,18 @@ pub(crate) fn generate(
         }
         why => translate(profile, why),
     };
+    // A vendor's keys of this kind may lack an attribute that is false by default.
+    let fitting = |mut template: Vec<Attribute>| {
+        let left_out = |of: AttributeType| profile.left_out.contains(&(kind, of));
+        template.retain(|attribute| !left_out(attribute.attribute_type()));
+        template
+    };
     match kind {
         Kind::Aes => {
             let mut template = secret_key(label, KeyType::AES, 32);
             template.extend([Attribute::Encrypt(true), Attribute::Decrypt(true)]);
             let key = session
-                .generate_key(&Mechanism::AesKeyGen, &template)
+                .generate_key(&Mechanism::AesKeyGen, &fitting(template))
                 .map_err(failed)?;
             Ok(vec![key])
         }
@@ -68,7 +70,7 @@ pub(crate) fn generate(
             template.extend([Attribute::Sign(true), Attribute::Verify(true)]);
             let mechanism = Mechanism::GenericSecretKeyGen;
             Ok(vec![session
-                .generate_key(&mechanism, &template)
+                .generate_key(&mechanism, &fitting(template))
                 .map_err(failed)?])
         }
         Kind::Ecdsa => {
@@ -78,7 +80,7 @@ pub(crate) fn generate(
             private.extend(kept_inside());
             private.extend([Attribute::Sign(true), Attribute::Unwrap(false)]);
             let (public, private) = session
-                .generate_key_pair(&Mechanism::EccKeyPairGen, &public, &private)
+                .generate_key_pair(&Mechanism::EccKeyPairGen, &public, &fitting(private))
                 .map_err(failed)?;
             Ok(vec![private, public])
         }
@@ -121,9 +123,7 @@ pub(crate) fn labelled(
     label: &str,
 ) -> Result<Vec<Handle>, Failure> {
     let template = [Attribute::Token(true), Attribute::Label(label.into())];
-    let objects = session
-        .find_objects(&template)
-        .map_err(|why| translate(profile, why))?;
+    let objects = found(session, profile, &template)?;
     let mut found = Vec::new();
     for object in objects {
         if let Some((_, kind)) = described(session, profile, object)? {
@@ -133,15 +133,25 @@ pub(crate) fn labelled(
     Ok(found)
 }
 
+/// That the session shows private keys. Otherwise they are not found, and no call says why.
+pub(crate) fn logged_in(session: &Session, profile: &Profile) -> Result<(), Failure> {
+    let info = patiently(profile, || session.get_session_info());
+    match info.map_err(|why| translate(profile, why))?.session_state() {
+        SessionState::RwUser => Ok(()),
+        state => Err(Failure::Lost {
+            why: format!("the token logged out ({state:?})"),
+            sessions_alive: true,
+        }),
+    }
+}
+
 /// Every key of a kind known here, with its label.
 pub(crate) fn all(session: &Session, profile: &Profile) -> Result<Vec<(String, Kind)>, Failure> {
+    logged_in(session, profile)?;
     let mut found = Vec::new();
     for class in [ObjectClass::SECRET_KEY, ObjectClass::PRIVATE_KEY] {
         let template = [Attribute::Token(true), Attribute::Class(class)];
-        let objects = session
-            .find_objects(&template)
-            .map_err(|why| translate(profile, why))?;
-        for object in objects {
+        for object in self::found(session, profile, &template)? {
             found.extend(described(session, profile, object)?);
         }
     }
@@ -161,7 +171,7 @@ fn described(
         AttributeType::KeyType,
         AttributeType::Label,
     ];
-    let attributes = match session.get_attributes(object, &wanted) {
+    let attributes = match told(session, profile, object, &wanted) {
         Ok(attributes) => attributes,
         // Somebody destroyed it since it was found.
         Err(Cryptoki::Pkcs11(RvError::ObjectHandleInvalid, _)) => return Ok(None),
@@ -195,16 +205,18 @@ pub(crate) fn attributes(
     profile: &Profile,
     object: ObjectHandle,
 ) -> Result<BTreeMap<&'static str, bool>, Failure> {
-    let mut told = BTreeMap::new();
-    for (kind, name, _) in RULES {
-        let values = session
-            .get_attributes(object, &[kind])
-            .map_err(|why| translate(profile, why))?;
-        if let Some(value) = values.first().and_then(truth) {
-            told.insert(name, value);
+    let wanted = RULES.map(|(kind, ..)| kind);
+    let values = told(session, profile, object, &wanted).map_err(|why| translate(profile, why))?;
+    let mut named = BTreeMap::new();
+    for value in values {
+        let rule = RULES
+            .iter()
+            .find(|(kind, ..)| *kind == value.attribute_type());
+        if let (Some((_, name, _)), Some(is)) = (rule, truth(&value)) {
+            named.insert(*name, is);
         }
     }
-    Ok(told)
+    Ok(named)
 }
 
 fn truth(attribute: &Attribute) -> Option<bool> {
@@ -253,8 +265,7 @@ fn check_length(
         Kind::Hmac => 64,
         Kind::Ecdsa => return Ok(()),
     };
-    let values = session
-        .get_attributes(key.object, &[AttributeType::ValueLen])
+    let values = told(session, profile, key.object, &[AttributeType::ValueLen])
         .map_err(|why| translate(profile, why))?;
     match values.first() {
         Some(Attribute::ValueLen(len)) if **len != expected => {
@@ -271,46 +282,6 @@ fn unfit(label: &str, attribute: &str, is: &str) -> Error {
     )
 }
 
-pub(crate) fn fresh_nonce() -> [u8; NONCE_LEN] {
-    let mut nonce = [0u8; NONCE_LEN];
-    OsRng.fill_bytes(&mut nonce);
-    nonce
-}
-
-pub(crate) fn encrypt(
-    session: &Session,
-    profile: &Profile,
-    key: ObjectHandle,
-    mut nonce: [u8; NONCE_LEN],
-    plain: &[u8],
-    context: &[u8],
-) -> Result<Vec<u8>, Failure> {
-    let params = GcmParams::new(&mut nonce, context, TAG_BITS.into());
-    let mechanism = Mechanism::AesGcm(params.map_err(|why| translate(profile, why))?);
-    session
-        .encrypt(&mechanism, key, plain)
-        .map_err(|why| translate(profile, why))
-}
-
-pub(crate) fn decrypt(
-    session: &Session,
-    profile: &Profile,
-    key: ObjectHandle,
-    mut nonce: [u8; NONCE_LEN],
-    sealed: &[u8],
-    context: &[u8],
-) -> Result<Zeroizing<Vec<u8>>, Failure> {
-    let params = GcmParams::new(&mut nonce, context, TAG_BITS.into());
-    let mechanism = Mechanism::AesGcm(params.map_err(|why| translate(profile, why))?);
-    match session.decrypt(&mechanism, key, sealed) {
-        Ok(opened) => Ok(Zeroizing::new(opened)),
-        Err(Cryptoki::Pkcs11(code, _)) if profile.wrong_tag.contains(&code) => {
-            Err(Failure::WrongTag)
-        }
-        Err(why) => Err(translate(profile, why)),
-    }
-}
-
 /// The point of a key pair's public half, uncompressed.
 pub(crate) fn public_point(
     session: &Session,
@@ -322,8 +293,7 @@ pub(crate) fn public_point(
         [] => return Err(Error::refused(format!("the key '{label}' has no public half")).into()),
         _ => return Err(Error::refused(format!("two public keys are labelled '{label}'")).into()),
     };
-    let values = session
-        .get_attributes(object, &[AttributeType::EcPoint])
+    let values = told(session, profile, object, &[AttributeType::EcPoint])
         .map_err(|why| translate(profile, why))?;
     match values.first() {
         // A DER octet string by the standard; some modules leave its two bytes of wrapping out.
@@ -348,7 +318,22 @@ pub(crate) fn public_objects(
         Attribute::Class(ObjectClass::PUBLIC_KEY),
         Attribute::Label(label.into()),
     ];
-    session
-        .find_objects(&template)
-        .map_err(|why| translate(profile, why))
+    found(session, profile, &template)
+}
+
+fn found(
+    session: &Session,
+    profile: &Profile,
+    template: &[Attribute],
+) -> Result<Vec<ObjectHandle>, Failure> {
+    patiently(profile, || session.find_objects(template)).map_err(|why| translate(profile, why))
+}
+
+fn told(
+    session: &Session,
+    profile: &Profile,
+    object: ObjectHandle,
+    wanted: &[AttributeType],
+) -> cryptoki::error::Result<Vec<Attribute>> {
+    patiently(profile, || session.get_attributes(object, wanted))
 }

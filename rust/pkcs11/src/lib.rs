@@ -8,12 +8,15 @@ use std::fmt;
 
 mod attempt;
 pub mod error;
+mod gcm;
 mod key;
 mod login;
 pub mod module;
+mod patience;
 pub mod profile;
 mod self_test;
 mod session;
+mod settling;
 mod token;
 
 pub use error::{Error, Result};
@@ -46,7 +49,7 @@ impl fmt::Display for Kind {
 /// What a token says of itself.
 #[derive(Debug, Clone)]
 pub struct Info {
-    /// The name of the profile that its manufacturer was given.
+    /// The profile that it is used with.
     pub profile: &'static Profile,
     /// Its manufacturer.
     pub manufacturer: String,

@@ -12,6 +12,7 @@ use cryptoki::types::AuthPin;
 
 use crate::error::{translate, Error, Failure};
 use crate::module::{self, Config};
+use crate::patience::patiently;
 use crate::profile::{self, Profile};
 use crate::self_test;
 
@@ -78,7 +79,7 @@ fn attempt(
         return Err(before.why.clone().into());
     }
     let (slot, info) = module::select(context, config)?;
-    let profile = profile::for_manufacturer(info.manufacturer_id());
+    let profile = chosen(config, context, &info)?;
     let hardware = !profile.software
         && context
             .get_slot_info(slot)
@@ -88,8 +89,7 @@ fn attempt(
         info,
         hardware,
     };
-    let anchor = context
-        .open_rw_session_no_drop(slot)
+    let anchor = patiently(profile, || context.open_rw_session_no_drop(slot))
         .map_err(|why| translate(profile, why))?;
     let entered = enter(&anchor, profile, config);
     if let (Err(Failure::Is(why @ Error::Refused { .. })), Some(file)) = (&entered, pin_file) {
@@ -108,12 +108,44 @@ fn attempt(
     })
 }
 
+fn chosen(
+    config: &Config,
+    context: &Pkcs11,
+    info: &TokenInfo,
+) -> Result<&'static Profile, Failure> {
+    let library = context
+        .get_library_info()
+        .map(|library| library.manufacturer_id().trim_end().to_owned())
+        .unwrap_or_default();
+    let token = info.manufacturer_id().trim_end();
+    // The token was selected by its manufacturer, where one was named.
+    let vouched = config.manufacturer.is_some();
+    Ok(profile::choose(
+        config.profile.as_deref(),
+        token,
+        &library,
+        vouched,
+    )?)
+}
+
 fn enter(anchor: &Session, profile: &Profile, config: &Config) -> Result<(), Failure> {
     let pin = icehouse_core::pin::read(&config.pin_file).map_err(Error::from)?;
+    if profile.pin_names_user && !names_user(pin.expose()) {
+        return Err(Error::refused_with(
+            "wrong PIN: CloudHSM's reads USER:PASSWORD, of a crypto user",
+            "write both into the file named by pin-source, with a colon between them",
+        )
+        .into());
+    }
     let pin = AuthPin::from(pin.expose().to_owned());
-    match anchor.login(UserType::User, Some(&pin)) {
+    match patiently(profile, || anchor.login(UserType::User, Some(&pin))) {
         // The login belongs to the token: another session of this process may have made it.
         Ok(()) | Err(Cryptoki::Pkcs11(RvError::UserAlreadyLoggedIn, _)) => Ok(()),
         Err(why) => Err(translate(profile, why)),
     }
+}
+
+fn names_user(pin: &str) -> bool {
+    pin.split_once(':')
+        .is_some_and(|(user, password)| !user.is_empty() && !password.is_empty())
 }

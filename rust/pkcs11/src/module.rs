@@ -29,6 +29,8 @@ pub struct Config {
     pub model: Option<String>,
     /// The slot's number; SoftHSM gives random ones.
     pub slot_id: Option<u64>,
+    /// The name of the profile; without one, the token's manufacturer decides.
+    pub profile: Option<String>,
 }
 
 /// A vendor's library in this process, initialised.

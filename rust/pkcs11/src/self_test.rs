@@ -8,7 +8,9 @@ use p256::ecdsa::{Signature, VerifyingKey};
 use zeroize::Zeroizing;
 
 use crate::error::{translate, Error, Failure};
-use crate::key::{self, NONCE_LEN};
+use crate::gcm as aes_gcm;
+use crate::key;
+use crate::patience::patiently;
 use crate::profile::Profile;
 use crate::session::Handle;
 use crate::Kind;
@@ -40,9 +42,10 @@ pub(crate) fn of_token(session: &Session, profile: &Profile) -> Result<(), Failu
     })?;
     let known: Vec<u8> = (0..64).collect();
     with_known_key(session, profile.hmac_key_type, &known, |key| {
-        let tag = session
-            .sign(&Mechanism::Sha512Hmac, key, MESSAGE)
-            .map_err(|why| translate(profile, why))?;
+        let tag = patiently(profile, || {
+            session.sign(&Mechanism::Sha512Hmac, key, MESSAGE)
+        })
+        .map_err(|why| translate(profile, why))?;
         if tag == hex(TAG) {
             return Ok(());
         }
@@ -51,16 +54,8 @@ pub(crate) fn of_token(session: &Session, profile: &Profile) -> Result<(), Failu
 }
 
 fn gcm_answers(session: &Session, profile: &Profile, key: ObjectHandle) -> Result<(), Failure> {
-    let mut nonce = [0u8; NONCE_LEN];
-    nonce.copy_from_slice(&hex(gcm::NONCE));
-    let opened = key::decrypt(
-        session,
-        profile,
-        key,
-        nonce,
-        &hex(gcm::SEALED),
-        &hex(gcm::CONTEXT),
-    )?;
+    let sealed = [hex(gcm::NONCE), hex(gcm::SEALED)].concat();
+    let opened = aes_gcm::decrypt(session, profile, key, &sealed, &hex(gcm::CONTEXT))?;
     if opened[..] == hex(gcm::PLAIN)[..] {
         return Ok(());
     }
@@ -112,14 +107,21 @@ pub(crate) fn round_trip(
     profile: &Profile,
     object: ObjectHandle,
 ) -> Result<(), Failure> {
-    let (nonce, plain) = (key::fresh_nonce(), [0u8; 32]);
-    let sealed = key::encrypt(session, profile, object, nonce, &plain, MESSAGE)?;
-    let opened = key::decrypt(session, profile, object, nonce, &sealed, MESSAGE)?;
-    if sealed.len() != 48 || opened[..] != plain {
+    let plain = [0u8; 32];
+    let sealed = aes_gcm::encrypt(session, profile, object, &plain, MESSAGE)?;
+    if sealed.len() != plain.len() + aes_gcm::NONCE_LEN + aes_gcm::TAG_LEN {
+        return Err(deviates("AES-GCM"));
+    }
+    let opened = match aes_gcm::decrypt(session, profile, object, &sealed, MESSAGE) {
+        // A module that takes another nonce than the caller's cannot open it again.
+        Err(Failure::WrongTag) => return Err(deviates("AES-GCM")),
+        other => other?,
+    };
+    if opened[..] != plain {
         return Err(deviates("AES-GCM"));
     }
     // Modules differ in how they say no; what counts is that they do.
-    match key::decrypt(session, profile, object, nonce, &sealed, b"elsewhere") {
+    match aes_gcm::decrypt(session, profile, object, &sealed, b"elsewhere") {
         Ok(_) => Err(deviates("AES-GCM")),
         Err(_) => Ok(()),
     }
@@ -127,10 +129,11 @@ pub(crate) fn round_trip(
 
 fn repeats(session: &Session, profile: &Profile, object: ObjectHandle) -> Result<(), Failure> {
     let tag = |message: &[u8]| {
-        session
-            .sign(&Mechanism::Sha512Hmac, object, message)
-            .map(Zeroizing::new)
-            .map_err(|why| translate(profile, why))
+        patiently(profile, || {
+            session.sign(&Mechanism::Sha512Hmac, object, message)
+        })
+        .map(Zeroizing::new)
+        .map_err(|why| translate(profile, why))
     };
     let first = tag(MESSAGE)?;
     if first.len() == 64 && first == tag(MESSAGE)? && first != tag(b"another message")? {
@@ -146,8 +149,7 @@ fn verifies(
     object: ObjectHandle,
 ) -> Result<(), Failure> {
     let digest = [7u8; 32];
-    let signature = session
-        .sign(&Mechanism::Ecdsa, object, &digest)
+    let signature = patiently(profile, || session.sign(&Mechanism::Ecdsa, object, &digest))
         .map_err(|why| translate(profile, why))?;
     let point = key::public_point(session, profile, label)?;
     let verified = VerifyingKey::from_sec1_bytes(&point)

@@ -10,6 +10,7 @@ use cryptoki::session::{Session, SessionState};
 use crate::error::{translate, Error, Failure};
 use crate::login::{log_in, Facts, Login, RefusedPin};
 use crate::module::{self, Config, Entered, Module};
+use crate::patience::patiently;
 use crate::profile::Profile;
 
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -133,11 +134,11 @@ impl Pool {
         let session = match state.idle.pop() {
             Some(session) => session,
             // CloudHSM refuses read-only sessions.
-            None => self
-                .module
-                .context
-                .open_rw_session_no_drop(slot)
-                .map_err(|why| translate(profile, why))?,
+            None => {
+                let context = &self.module.context;
+                patiently(profile, || context.open_rw_session_no_drop(slot))
+                    .map_err(|why| translate(profile, why))?
+            }
         };
         state.lent += 1;
         Ok(Some(session))
@@ -228,6 +229,11 @@ impl Pool {
             why: "the login ended meanwhile".into(),
             sessions_alive: true,
         })
+    }
+
+    /// Has every key found again, in the same login.
+    pub fn forget_handles(&self) {
+        self.state().handles.clear();
     }
 
     fn logged_in<'s>(&self, state: &'s mut State, start: u64) -> Result<&'s Login, Failure> {

@@ -10,16 +10,21 @@ use zeroize::Zeroizing;
 
 use crate::attempt::{settled, Attempt, Failed, Retry};
 use crate::error::{translate, Error, Failure, Result};
-use crate::key::{self, NONCE_LEN};
+use crate::gcm::{self, NONCE_LEN, TAG_LEN};
+use crate::key;
 use crate::login::Facts;
 use crate::module::Config;
+use crate::patience::patiently;
 use crate::profile::Profile;
 use crate::self_test;
 use crate::session::{Handle, Lent, Pool};
+use crate::settling::Settling;
 use crate::{Info, Kind};
 
+// How often a key's making or destruction is tried, when the session is lost and the token does not show that it was done.
+const TRIES: u32 = 3;
 const WRAP_VERSION: u8 = 1;
-const WRAPPED_LEN: usize = 1 + NONCE_LEN + 32 + 16;
+const WRAPPED_LEN: usize = 1 + NONCE_LEN + 32 + TAG_LEN;
 
 /// One token of one module, logged in.
 pub struct Token {
@@ -27,6 +32,7 @@ pub struct Token {
     facts: Facts,
     // Labels that this process has met on the token: where they all vanish at once, the token is away.
     met: Mutex<BTreeSet<String>>,
+    settling: Settling,
     // The login in which something was first not found.
     doubted: Mutex<Option<u64>>,
     // Held while keys are made or destroyed: SoftHSM fails at it when threads do both at once.
@@ -40,6 +46,7 @@ impl Token {
         let facts = pool.open().map_err(settled)?;
         Ok(Self {
             pool,
+            settling: Settling::new(facts.profile.settling),
             facts,
             met: Mutex::default(),
             doubted: Mutex::default(),
@@ -72,11 +79,25 @@ impl Token {
                 Error::refused(format!("the token already has a key labelled '{label}'")).into(),
             ),
         })?;
-        let made = self.run(Retry::Never, |lent| self.generate(lent, label, kind));
-        match made {
-            Err(Failed::Lost(why)) => self.was_created(label, kind, &why)?,
-            other => other?,
+        let mut tries = TRIES;
+        loop {
+            tries -= 1;
+            match self.run(Retry::Never, |lent| self.generate(lent, label, kind)) {
+                Err(Failed::Lost(why)) => {
+                    // Only the token knows whether the key was made.
+                    self.settling.made(label);
+                    match self.look(label)?[..] {
+                        [handle] if handle.kind == kind => break,
+                        [] if tries > 0 => {}
+                        _ => return Err(Error::Unavailable(format!(
+                            "the session was lost while the key '{label}' was made, and the token does not show it: {why}"
+                        ))),
+                    }
+                }
+                other => break other?,
+            }
         }
+        self.settling.made(label);
         self.met().insert(label.to_owned());
         Ok(())
     }
@@ -95,15 +116,12 @@ impl Token {
         Ok(())
     }
 
-    // The session was lost while the key was made: only the token knows whether it was.
-    fn was_created(&self, label: &str, kind: Kind, why: &str) -> Result<()> {
-        let found = self.run(Retry::Once, |lent| self.labelled(lent, label))?;
-        match found[..] {
-            [handle] if handle.kind == kind => Ok(()),
-            _ => Err(Error::Unavailable(format!(
-                "the session was lost while the key '{label}' was made, and the token does not show it: {why}"
-            ))),
-        }
+    /// The keys of a label, once they have had the time to show.
+    fn look(&self, label: &str) -> std::result::Result<Vec<Handle>, Failed> {
+        self.run(Retry::Once, |lent| match self.labelled(lent, label)? {
+            none if none.is_empty() && self.settling.waits_for(label) => Err(unsettled(label)),
+            found => Ok(found),
+        })
     }
 
     /// Destroys a key, and the public half of a pair, at once.
@@ -116,17 +134,26 @@ impl Token {
             Ok(handle)
         };
         self.run(Retry::Once, found)?;
-        let outcome = self.run(Retry::Never, |lent| {
-            let handle = found(lent)?;
-            // The public half goes first. Where the session is lost in between, the private one is still there to be
-            // found, and the next call ends it.
-            for public in key::public_objects(&lent.session, self.profile(), label)? {
-                self.done(lent.session.destroy_object(public))?;
+        let mut tries = TRIES;
+        loop {
+            tries -= 1;
+            let outcome = self.run(Retry::Never, |lent| {
+                let handle = found(lent)?;
+                // The public half goes first. Where the session is lost in between, the private one is still there to
+                // be found, and the next try ends it.
+                for public in key::public_objects(&lent.session, self.profile(), label)? {
+                    self.done(lent.session.destroy_object(public))?;
+                }
+                self.done(lent.session.destroy_object(handle.object))
+            });
+            self.pool.forget_handle(label);
+            match outcome {
+                Err(Failed::Lost(_)) if tries > 0 && !self.look(label)?.is_empty() => {}
+                Err(Failed::Lost(_)) if tries > 0 => break,
+                other => break other?,
             }
-            self.done(lent.session.destroy_object(handle.object))
-        });
-        self.pool.forget_handle(label);
-        outcome?;
+        }
+        self.settling.destroyed(label);
         self.met().remove(label);
         Ok(())
     }
@@ -136,6 +163,9 @@ impl Token {
         let all = self.run(Retry::Once, |lent| {
             let all = key::all(&lent.session, self.profile())?;
             self.pool.still_logged_in(lent, self.profile())?;
+            if self.settling.lacks(&all) {
+                return Err(Failure::Unsettled("a new key is not listed yet".into()));
+            }
             if all.is_empty() && !(self.met().is_empty() && self.believes(lent)) {
                 return Err(away());
             }
@@ -151,17 +181,9 @@ impl Token {
     pub fn wrap(&self, label: &str, secret: &DataKey, context: &[u8]) -> Result<Vec<u8>> {
         let wrapped = self.run(Retry::Once, |lent| {
             let key = self.find(lent, label, Kind::Aes)?;
-            let nonce = key::fresh_nonce();
             let (session, profile) = (&lent.session, self.profile());
-            let sealed = key::encrypt(
-                session,
-                profile,
-                key.object,
-                nonce,
-                secret.expose(),
-                context,
-            )?;
-            Ok([&[WRAP_VERSION][..], &nonce, &sealed].concat())
+            let sealed = gcm::encrypt(session, profile, key.object, secret.expose(), context)?;
+            Ok([&[WRAP_VERSION][..], &sealed].concat())
         })?;
         if wrapped.len() == WRAPPED_LEN {
             return Ok(wrapped);
@@ -181,19 +203,10 @@ impl Token {
         if wrapped.len() != WRAPPED_LEN || wrapped[0] != WRAP_VERSION {
             return Err(shut());
         }
-        let mut nonce = [0u8; NONCE_LEN];
-        nonce.copy_from_slice(&wrapped[1..=NONCE_LEN]);
-        let sealed = &wrapped[1 + NONCE_LEN..];
+        let sealed = &wrapped[1..];
         let opened = self.run(Retry::Once, |lent| {
             let key = self.find(lent, label, Kind::Aes)?;
-            key::decrypt(
-                &lent.session,
-                self.profile(),
-                key.object,
-                nonce,
-                sealed,
-                context,
-            )
+            gcm::decrypt(&lent.session, self.profile(), key.object, sealed, context)
         });
         match opened {
             Ok(opened) => DataKey::from_slice(&opened).map_err(|_| shut()),
@@ -213,11 +226,8 @@ impl Token {
     pub fn mac(&self, label: &str, message: &[u8]) -> Result<Node> {
         let tag = self.run(Retry::Once, |lent| {
             let key = self.find(lent, label, Kind::Hmac)?;
-            self.done(
-                lent.session
-                    .sign(&Mechanism::Sha512Hmac, key.object, message),
-            )
-            .map(Zeroizing::new)
+            self.signed(lent, &Mechanism::Sha512Hmac, key, message)
+                .map(Zeroizing::new)
         })?;
         Node::from_slice(&tag).map_err(|why| Error::refused(why.to_string()))
     }
@@ -226,7 +236,7 @@ impl Token {
     pub fn sign(&self, label: &str, digest: &[u8; 32]) -> Result<[u8; 64]> {
         let signature = self.run(Retry::Once, |lent| {
             let key = self.find(lent, label, Kind::Ecdsa)?;
-            self.done(lent.session.sign(&Mechanism::Ecdsa, key.object, digest))
+            self.signed(lent, &Mechanism::Ecdsa, key, digest)
         })?;
         <[u8; 64]>::try_from(signature)
             .map_err(|got| Error::refused(format!("the HSM signed in {} bytes, not 64", got.len())))
@@ -248,7 +258,12 @@ impl Token {
         })?)
     }
 
-    fn profile(&self) -> &'static Profile {
+    fn signed(&self, lent: &Lent, how: &Mechanism, key: Handle, what: &[u8]) -> Attempt<Vec<u8>> {
+        let sign = || lent.session.sign(how, key.object, what);
+        self.done(patiently(self.profile(), sign))
+    }
+
+    pub(crate) fn profile(&self) -> &'static Profile {
         self.facts.profile
     }
 
@@ -292,6 +307,7 @@ impl Token {
     fn one(&self, lent: &Lent, label: &str) -> Attempt<Handle> {
         match self.labelled(lent, label)?[..] {
             [handle] => Ok(handle),
+            [] if self.settling.waits_for(label) => Err(unsettled(label)),
             [] => Err(self.missing(lent, label)?),
             ref many => Err(Error::refused_with(
                 format!(
@@ -345,6 +361,10 @@ fn of_kind(label: &str, handle: Handle, kind: Kind) -> Attempt<()> {
 
 fn absent(label: &str) -> Failure {
     Error::refused(format!("the token has no key labelled '{label}'")).into()
+}
+
+fn unsettled(label: &str) -> Failure {
+    Failure::Unsettled(format!("the token does not show the key '{label}' yet"))
 }
 
 fn away() -> Failure {

@@ -17,7 +17,7 @@ pub struct Pkcs11Token(Token);
 #[pymethods]
 impl Pkcs11Token {
     #[new]
-    #[pyo3(signature = (module_path, pin_file, *, token=None, serial=None, manufacturer=None, model=None, slot_id=None))]
+    #[pyo3(signature = (module_path, pin_file, *, token=None, serial=None, manufacturer=None, model=None, slot_id=None, profile=None))]
     #[allow(clippy::too_many_arguments)] // what a URI can say of a token
     fn new(
         py: Python<'_>,
@@ -28,6 +28,7 @@ impl Pkcs11Token {
         manufacturer: Option<String>,
         model: Option<String>,
         slot_id: Option<u64>,
+        profile: Option<String>,
     ) -> PyResult<Self> {
         let config = Config {
             module_path,
@@ -37,11 +38,12 @@ impl Pkcs11Token {
             manufacturer,
             model,
             slot_id,
+            profile,
         };
         outside(py, || Token::open(config)).map(Self)
     }
 
-    /// The name of the profile that the token's manufacturer was given.
+    /// The name of the profile that it is used with.
     #[getter]
     fn profile(&self) -> &'static str {
         self.0.info().profile.name

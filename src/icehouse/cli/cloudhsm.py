@@ -23,6 +23,7 @@ from icehouse.cloudhsm.up import ACTIVATION, Raising
 from icehouse.cloudhsm.wanted import MODES, TYPE, seconds
 from icehouse.errors import ConflictError, RequestError
 from icehouse.planner.money import cents
+from icehouse.providers import CLOUDHSM_MODULE, CLOUDHSM_TOKEN, hsm_uri
 
 if TYPE_CHECKING:
     from icehouse.cloudhsm.cluster import Cluster
@@ -120,9 +121,11 @@ def status(
 @app.command("test")
 def walk(
     *,
-    module: Annotated[Path, typer.Option("--module", metavar="FILE", help="The PKCS#11 module of the HSM.")],
     pin_file: Annotated[Path, typer.Option("--pin-file", metavar="FILE", help="A file with its PIN: USER:PASSWORD.")],
-    token_label: Annotated[str, typer.Option("--token-label", metavar="LABEL", help="Its token.")],
+    module: Annotated[Path, typer.Option("--module", metavar="FILE", help="CloudHSM's PKCS#11 module.")] = Path(
+        CLOUDHSM_MODULE
+    ),
+    token_label: Annotated[str, typer.Option("--token-label", metavar="LABEL", help="Its token.")] = CLOUDHSM_TOKEN,
     state: _StateOption = _STATE,
     account: _AccountOption = None,
     form: FormatOption = Format.TABLE,
@@ -137,7 +140,7 @@ def walk(
         msg = f"the cluster must be ACTIVE, and it is {cluster.state if cluster else 'gone'}"
         raise RequestError(msg, hint="'icehouse cloudhsm up' says how it is activated")
     with notebook.held():
-        told = five_users.Walkthrough(state / "walkthrough", module, pin_file, token_label).run()
+        told = five_users.Walkthrough(state / "walkthrough", _uri(record, module, pin_file, token_label)).run()
     rate = bill.rate(record.region)
     put_facts(
         {
@@ -175,6 +178,19 @@ def down(
         lower(aws, record, say)
         record = notebook.note(record, ended_at=record.ended_at or aws.now)
     put_facts({"run": record.run, "left": "nothing", "cost": cents(bill.so_far(record, aws.now))}, form)
+
+
+def _uri(record: Record, module: Path, pin_file: Path, token_label: str) -> str:
+    """The run's cluster as an HSM. A trial with one HSM may keep its keys in one: they die with it anyway."""
+    config = {
+        "region": record.region,
+        "cluster_id": record.cluster,
+        "pin_source": pin_file.absolute(),
+        "module_path": module.absolute(),
+        "token_label": token_label,
+        "single_hsm": record.wanted.hsms == 1,
+    }
+    return hsm_uri("aws", config)
 
 
 def _record(notebook: Notebook) -> Record | None:

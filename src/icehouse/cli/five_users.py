@@ -6,7 +6,6 @@ import shutil
 from dataclasses import dataclass
 from time import monotonic
 from typing import TYPE_CHECKING
-from urllib.parse import quote
 
 from icehouse import settings as vault_settings
 from icehouse.cli.printer import say
@@ -47,12 +46,9 @@ class Told:
 class Walkthrough:
     """The script. Its vault lies in a directory until its root keys are destroyed, however often it is killed."""
 
-    def __init__(self, directory: Path, module: Path, pin_file: Path, token_label: str) -> None:
+    def __init__(self, directory: Path, uri: str) -> None:
         self.directory = directory
-        self.uri = (
-            f"pkcs11:token={quote(token_label, safe='')}"
-            f"?module-path={quote(str(module.absolute()))}&pin-source=file:{quote(str(pin_file.absolute()))}"
-        )
+        self.uri = uri
 
     def run(self) -> Told:
         """Tell it, and leave nothing behind."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from icehouse._core import Pkcs11Token
 from icehouse.errors import HsmError, HsmRefusedError, RequestError
+from icehouse.hsm import _cloudhsm
 from icehouse.hsm._hsm import (
     Destruction,
     HsmInfo,
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 
 _WHICH = frozenset({"token", "serial", "slot-id"})
 _PATH = _WHICH | {"manufacturer", "model", "object"}
-_QUERY = frozenset({"module-path", "pin-source"})
+_QUERY = frozenset({"module-path", "pin-source", "profile"}) | _cloudhsm.ATTRIBUTES
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +46,9 @@ class Pkcs11Uri:
     model: str | None = None
     slot_id: int | None = None
     object: str | None = None
+    profile: str | None = None
+    lookup: _cloudhsm.Lookup | None = None
+    single_hsm: bool = False
 
     @classmethod
     def parse(cls, uri: str) -> Pkcs11Uri:
@@ -59,6 +63,11 @@ class Pkcs11Uri:
         if not module.startswith("/"):
             msg = "a PKCS#11 URI must name the vendor's library by its full path: module-path=/PATH"
             raise RequestError(msg)
+        profile = how.get("profile")
+        if profile != _cloudhsm.PROFILE and how.keys() & _cloudhsm.ATTRIBUTES:
+            named = ", ".join(sorted(how.keys() & _cloudhsm.ATTRIBUTES))
+            msg = f"{named} in a PKCS#11 URI are of AWS CloudHSM, and need profile={_cloudhsm.PROFILE}"
+            raise RequestError(msg)
         slot, label = which.get("slot-id"), which.get("object")
         return cls(
             module_path=Path(module),
@@ -69,6 +78,9 @@ class Pkcs11Uri:
             model=which.get("model"),
             slot_id=None if slot is None else count("slot-id", slot),
             object=None if label is None else check_label(label),
+            profile=profile,
+            lookup=_cloudhsm.Lookup.parse(how),
+            single_hsm=_cloudhsm.single_hsm(how),
         )
 
     def log_in(self) -> Pkcs11Token:
@@ -81,6 +93,7 @@ class Pkcs11Uri:
             manufacturer=self.manufacturer,
             model=self.model,
             slot_id=self.slot_id,
+            profile=self.profile,
         )
 
 
@@ -99,9 +112,12 @@ class Pkcs11Hsm:
     again by label, and what can be repeated is repeated once.
     """
 
-    __slots__ = ("_inherited", "_live", "_uri", "info", "operations")
+    __slots__ = ("_inherited", "_live", "_quorum", "_uri", "info", "operations")
 
     def __init__(self, uri: Pkcs11Uri) -> None:
+        cluster = uri.lookup.look() if uri.lookup else None
+        if cluster:
+            _cloudhsm.warn_of_availability_check(uri.module_path, cluster.active)
         token = uri.log_in()
         if uri.object is not None:
             # Whoever names a key wants to know now that it is missing.
@@ -111,6 +127,9 @@ class Pkcs11Hsm:
                 token.close()
                 raise
         self._uri = uri
+        self._quorum = (
+            _cloudhsm.Quorum(uri.lookup, cluster, single=uri.single_hsm) if token.profile == _cloudhsm.PROFILE else None
+        )
         # Replaced as a whole: threads see the parent's or the child's, never half of each.
         self._live = _Live(os.getpid(), token)
         # The parent's token is kept untouched: its sessions are the parent's to close.
@@ -118,7 +137,7 @@ class Pkcs11Hsm:
         self.operations = OperationCounts()
         self.info = HsmInfo(
             provider="pkcs11",
-            model=token.model,
+            model=f"{token.model}, {cluster.kind} {cluster.mode}" if cluster else token.model,
             # As far as a module can say so itself: that its slot is hardware.
             attested=token.hardware,
             capabilities=frozenset(KeyKind),
@@ -138,6 +157,8 @@ class Pkcs11Hsm:
     def create_key(self, label: str, kind: KeyKind) -> HsmKey:
         """Make a key inside the token; a label that exists is refused."""
         key = HsmKey(label, KeyKind(kind))
+        if self._quorum:
+            self._quorum.check()
         self._counted(Operation.CREATE_KEY).create_key(key.label, key.kind)
         return key
 

@@ -18,9 +18,11 @@ from conformance.hsm.descriptors import connections_to, open_files
 from icehouse.hsm import open_hsm
 from icehouse.hsm._profile import Fault
 from servers.awskms import REGION, AwsKmsServer
+from servers.cloudhsm_active import ActiveCluster
 from servers.gcpkms import KmsServer
 from servers.openbao import bao, policy_of
 from servers.openbao_front import Front
+from servers.weather import crypto_user, module
 from softhsm import MODULE, PIN, close_all_sessions, log_out_everywhere, open_sessions
 
 if TYPE_CHECKING:
@@ -215,6 +217,67 @@ class Pkcs11OnSoftHsm(Adapter):
         shutil.rmtree(self.token.directory, ignore_errors=True)
 
 
+class Pkcs11InWeather(Pkcs11OnSoftHsm):
+    """SoftHSM behind a module that can be made to fail. Not in `ADAPTERS`: nothing else about it is new."""
+
+    name = "pkcs11-in-weather"
+    can = Pkcs11OnSoftHsm.can | {Can.STORM}
+    built: ClassVar[str] = "weather"
+
+    def make(self, softhsm):
+        uri = super().make(softhsm)
+        self.module = module(self._softhsm.directory, self.built)
+        self.module.weather.clear()
+        return uri.replace(str(MODULE), str(self.module.path))
+
+    @property
+    def provider(self):
+        named, config = super().provider
+        return named, config | {"module_path": self.module.path}
+
+    def lose_session(self, _hsm):
+        self.module.close_all_sessions()
+
+    def lose_session_in_use(self, _hsm):
+        self.module.weather.drop_sessions()
+
+    def held(self):
+        return self.module.open_sessions
+
+    def storm(self, failing, latency, per_second):
+        weather = self.module.weather
+        weather.failing, weather.latency, weather.per_second, weather.burst = failing, latency, per_second, 50
+
+    def clean(self) -> None:
+        self.module.weather.clear()
+        super().clean()
+
+
+class CloudHsmOnShim(Pkcs11InWeather):
+    """A module with the habits of AWS CloudHSM, in front of SoftHSM. A key is not known everywhere at once."""
+
+    name = "cloudhsm-on-shim"
+    built = "cloudhsm"
+
+    def make(self, softhsm):
+        uri = super().make(softhsm)
+        self.module.weather.hidden, self.module.weather.stale = 1, 1
+        self.pin_file = crypto_user(self.token, self.directory).pin_file
+        self._cluster: ActiveCluster | None = None
+        return f"{uri.replace(str(self.token.pin_file), str(self.pin_file))}&profile=cloudhsm&single-hsm=1"
+
+    @property
+    def provider(self):
+        self._cluster = self._cluster or ActiveCluster()
+        _, config = super().provider
+        return "aws", config | self._cluster.config | {"pin_source": self.pin_file}
+
+    def clean(self) -> None:
+        super().clean()
+        if self._cluster is not None:
+            self._cluster.stop()
+
+
 class GoogleKmsOnLoopback(Adapter):
     name = "gcpkms-on-loopback"
     can = frozenset({Can.REOPEN, Can.GO_AWAY, Can.THROTTLE, Can.STORM})
@@ -331,6 +394,7 @@ ADAPTERS = (
     SimulatedInMemory,
     SimulatedInFile,
     Pkcs11OnSoftHsm,
+    CloudHsmOnShim,
     GoogleKmsOnLoopback,
     AwsKmsOnLoopback,
     OpenBaoOnLoopback,
