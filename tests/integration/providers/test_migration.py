@@ -10,9 +10,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from conformance.hsm.adapters import (
     AwsKmsOnLoopback,
+    CloudHsmOnShim,
     GoogleKmsOnLoopback,
     OpenBaoOnLoopback,
-    Pkcs11OnSoftHsm,
 )
 from icehouse import Device
 from icehouse.founding import MODULE, STORE, found
@@ -22,7 +22,7 @@ from icehouse.service import FrostService
 from icehouse.settings import Settings
 
 USERS = 2000
-ROUTE = (GoogleKmsOnLoopback, Pkcs11OnSoftHsm, AwsKmsOnLoopback, OpenBaoOnLoopback)
+ROUTE = (GoogleKmsOnLoopback, CloudHsmOnShim, AwsKmsOnLoopback, OpenBaoOnLoopback)
 
 
 @pytest.fixture
