@@ -106,3 +106,7 @@ class MissingExtraError(IcehouseError):
             hint=f"pip install 'icehouse[{extra}]'",
         )
         self.extra = extra
+
+
+class FallbackWarning(UserWarning):
+    """The HSM cannot be opened, and new keys are made in software, as the caller asked for in that case."""

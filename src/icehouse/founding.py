@@ -8,30 +8,32 @@ from __future__ import annotations
 
 import secrets
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import unquote
 
 from icehouse import settings as vault_settings
-from icehouse.custody import RootKeys
 from icehouse.directory import held, sqlite_files, sync, undoing, write_new
 from icehouse.errors import ConflictError, IcehouseError
+from icehouse.fallback import check_stand_in, simulated_file
 from icehouse.hsm import open_hsm
 from icehouse.model import root_label
 from icehouse.opening import (
-    ROLES_OF,
     check_buckets,
     check_custody,
     check_durable,
     create_vault,
+    new_roles,
     new_vault_id,
+    open_roots,
     open_vault,
 )
 from icehouse.settings import FILE_NAME, Settings
 from icehouse.store import VaultStore
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from icehouse.ceremonies.vault import Vault
+    from icehouse.custody import RootKeys
     from icehouse.hsm import Hsm
 
 STORE = "sqlite:///vault.db"
@@ -62,6 +64,7 @@ def found(place: Path, wanted: Settings, *, custody: str = "hybrid", buckets: in
     check_buckets(check_custody(custody), buckets)
     settings = vault_settings.absolute(wanted, directory)
     check_durable(settings)
+    check_stand_in(settings, custody)
     with undoing() as made, held(directory, made):
         founding = _Founding(file, directory, wanted, settings, made)
         founding.found(custody, buckets)
@@ -129,17 +132,19 @@ class _Founding:
             write_new(pin, f"{secrets.token_hex(_PIN_BYTES)}\n", self.made)
 
     def _open_roots(self) -> RootKeys:
-        first = self._open(self.settings.hsm_uri)
-        same = self.settings.claim_uri == self.settings.hsm_uri
-        return RootKeys(first, first if same else self._open(self.settings.claim_uri))
+        """Open the HSMs; a simulated one's file is made where there is none, since nobody else makes it."""
+        opened: dict[str, Hsm] = {}
+        for uri in dict.fromkeys(self._uris()):
+            path = simulated_file(uri)
+            if path is not None and not path.exists():
+                self.made += [path, path.with_name(f"{path.name}.lock")]
+                if uri != self.settings.fallback_uri:  # which `open_roots` makes
+                    opened[uri] = open_hsm(uri, create=True)
+        return open_roots(self.settings, known=opened)
 
-    def _open(self, uri: str) -> Hsm:
-        """Open an HSM; a simulated one's file is made where there is none, since nobody else makes it."""
-        path = _simulated_file(uri)
-        if path is None or path.exists():
-            return open_hsm(uri)
-        self.made += [path, path.with_name(f"{path.name}.lock")]
-        return open_hsm(uri, create=True)
+    def _uris(self) -> list[str]:
+        settings = self.settings
+        return [uri for uri in (settings.hsm_uri, settings.claim_uri, settings.fallback_uri) if uri]
 
     def _create(self, custody: str, buckets: int, roots: RootKeys) -> None:
         existing = VaultStore.open(self.settings.store_url)
@@ -162,10 +167,11 @@ class _Founding:
         if self._may_be_written():
             self.made.clear()
             return
-        if all(_simulated_file(uri) in self.made for uri in (self.settings.hsm_uri, self.settings.claim_uri)):
+        if all(simulated_file(uri) in self.made for uri in self._uris()):
             return
         try:
-            orphaned = any(roots.home(role).keys(root_label(self.vault_id, role, 1)) for role in ROLES_OF[custody])
+            roles = new_roles(custody, roots)
+            orphaned = any(roots.home(role).keys(root_label(self.vault_id, role, 1)) for role in roles)
         except IcehouseError:
             orphaned = True
         if orphaned:
@@ -187,9 +193,3 @@ class _Founding:
 def _custody_line(custody: str, buckets: int) -> str:
     """What nobody reads but people: a hierarchical vault is rebuilt with the buckets that it was made with."""
     return f"# founded {custody}{f', buckets {buckets}' if custody == 'hierarchical' else ''}\n"
-
-
-def _simulated_file(uri: str) -> Path | None:
-    """The file of a simulated HSM, of any other HSM None."""
-    scheme, _, rest = uri.partition(":")
-    return Path(unquote(rest.partition("?")[0])) if scheme == "simulated" else None

@@ -18,8 +18,9 @@ THRESHOLD = 2
 RECORDS_PER_DATA_KEY = 1024
 NO_DATA_KEY = 0
 """Stands where a record needs no data key: a hierarchical row's tag, a tombstone."""
-USERS_OWN = "icehouse-u-"
-"""How the labels of users' own keys in a direct vault's HSM start."""
+DEALER = "dealer"
+SOFTWARE = "software"
+"""The origin, for ever, of a key that was made in software because the HSM was away."""
 NO_OFFER_ID = bytes(16)
 """The offer id of epoch 0, which no device is ever dealt."""
 SUITES = ("ed25519", "secp256k1-tr", "secp256k1", "p256", "ristretto255", "ed448")
@@ -64,6 +65,16 @@ class Role(StrEnum):
     """Derives every share of a hierarchical vault."""
     USER = "user"
     """Wraps one user's data keys, in a direct vault."""
+    SOFTWARE_KEK = "software-kek"
+    """Stands in for `kek`, in a software module, while the HSM is away."""
+    SOFTWARE_CLAIM = "software-claim"
+    """Stands in for `claim` in the same way."""
+    SOFTWARE_USER = "software-user"
+    """Stands in for a user's own key in the same way."""
+
+
+STAND_INS = {Role.KEK: Role.SOFTWARE_KEK, Role.CLAIM: Role.SOFTWARE_CLAIM, Role.USER: Role.SOFTWARE_USER}
+"""The roles that a software module takes over while the HSM is away."""
 
 
 class RootState(StrEnum):
@@ -129,11 +140,23 @@ def root_label(vault_id: bytes, role: Role, version: int) -> str:
 
 USERS_OWN = "icehouse-u-"
 """How the labels of users' own keys in the HSM begin."""
+_SOFTWARE_MARK = "-software-"
+"""What only the labels of root keys have that a software module holds in an HSM's place."""
 
 
-def user_label(key_id: bytes, version: int) -> str:
-    """The label of a user's own key in the HSM, in a direct vault."""
-    return f"{USERS_OWN}{key_id.hex()}-{version}"
+def user_label(key_id: bytes, version: int, *, software: bool = False) -> str:
+    """The label of a user's own key in the HSM, in a direct vault; or in the software module that stands in for it."""
+    return f"{USERS_OWN}{key_id.hex()}{_SOFTWARE_MARK if software else '-'}{version}"
+
+
+def is_software(label: str) -> bool:
+    """Whether a root key of this label was made in software because the HSM was away."""
+    return _SOFTWARE_MARK in label
+
+
+def role_of_own(label: str) -> Role:
+    """The role of a user's own key of this label."""
+    return Role.SOFTWARE_USER if is_software(label) else Role.USER
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,7 +210,8 @@ class Key:
     state: State
     origin: str
     attested: bool
-    due: bool
+    due: int
+    """The day since 1970 from which a rotation is due; 0 for none. It decides nothing about a share."""
     commitments: bytes
     salt: bytes | None
     offer_id: bytes | None
@@ -195,6 +219,8 @@ class Key:
     claim: Sealed | None = None
     offer: StandingOffer | None = None
     changed: int = 0
+    again: bool = False
+    """A rotation became due while an offer stood, so that offer's commit does not settle it."""
 
     @cached_property
     def group(self) -> Group:

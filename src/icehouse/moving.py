@@ -49,7 +49,7 @@ def plan_move(place: Path, uri: str) -> tuple[RewrapPlan, HsmInfo]:
     """What `move` would cost now, and what the HSM of the URI says of itself. Changes nothing, raises as it does."""
     file = place / vault_settings.FILE_NAME if place.is_dir() else place
     after = _after(file, uri)
-    vault = open_vault(after or _load(file))
+    vault = open_vault(replace(after or _load(file), fallback_uri=""))
     try:
         if after is not None:
             record, roles, beside = _movable(vault)
@@ -99,7 +99,8 @@ def _moved(settings: Settings, uri: str) -> Settings:
 def _prepare(file: Path, after: Settings, uri: str) -> None:
     """Make the new root keys and see that they work; only then name both HSMs in the file."""
     written = vault_settings.read(file)
-    vault = open_vault(after)
+    # A move never falls back: an HSM that cannot be opened is none to move to.
+    vault = open_vault(replace(after, fallback_uri=""))
     try:
         record, roles, beside = _movable(vault)
         prove(vault, make_next(vault, record, roles, beside))

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from icehouse.ceremonies.limit import Limit
-from icehouse.ceremonies.vault import Vault
+from icehouse.ceremonies.new_roots import ROLES_OF
+from icehouse.ceremonies.vault import Rotation, Vault
 from icehouse.custody import (
     DirectCustody,
     HierarchicalCustody,
@@ -18,9 +20,17 @@ from icehouse.custody import (
     check_settings,
     seal_settings,
 )
-from icehouse.errors import ConflictError, IcehouseError, RequestError, SealError, StoreError
+from icehouse.errors import (
+    ConflictError,
+    HsmUnavailableError,
+    IcehouseError,
+    RequestError,
+    SealError,
+    StoreError,
+)
+from icehouse.fallback import check_fallback, check_stand_in, open_stand_in, reach, warn_of, warn_of_no_roots
 from icehouse.hsm import HsmKey, KeyKind, open_hsm
-from icehouse.model import Role, RootKey, RootState, VaultRecord, root_label
+from icehouse.model import STAND_INS, Role, RootKey, RootState, VaultRecord, is_software, root_label
 from icehouse.store import VaultStore
 
 if TYPE_CHECKING:
@@ -30,16 +40,11 @@ if TYPE_CHECKING:
     from icehouse.hsm import Hsm
     from icehouse.settings import Settings
 
-ROLES_OF = {
-    "hybrid": (Role.KEK, Role.CLAIM),
-    "hierarchical": (Role.MASTER,),
-    "direct": (Role.CLAIM,),
-}
-"""The root keys that each custody needs from the start."""
-KIND_OF = {Role.KEK: KeyKind.AES, Role.CLAIM: KeyKind.AES, Role.USER: KeyKind.AES, Role.MASTER: KeyKind.HMAC}
+KIND_OF = {role: KeyKind.HMAC if role is Role.MASTER else KeyKind.AES for role in Role}
 USERS_PER_BUCKET = 1000
 _VAULT_ID_BYTES = 16
 _MAX_BUCKETS = 1 << 32
+_logger = logging.getLogger("icehouse")
 
 
 def check_custody(custody: str) -> str:
@@ -77,6 +82,8 @@ def check_durable(settings: Settings) -> None:
         if outlives and uri.partition("?")[0] == "simulated:":
             msg = "an in-memory simulated HSM forgets its keys with the process; this vault would outlive them"
             raise RequestError(msg, hint="use simulated:PATH?pin-source=file:PINFILE, or a real HSM")
+    if settings.fallback_uri:
+        check_fallback(settings, outlives=outlives)
 
 
 def new_vault_id() -> bytes:
@@ -98,6 +105,7 @@ def create_vault(
     """
     check_buckets(check_custody(custody), buckets)
     check_durable(settings)
+    check_stand_in(settings, custody)
     existing = VaultStore.open(settings.store_url)
     if existing is not None:
         existing.close()
@@ -113,6 +121,11 @@ def create_vault(
     return _vault(settings, store, roots)
 
 
+def new_roles(custody: str, roots: RootKeys) -> list[Role]:
+    """The roles of a new vault's root keys: stand-ins where its HSM is away."""
+    return [STAND_INS[role] if roots.absent else role for role in ROLES_OF[custody]]
+
+
 @contextmanager
 def _unmaking(vault_id: bytes, custody: str, roots: RootKeys) -> Iterator[None]:
     """Destroy a new vault's root keys where it came to nothing: nobody knows its id, so nobody would find them.
@@ -124,7 +137,7 @@ def _unmaking(vault_id: bytes, custody: str, roots: RootKeys) -> Iterator[None]:
     except StoreError:
         raise
     except IcehouseError:
-        for role in ROLES_OF[custody]:
+        for role in new_roles(custody, roots):
             with suppress(IcehouseError):
                 roots.home(role).destroy_key(HsmKey(root_label(vault_id, role, 1), KIND_OF[role]))
         raise
@@ -133,7 +146,7 @@ def _unmaking(vault_id: bytes, custody: str, roots: RootKeys) -> Iterator[None]:
 def make_roots(vault_id: bytes, custody: str, buckets: int, roots: RootKeys, *, resumed: bool) -> VaultRecord:
     """Make a new vault's root keys in the HSM, and seal its settings."""
     made = []
-    for role in ROLES_OF[custody]:
+    for role in new_roles(custody, roots):
         label, hsm = root_label(vault_id, role, 1), roots.home(role)
         if not (resumed and hsm.keys(label)):
             hsm.create_key(label, KIND_OF[role])
@@ -179,34 +192,63 @@ def open_vault(settings: Settings, roots: RootKeys | None = None, again: Callabl
         msg = "the database holds no vault"
         raise RequestError(msg, hint="make one with 'icehouse init'")
     try:
-        return _vault(settings, store, _complete(store.record, roots or open_roots(settings, again)))
+        check_stand_in(settings, store.record.custody)
+        opened = roots or open_roots(settings, again, ever=_stood_in(store.record))
+        if _stood_in(store.record) and not opened.absent and store.record.current(Role.CLAIM) is None:
+            warn_of_no_roots()
+        return _vault(settings, store, _complete(store.record, opened))
     except BaseException:
         store.close()
         raise
 
 
+def _stood_in(record: VaultRecord) -> bool:
+    """Whether the vault has keys in the module that stands in for its HSM."""
+    return any(is_software(root.label) and root.state is not RootState.RETIRED for root in record.roots)
+
+
 def _complete(record: VaultRecord, roots: RootKeys) -> RootKeys:
-    """The HSMs, once every current root key was found in one of them."""
+    """The HSMs, once every current root key was found in one of them, or in one that is away."""
     for root in record.roots:
-        if root.state is RootState.CURRENT:
+        if root.state is not RootState.CURRENT:
+            continue
+        if is_software(root.label) and roots.software is None:
+            _logger.warning("keys of this vault are in software, and no [fallback] names their module: not served")
+            continue
+        try:
             roots.find(root.label, KIND_OF[root.role])
+        except HsmUnavailableError:
+            if not roots.absent:
+                raise
     return roots
 
 
 def open_roots(
-    settings: Settings, again: Callable[[], Settings] | None = None, known: dict[str, Hsm] | None = None
+    settings: Settings,
+    again: Callable[[], Settings] | None = None,
+    known: dict[str, Hsm] | None = None,
+    *,
+    ever: bool = False,
 ) -> RootKeys:
-    """Open the HSMs that the settings name, each once."""
+    """Open the HSMs that the settings name, each once; where a fallback stands in for them, it is opened first.
+
+    `ever`: the fallback has keys already, so that its file is never made anew.
+    """
     opened = {} if known is None else known
+    before = list(opened.values())
+    software = open_stand_in(settings, opened, ever=ever) if settings.fallback_uri else None
 
     def hsm_of(uri: str) -> Hsm:
         if uri not in opened:
-            opened[uri] = open_hsm(uri)
+            opened[uri] = open_hsm(uri) if software is None else reach(uri, settings.fallback_seconds)
         return opened[uri]
 
     former = [hsm_of(uri) for uri in (settings.hsm_former_uri, settings.hsm_former_claim_uri) if uri]
-    anew = None if again is None else (lambda: open_roots(again(), known=opened))
-    return RootKeys(hsm_of(settings.hsm_uri), hsm_of(settings.claim_uri), former, anew)
+    anew = None if again is None else (lambda: open_roots(again(), known=opened, ever=True))
+    roots = RootKeys(hsm_of(settings.hsm_uri), hsm_of(settings.claim_uri), former, anew, software)
+    if fresh := [hsm for hsm in roots.absent if hsm not in before]:
+        warn_of(fresh)
+    return roots
 
 
 def _vault(settings: Settings, store: VaultStore, roots: RootKeys) -> Vault:
@@ -234,4 +276,10 @@ def _vault(settings: Settings, store: VaultStore, roots: RootKeys) -> Vault:
                 raise SealError(msg)
 
     limit = Limit(settings.limit_per_second, settings.limit_burst)
-    return Vault(store, custody_of, settings.offers_seconds, limit=limit)
+    rotation = Rotation(
+        settings.rotation_every_days,
+        settings.rotation_spread_days,
+        settings.rotation_grace_days,
+        settings.rotation_suspend_days,
+    )
+    return Vault(store, custody_of, settings.offers_seconds, limit=limit, rotation=rotation)

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 CLOUDHSM_MODULE = "/opt/cloudhsm/lib/libcloudhsm_pkcs11.so"
 CLOUDHSM_TOKEN = "hsm1"  # noqa: S105  a token, not a secret
 _AWS_OPTIONS = {"module_path", "token_label", "endpoint", "single_hsm"}
+_FALLBACK = {"path": "fallback_path", "pin_source": "fallback_pin_source"}
 _PROFILE = {"latency", "rate_limit", "capacity"}
 _AWS_KMS_OPTIONS = {
     "region",
@@ -47,6 +48,18 @@ def hsm_uri(provider: str, config: Mapping[str, Any]) -> str:
         msg = f"hsm_provider must be one of {', '.join(_MAKERS)}, not {provider!r}"
         raise RequestError(msg)
     return maker(config)
+
+
+def fallback_uri(provider: str, config: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
+    """The provider's own configuration, and the URI of the module that stands in for its HSM; none for a simulated."""
+    own = {name: value for name, value in config.items() if name not in _FALLBACK.values()}
+    if provider == "simulated":
+        return own, ""
+    found = {name: config[given] for name, given in _FALLBACK.items() if given in config}
+    if len(found) == 1:
+        msg = f"a fallback in a file needs both {' and '.join(_FALLBACK.values())} in config"
+        raise RequestError(msg)
+    return own, _simulated(found)
 
 
 def _simulated(config: Mapping[str, Any]) -> str:

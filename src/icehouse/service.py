@@ -6,26 +6,32 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from icehouse import settings as vault_settings
-from icehouse.ceremonies import bulk, code, destroy, keygen, rotate, verify
+from icehouse.ceremonies import bulk, code, destroy, keygen, rotate, suspend, verify
 from icehouse.ceremonies.exchange import exchange
 from icehouse.ceremonies.recover import Listed
 from icehouse.ceremonies.vault import work_on
-from icehouse.errors import ConflictError, RequestError, SealError
+from icehouse.errors import ConflictError, HsmUnavailableError, RequestError, SealError
+from icehouse.fallback import check_stand_in
 from icehouse.model import (
     DEFAULT_SUITE,
     MAX_MESSAGE_BYTES,
+    NO_DATA_KEY,
     SERVER,
+    SOFTWARE,
     THRESHOLD,
     BulkResult,
     FrostShards,
+    Key,
     State,
     check_user,
+    is_software,
 )
 from icehouse.opening import check_buckets, check_custody, check_durable, create_vault, open_roots, open_vault
-from icehouse.providers import hsm_uri
+from icehouse.providers import fallback_uri, hsm_uri
 from icehouse.settings import Settings
 from icehouse.store import VaultStore
 from icehouse.store.counts import miscounts
+from icehouse.store.marking import overdue_since
 from icehouse.upkeep import Upkeep
 
 if TYPE_CHECKING:
@@ -35,10 +41,8 @@ if TYPE_CHECKING:
 
     from icehouse.ceremonies.destroy import Removal
     from icehouse.ceremonies.vault import Vault
-    from icehouse.custody import RootKeys
     from icehouse.device import Device
     from icehouse.hsm import Hsm
-    from icehouse.model import Key
 
 
 class FrostService:
@@ -141,6 +145,24 @@ class FrostService:
         """Remove a user's key at once; the answer says whether it is destroyed, or what that waits for."""
         return destroy.destroy(self.vault, check_user(user_id))
 
+    def suspend_user(self, user_id: str) -> FrostShards:
+        """Let a user's key refuse every call until it is resumed. A standing offer is cancelled."""
+        suspend.suspend(self.vault, check_user(user_id))
+        return self.get_shards(user_id)
+
+    def resume_user(self, user_id: str) -> FrostShards:
+        """Let a suspended key serve again."""
+        suspend.resume(self.vault, check_user(user_id))
+        return self.get_shards(user_id)
+
+    def overdue(self, grace: int | None = None) -> Iterator[tuple[str, int, str]]:
+        """Users whose rotation has been due for more days than the policy allows: the user, since when, the state.
+
+        The day is counted from 1970, and nothing vouches for it: the mark decides nothing about a share.
+        """
+        days = self.vault.rotation.grace if grace is None else grace
+        return overdue_since(self.vault.store.database, self.vault.today - days)
+
     @property
     def upkeep(self) -> Upkeep:
         """Rewrap, reseal, trim, convert."""
@@ -163,15 +185,15 @@ class FrostService:
         """Open every record of every key; the number of keys. Raises at the first that does not fit."""
         count = 0
         for examined in verify.examine(self.vault, self.vault.store.readings()):
-            if isinstance(examined, SealError):
+            if isinstance(examined, Exception):
                 raise examined
             count += 1
         return count
 
-    def examine(self) -> Iterator[FrostShards | SealError]:
-        """Open every record of every key; for each its public facts, or what does not fit."""
+    def examine(self) -> Iterator[FrostShards | SealError | HsmUnavailableError]:
+        """Open every record of every key; for each its public facts, or what does not fit, or that the HSM is away."""
         for examined in verify.examine(self.vault, self.vault.store.readings()):
-            yield examined if isinstance(examined, SealError) else self._view(examined)
+            yield self._view(examined) if isinstance(examined, Key) else examined
 
     def examine_data_keys(self) -> Iterator[SealError]:
         """What does not fit in the counts of data keys."""
@@ -201,9 +223,17 @@ class FrostService:
             state=str(key.state),
             origin=key.origin,
             custody=self.vault.custody.name,
-            provider=self.hsm.info.provider,
+            provider=self._provider(key),
             hsm_attested=key.attested,
         )
+
+    def _provider(self, key: Key) -> str:
+        """Who has the root key that the user's record is under: not the HSM, while that is still to be promoted to."""
+        roots = self.vault.custody.roots
+        if key.origin == SOFTWARE and key.sealed.data_key != NO_DATA_KEY and roots.software is not None:
+            root = self.vault.store.wrapped_key(key.sealed.data_key).root_key
+            return (roots.software if is_software(root) else self.hsm).info.provider
+        return self.hsm.info.provider
 
 
 class SigningCeremony:
@@ -253,25 +283,30 @@ def create_hsm_frost(
     "hierarchical" or "direct"; `buckets`, for a hierarchical vault, is how many nodes its users share (0: a node and
     an HSM operation for each). `store` is a SQLAlchemy URL; without one an in-memory SQLite serves.
     "aws" is a CloudHSM cluster: `region`, `cluster_id`, `pin_source`, and as docs/reference/hsm.md says.
-    `fallback_to_software` is accepted where there is nothing to fall back from.
+
+    With `fallback_to_software`, while the HSM cannot be opened, new keys are made in a simulated module and say so for
+    ever; a `FallbackWarning` tells. With a durable store `config` names its file too: `fallback_path` and
+    `fallback_pin_source`. For "simulated" it means nothing: there is nothing to fall back from.
 
     Raises `RequestError`, `HsmError`, `StoreError`, `SealError`.
     """
-    if fallback_to_software and hsm_provider != "simulated":
-        msg = "fallback_to_software is for the simulated provider only so far"
-        raise RequestError(msg)
     check_custody(custody)
-    settings = Settings(store_url=store or "sqlite://", hsm_uri=hsm_uri(hsm_provider, config or {}))
+    own, fallback = dict(config or {}), ""
+    if fallback_to_software:
+        own, fallback = fallback_uri(hsm_provider, own)
+    settings = Settings(store_url=store or "sqlite://", hsm_uri=hsm_uri(hsm_provider, own), fallback_uri=fallback)
     check_durable(settings)
+    check_stand_in(settings, custody)
     check_buckets(custody, buckets)
-    return SERVICES[custody](_open_or_create(settings, custody, open_roots(settings), buckets))
+    return SERVICES[custody](_open_or_create(settings, custody, buckets))
 
 
-def _open_or_create(settings: Settings, custody: str, roots: RootKeys, buckets: int) -> Vault:
+def _open_or_create(settings: Settings, custody: str, buckets: int) -> Vault:
     existing = None if settings.store_url == "sqlite://" else VaultStore.open(settings.store_url)
     if existing is not None:
         existing.close()
-        return _of_custody(open_vault(settings, roots), custody)
+        return _of_custody(open_vault(settings), custody)
+    roots = open_roots(settings)
     try:
         return create_vault(settings, custody, roots, buckets=buckets)
     except ConflictError:

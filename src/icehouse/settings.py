@@ -36,6 +36,10 @@ class Settings:
     """The same for the claim root key."""
     store_connections: int = 16
     """How many connections to PostgreSQL a process opens at most."""
+    fallback_uri: str = ""
+    """The simulated module under which new keys are made while the HSM cannot be opened; empty for none."""
+    fallback_seconds: float = 5.0
+    """After how long an HSM that was away is looked for again."""
     cache_keys: int = 1024
     """How many opened data keys, and how many nodes, a process keeps; 0 turns the cache off."""
     cache_seconds: float = 300.0
@@ -46,6 +50,14 @@ class Settings:
     """Unauthenticated messages a second in the long run."""
     limit_burst: int = 200
     """Unauthenticated messages at once."""
+    rotation_every_days: int = 0
+    """How many days after its last rotation a key is due again; 0 for never."""
+    rotation_spread_days: int = 0
+    """Up to how many days earlier, so that keys do not all come on one day."""
+    rotation_grace_days: int = 14
+    """For how long a rotation may be due before it is overdue."""
+    rotation_suspend_days: int = 0
+    """After how many days of being due a key is suspended; 0 for never."""
 
     @property
     def claim_uri(self) -> str:
@@ -174,6 +186,7 @@ def absolute(settings: Settings, directory: Path) -> Settings:
         hsm_claim_uri=_absolute_hsm(settings.hsm_claim_uri, directory),
         hsm_former_uri=_absolute_hsm(settings.hsm_former_uri, directory),
         hsm_former_claim_uri=_absolute_hsm(settings.hsm_former_claim_uri, directory),
+        fallback_uri=_absolute_hsm(settings.fallback_uri, directory),
     )
 
 

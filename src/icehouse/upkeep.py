@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from icehouse.ceremonies import convert, destroy, orphans, reseal, rewrap, rewrap_users, trim
+from icehouse.ceremonies import convert, destroy, orphans, promote, reseal, rewrap, rewrap_users, trim
 from icehouse.errors import RequestError, SealError
 from icehouse.model import State
 
@@ -35,10 +35,24 @@ class Upkeep:
     def rewrap(self, advance: Callable[[int], None] = _silent) -> int:
         """Bring every data key under new versions of the root keys, in the HSM where new ones are made; how many moved.
 
+        Where keys were made in software because the HSM was away, these are promoted instead, and counted; the next
+        call makes new versions again.
+
         Raises `RequestError` for a hierarchical vault, `HsmRefusedError` where the HSM has no room.
         """
+        if self.promotable:
+            return promote.promote(self._vault, advance)
         rewrap.begin(self._vault)
         return rewrap.drain(self._vault, advance) + rewrap_users.drain_users(self._vault, advance)
+
+    @property
+    def promotable(self) -> bool:
+        """Whether keys, or root keys, are in the software module that stood in for the HSM; `rewrap` promotes them."""
+        return promote.is_promotable(self._vault)
+
+    def in_software(self) -> int:
+        """How many records are under the software module that stood in for the HSM."""
+        return promote.count(self._vault)
 
     def is_rewrapping(self) -> bool:
         """Whether a rewrap was begun and not finished."""

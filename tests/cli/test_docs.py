@@ -57,6 +57,7 @@ def test_the_readmes_first_screen_is_one():
 PAGES = (
     "choose-a-custody.md",
     "destroy-a-user.md",
+    "fall-back-to-software.md",
     "move-to-another-hsm.md",
     "rebuild-a-vault.md",
 )

@@ -6,8 +6,6 @@ import shutil
 
 import pytest
 
-from executable import refused
-
 
 def test_a_sound_vault_has_no_findings(shell):
     shell.do("users", "create", "--count", "1100")
@@ -41,10 +39,21 @@ def test_what_does_not_fit_is_named_and_the_rest_is_still_looked_at(shell, chang
     assert done.json["users"] == 2
 
 
+def examined(shell, *options):
+    """What doctor says of a vault that it cannot open: the database's part all the same, and what is wrong."""
+    before = shell.contents()
+    done = shell.run("doctor", "--format", "json", *options)
+    assert done.code == 2, done.err
+    assert "Traceback" not in done.err
+    assert shell.contents() == before
+    assert done.json["users"] == 2
+    return done
+
+
 def test_settings_that_the_hsm_did_not_see_are_named(shell):
     shell.sql("UPDATE vault SET seal = zeroblob(76)")
 
-    assert "the vault's settings in the database were changed" in refused(shell, "doctor", code=2)
+    assert "the vault's settings in the database were changed" in examined(shell).err
 
 
 def test_a_root_key_that_is_missing_is_named(shell, empty):
@@ -52,10 +61,90 @@ def test_a_root_key_that_is_missing_is_named(shell, empty):
     shutil.copyfile(empty.vault / "hsm.token", shell.vault / "hsm.token")
     shutil.copyfile(empty.vault / "hsm.pin", shell.vault / "hsm.pin")
 
-    assert "no HSM that this process was told of has the key" in refused(shell, "doctor", code=2)
+    assert "no HSM that this process was told of has the key" in examined(shell).err
 
 
 def test_a_module_that_is_away_is_no_reason_for_a_traceback(shell):
     (shell.vault / "hsm.token").unlink()
+    done = examined(shell)
 
-    assert "icehouse: hint: is its disk mounted?" in refused(shell, "doctor", code=2)
+    assert "icehouse: hint: is its disk mounted?" in done.err
+    assert len(done.errors) == 1
+    assert [check["check"] for check in done.json["checks"] if check["ok"] is None] == ["credentials"]
+
+
+def test_a_wrong_pin_is_told_from_an_hsm_that_is_away(shell):
+    (shell.vault / "hsm.pin").write_text("another\n")
+    wrong = [check["check"] for check in examined(shell).json["checks"] if check["ok"] is False]
+
+    assert wrong == ["credentials"]
+
+
+def test_each_root_key_is_tried_and_nothing_is_made(shell):
+    before = shell.contents()
+    done = shell.do("doctor", "--format", "json")
+    checks = {check["check"]: check for check in done.json["checks"]}
+    keys = [check for name, check in checks.items() if name.startswith("key icehouse-")]
+
+    assert [check["ok"] for check in keys] == [True, True]
+    assert all("not in another context" in check["detail"] for check in keys)
+    assert "median" in checks["latency"]["detail"]
+    assert shell.contents() == before
+
+
+def test_the_table_shows_every_check(shell):
+    lines = shell.do("doctor").out.splitlines()
+
+    assert lines[lines.index("") + 1].split() == ["OK", "HSM", "CHECK", "DETAIL"]
+    assert {line.split()[2] for line in lines[lines.index("") + 2 :]} >= {"reach", "credentials", "latency", "clock"}
+
+
+def test_an_hsm_is_checked_before_there_is_a_vault(empty, shell):
+    token = f"simulated:{shell.vault}/hsm.token?pin-source=file:{shell.vault}/hsm.pin"
+    before = empty.contents(), shell.contents()
+    checks = {
+        check["check"]: check["ok"] for check in empty.do("doctor", "--hsm", token, "--format", "json").json["checks"]
+    }
+
+    assert checks["reach"] is checks["credentials"] is True
+    assert checks["known answers"] is None
+    assert (empty.contents(), shell.contents()) == before
+
+
+@pytest.mark.parametrize(
+    ("uri", "said"),
+    [
+        ("simulated:none.token?pin-source=file:{vault}/hsm.pin", "none.token cannot be reached"),
+        ("simulated:{vault}/hsm.token?pin-source=file:none.pin", "none.pin"),
+        ("pkcs11:token=x?module-path=/nowhere.so&pin-source=file:{vault}/hsm.pin", "no PKCS#11 module"),
+        ("nonsense:", "an HSM URI must start with one of"),
+    ],
+)
+def test_an_hsm_that_does_not_open_is_named_before_there_is_a_vault(shell, uri, said):
+    done = shell.run("doctor", "--hsm", uri.format(vault=shell.vault))
+
+    assert done.code == 2
+    assert said in done.err
+    assert not (shell.directory / "none.token").exists()
+
+
+def test_a_vault_that_fell_back_is_looked_at_as_far_as_it_goes(empty):
+    (empty.directory / "f.pin").write_text("12345\n")
+    empty.do("init", "--fallback", "simulated:f.token?pin-source=file:f.pin")
+    empty.do("users", "create", "old")
+    token = empty.vault / "hsm.token"
+    token.rename(empty.directory / "away")
+    created = empty.do("users", "create", "new")
+    done = empty.run("doctor", "--format", "json")
+
+    assert "icehouse: critical: ALARM: FALLING BACK TO SOFTWARE" in created.err
+    assert created.err.count("FALLING BACK") == 1
+    assert done.code == 2
+    assert "the records of 1 users could not be opened: the HSM is away" in done.json["findings"]
+    assert {check["hsm"] for check in done.json["checks"] if check["ok"] is False} == {"hsm"}
+    (empty.directory / "away").rename(token)
+    assert empty.do("rewrap", "--dry-run", "--format", "json").json == {"records_in_software": 2}
+    assert empty.do("rewrap", "--format", "json").json == {"promoted": 1}
+    assert empty.do("trim", "--void-backups", "--format", "json").code == 0
+    (empty.directory / "f.token").unlink()
+    assert empty.do("doctor", "--format", "json").json["in_software"] == 0

@@ -45,6 +45,9 @@ COMMANDS = (
     ("users", "create"),
     ("users", "list"),
     ("users", "code"),
+    ("users", "overdue"),
+    ("users", "suspend"),
+    ("users", "resume"),
     ("users", "destroy"),
     ("device",),
     ("device", "enrol"),
@@ -54,12 +57,23 @@ COMMANDS = (
     ("show",),
     ("rewrap",),
     ("reseal",),
+    ("campaign",),
+    ("campaign", "start"),
+    ("campaign", "list"),
+    ("campaign", "status"),
+    ("campaign", "pause"),
+    ("campaign", "resume"),
+    ("campaign", "cancel"),
+    ("campaign", "due"),
+    ("worker",),
     ("trim",),
     ("recover",),
     ("doctor",),
     ("exchange",),
     ("plan",),
     ("demo",),
+    ("store",),
+    ("store", "prepare"),
     ("cloudhsm",),
     ("cloudhsm", "up"),
     ("cloudhsm", "status"),
@@ -101,7 +115,17 @@ def test_every_command_is_in_the_reference():
 
 
 def test_every_command_that_prints_data_does_so_in_both_formats():
-    silent = {(), ("cloudhsm",), ("users",), ("device",), ("exchange",), ("demo",)}
+    silent = {
+        (),
+        ("campaign",),
+        ("store",),
+        ("store", "prepare"),
+        ("cloudhsm",),
+        ("users",),
+        ("device",),
+        ("exchange",),
+        ("demo",),
+    }
 
     assert {form.value for form in Format} == {"table", "json"}
     assert {command for command in COMMANDS if "--format" not in helped(command)} == silent

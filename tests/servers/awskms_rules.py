@@ -46,7 +46,7 @@ class Rules:
     """Actions that nobody is allowed, such as `kms:Encrypt`."""
     lag: int = 0
     room: int | None = None
-    page: int = 100
+    page: int = 1000
     _young: dict[str, int] = field(default_factory=dict)
 
     def before(self, action: str, asked: dict[str, Any], account: str, region: str) -> dict[str, Any] | None:

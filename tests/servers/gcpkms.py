@@ -17,11 +17,13 @@ from functools import partial
 
 import grpc
 from google.cloud.kms_v1 import types
+from google.iam.v1 import iam_policy_pb2 as iam
 
 from icehouse.hsm._gcpkms_wire import RIGHTS
 from servers import gcpkms_crypto
 from servers.gcpkms_keys import Keys, StatusError
 
+IAM = "google.iam.v1.IAMPolicy"
 SERVICE = "google.cloud.kms.v1.KeyManagementService"
 METHODS = {
     "GetKeyRing": (types.GetKeyRingRequest, types.KeyRing),
@@ -49,6 +51,7 @@ class Fault(StrEnum):
     DEADLINE = "deadline"
     EXHAUSTED = "exhausted"
     UNAUTHENTICATED = "unauthenticated"
+    INVALID = "invalid"
     LOST_ANSWER = "lost answer"
     """The call is done, and its answer never arrives."""
     CORRUPTED = "corrupted"
@@ -66,6 +69,7 @@ _CODES = {
     Fault.LOST_ANSWER: grpc.StatusCode.UNAVAILABLE,
     Fault.DEADLINE: grpc.StatusCode.DEADLINE_EXCEEDED,
     Fault.UNAUTHENTICATED: grpc.StatusCode.UNAUTHENTICATED,
+    Fault.INVALID: grpc.StatusCode.INVALID_ARGUMENT,
     Fault.EXHAUSTED: grpc.StatusCode.RESOURCE_EXHAUSTED,
 }
 
@@ -123,7 +127,17 @@ class KmsServer:
             )
             for name, (asked, told) in METHODS.items()
         }
-        self._server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, handlers),))
+        permitted = grpc.unary_unary_rpc_method_handler(
+            self._permitted,
+            request_deserializer=iam.TestIamPermissionsRequest.FromString,
+            response_serializer=iam.TestIamPermissionsResponse.SerializeToString,
+        )
+        self._server.add_generic_rpc_handlers(
+            (
+                grpc.method_handlers_generic_handler(SERVICE, handlers),
+                grpc.method_handlers_generic_handler(IAM, {"TestIamPermissions": permitted}),
+            )
+        )
         address = f"127.0.0.1:{self.port}"
         if self._tls:
             self.port = self._server.add_secure_port(address, self._tls)
@@ -144,6 +158,17 @@ class KmsServer:
     def count(self, *methods: str) -> int:
         """How often these methods were called; without any, all calls."""
         return sum(1 for name in self.calls if name in methods or not methods)
+
+    def _permitted(self, request, context):
+        """Which of the permissions asked for the caller has; whoever asks needs none for that."""
+        fault = self._arrived("TestIamPermissions")
+        if fault in _CODES:
+            context.abort(_CODES[fault], f"the schedule says so: {fault}")
+        if request.resource != self.keys.ring:
+            context.abort(grpc.StatusCode.NOT_FOUND, f"{request.resource} not found.")
+        return iam.TestIamPermissionsResponse(
+            permissions=[name for name in request.permissions if name not in self.weather.denied]
+        )
 
     def _handler(self, name):
         def handle(request, context):

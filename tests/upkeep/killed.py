@@ -12,21 +12,24 @@ import mmap
 import os
 import signal
 import sys
+import warnings
 from pathlib import Path
 
 import alembic.command
 import alembic.config  # noqa: F401  what a new database would import late
+from sqlalchemy import Engine, event
 from sqlalchemy.engine.default import DefaultDialect
 
 from icehouse import moving, opening
 from icehouse import settings as vault_settings
 from icehouse.ceremonies import recover, rewrap
 from icehouse.custody import HybridCustody
+from icehouse.errors import FallbackWarning
 from icehouse.hsm._pkcs11 import Pkcs11Hsm
 from icehouse.hsm._simulated import SimulatedHsm
 from icehouse.service import FrostService
 
-KINDS = ("any", "data-key")
+KINDS = ("any", "data-key", "statement")
 COUNTS = mmap.mmap(-1, 8 * len(KINDS))  # shared with the children: what they counted outlives them
 KILL: dict[str, int] = {}
 
@@ -63,6 +66,7 @@ def wrap_primitives() -> None:
     ):
         for name in names:
             setattr(owner, name, between(getattr(owner, name)))
+    event.listen(Engine, "before_cursor_execute", lambda *_: point("statement"))
     for name in ("wrap", "unwrap"):
         setattr(HybridCustody, name, between(getattr(HybridCustody, name), "data-key"))
     moving.prove = not_counted(rewrap.prove)
@@ -126,6 +130,7 @@ def child(request: dict[str, object], answer: int) -> None:
 
 def main() -> None:
     wrap_primitives()
+    warnings.simplefilter("ignore", FallbackWarning)  # who takes the HSM away knows
     for line in sys.stdin:
         request = json.loads(line)
         reading, writing = os.pipe()

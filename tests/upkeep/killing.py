@@ -22,6 +22,8 @@ class Outcome:
     """How many primitives it did."""
     on_data_keys: int
     """How often it asked an HSM to wrap or to unwrap a data key of a user's."""
+    statements: int
+    """How many statements it sent to its database."""
 
 
 class Killer:
@@ -55,6 +57,7 @@ class Killer:
             told.get("error", ""),
             told["counted"]["any"],
             told["counted"]["data-key"],
+            told["counted"]["statement"],
         )
 
     def done(self, do: str, path: Path, **arguments: object) -> Outcome:

@@ -25,9 +25,11 @@ SECOND = "simulated:second.token?pin-source=file:second.pin"
 class Scene:
     """A vault's directory, and devices that know nothing of what is done there."""
 
-    def __init__(self, directory: Path, custody: str, users: int, buckets: int, **settings: object) -> None:
+    def __init__(
+        self, directory: Path, custody: str, users: int, buckets: int, store: str = STORE, **settings: object
+    ) -> None:
         self.directory = directory
-        found(directory, Settings(STORE, MODULE, **settings), custody=custody, buckets=buckets)
+        found(directory, Settings(store, MODULE, **settings), custody=custody, buckets=buckets)
         self.opened: list[FrostService] = []
         frost = self.open()
         frost.create_users(f"u{number}" for number in range(users))

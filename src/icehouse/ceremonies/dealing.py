@@ -9,7 +9,16 @@ from icehouse.ceremonies.rewrap import check_room
 from icehouse.custody import NOTHING_TO_OPEN, HierarchicalCustody, OpenKey
 from icehouse.errors import HsmRefusedError
 from icehouse.hsm import KeyKind
-from icehouse.model import NO_DATA_KEY, SERVER, Purpose, StaleRootsError, user_label
+from icehouse.model import (
+    NO_DATA_KEY,
+    SERVER,
+    STAND_INS,
+    Purpose,
+    Role,
+    StaleRootsError,
+    is_software,
+    user_label,
+)
 from icehouse.store import root_keys
 from icehouse.store.bulk import Making, insert_page
 
@@ -32,6 +41,8 @@ class Dealing(NamedTuple):
     claim: OpenKey
     nodes: Sequence[Node] = ()
     roots: tuple[str, ...] = ()
+    software: bool = False
+    """Made under the module that stands in for an HSM that is away."""
 
 
 class Dealt(NamedTuple):
@@ -46,28 +57,32 @@ def prepare(vault: Vault, users: Sequence[str], suite: str) -> Dealing:
     if isinstance(vault.custody, HierarchicalCustody):
         nodes = vault.custody.nodes(list(users))
         return Dealing(users, suite, [NOTHING_TO_OPEN], NOTHING_TO_OPEN, nodes)
+    # Asked once: both halves of a key come under the same, although the HSM may come back in between.
+    software = vault.custody.in_software()
     if vault.custody.name == "direct":
-        return _own_keys(vault, users, suite)
-    claim = vault.slot(Purpose.CLAIM, len(users))
-    return Dealing(users, suite, [vault.slot(Purpose.SERVER, len(users))], claim)
+        return _own_keys(vault, users, suite, software=software)
+    claim = vault.slot(Purpose.CLAIM, len(users), software=software)
+    server = vault.slot(Purpose.SERVER, len(users), software=software)
+    return Dealing(users, suite, [server], claim, software=software)
 
 
-def _own_keys(vault: Vault, users: Sequence[str], suite: str) -> Dealing:
+def _own_keys(vault: Vault, users: Sequence[str], suite: str, *, software: bool) -> Dealing:
     """A key inside the HSM for every user, written down before it is made, and a data key under it."""
-    hsm = vault.custody.roots.main
-    labels = [user_label(key_id(vault.vault_id, user, suite, 0), 1) for user in users]
+    hsm = vault.custody.roots.home(STAND_INS[Role.USER] if software else Role.USER)
+    labels = [user_label(key_id(vault.vault_id, user, suite, 0), 1, software=software) for user in users]
     check_room(hsm, labels)
-    claim = vault.slot(Purpose.CLAIM, len(users))
+    claim = vault.slot(Purpose.CLAIM, len(users), software=software)
     # Written down before they are made, so that a crash leaves none that nobody can name.
     labels = announce_own(vault, labels)
     first = vault.store.allocate_data_keys(len(labels))
     servers = [own_data_key(vault, hsm, label, number) for number, label in enumerate(labels, first)]
-    return Dealing(users, suite, servers, claim, roots=tuple(labels))
+    return Dealing(users, suite, servers, claim, roots=tuple(labels), software=software)
 
 
 def announce_own(vault: Vault, labels: Sequence[str]) -> list[str]:
     """Write down users' own keys that are about to be made; the labels to make them under."""
-    claim = vault.custody.root_key(Purpose.CLAIM, None) or ""
+    software = any(map(is_software, labels))
+    claim = vault.custody.root_key(Purpose.CLAIM, None, software=software) or ""
     return root_keys.announce_users(vault.store.database, labels, claim)
 
 
@@ -89,7 +104,7 @@ def own_data_key(vault: Vault, hsm: Hsm, label: str, number: int) -> OpenKey:
 
 def deal(vault: Vault, dealing: Dealing) -> Dealt:
     """Deal a page, on all cores and without holding the interpreter."""
-    facts = (vault.vault_id, dealing.suite, SERVER, vault.origin, vault.custody.hsm.info.attested)
+    facts = (vault.vault_id, dealing.suite, SERVER, *vault.birth(software=dealing.software))
     if dealing.nodes:
         return Dealt(dealing, derive_page(*facts, list(zip(dealing.users, dealing.nodes, strict=True))))
     claim = (dealing.claim.number, _key_of(dealing.claim))
@@ -116,8 +131,7 @@ def write(vault: Vault, dealt: Dealt) -> None:
     each = [slot.number for slot in dealing.servers]
     making = Making(
         dealing.suite,
-        vault.origin,
-        vault.custody.hsm.info.attested,
+        *vault.birth(software=dealing.software),
         each * len(dealing.users) if len(each) == 1 else each,
         dealing.claim.number if dealing.claim is not NOTHING_TO_OPEN else NO_DATA_KEY,
         tuple(slot.wrapped for slot in (*dealing.servers, dealing.claim) if slot.fresh),

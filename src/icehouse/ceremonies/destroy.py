@@ -10,7 +10,17 @@ from typing import TYPE_CHECKING
 from icehouse.ceremonies.vault import retry
 from icehouse.errors import ConflictError, HsmRefusedError, RequestError
 from icehouse.hsm import Destruction, KeyKind
-from icehouse.model import NO_DATA_KEY, Purpose, Role, RootState, Sealed, State
+from icehouse.model import (
+    NO_DATA_KEY,
+    SOFTWARE,
+    Purpose,
+    Role,
+    RootState,
+    Sealed,
+    State,
+    is_software,
+    user_label,
+)
 from icehouse.store import data_keys, root_keys
 
 if TYPE_CHECKING:
@@ -32,32 +42,38 @@ class Removal:
 
 def destroy(vault: Vault, user: str) -> Removal:
     """Turn a user's key into a tombstone; again, it says how far the destruction has come."""
-    key = retry(vault, lambda: _removed(vault, user))
+    key = retry(vault, lambda: removed(vault, user))
     if vault.store.record.custody == "direct":
         finish(vault, key)
     vault.store.database.shrink()
     return status(vault, key)
 
 
-def _removed(vault: Vault, user: str) -> Key:
+def removed(vault: Vault, user: str) -> Key:
+    """Turn a user's key into a tombstone, if nobody wrote to it meanwhile. Raises `ConflictError`."""
     key = vault.store.key_of(user)
     if key is None:
         msg = f"there is no user {user!r}"
         raise RequestError(msg)
     if key.state is State.DESTROYED:
         return key
-    after = replace(
+    after = tombstone(key)
+    vault.store.remove(key, after)
+    return after
+
+
+def tombstone(key: Key) -> Key:
+    """What is left of a key that was removed."""
+    return replace(
         key,
         state=State.DESTROYED,
-        due=False,
+        due=0,
         salt=None,
         offer_id=None,
         sealed=Sealed(NO_DATA_KEY, b""),
         claim=None,
         offer=None,
     )
-    vault.store.remove(key, after)
-    return after
 
 
 def finish(vault: Vault, key: Key) -> None:
@@ -72,7 +88,7 @@ def finish(vault: Vault, key: Key) -> None:
     data_keys.drop_empty(database)
     # Only now: until the data keys were gone, another process could move them under the key's next version.
     for root in [root for row in own for root in root_keys.versions_of(database, row.root_key)]:
-        if root.role is not Role.USER or root.state is RootState.RETIRED:
+        if root.role not in {Role.USER, Role.SOFTWARE_USER} or root.state is RootState.RETIRED:
             continue
         if root.state is RootState.MAKING:
             continue  # made by a rewrap that came too late: an orphan
@@ -134,7 +150,7 @@ def status(vault: Vault, key: Key) -> Removal:
         return Removal(key.user, destroyed=False, waits_for=f"data keys {names}: reseal them, rewrap, and trim")
     # A master that was superseded derives the keys of its time until it is destroyed as well.
     masters = [root for root in record.roots if root.role is Role.MASTER]
-    roots = [*masters, *_roots_of(vault, record, {row.root_key for row in rows})]
+    roots = [*masters, *_roots_of(vault, record, {row.root_key for row in rows}), *_stand_ins_of(vault, record, key)]
     living = [root.label for root in roots if root.state is not RootState.RETIRED]
     if living:
         names = ", ".join(living)
@@ -146,6 +162,15 @@ def status(vault: Vault, key: Key) -> Removal:
     return Removal(key.user, destroyed=True, until=when)
 
 
+def _stand_ins_of(vault: Vault, record: VaultRecord, key: Key) -> list[RootKey]:
+    """The root keys in software that may ever have wrapped a data key of a user's who was made in software."""
+    if key.origin != SOFTWARE:
+        return []
+    if record.custody == "direct":
+        return root_keys.versions_of(vault.store.database, user_label(key.key_id, 1, software=True))
+    return [root for root in record.roots if is_software(root.label) and root.state is not RootState.MAKING]
+
+
 def _roots_of(vault: Vault, record: VaultRecord, labels: set[str]) -> list[RootKey]:
     """Every root key version that may ever have wrapped data keys that ended under these."""
     found = []
@@ -153,7 +178,7 @@ def _roots_of(vault: Vault, record: VaultRecord, labels: set[str]) -> list[RootK
         last = root_keys.root_of(vault.store.database, label)
         if last is None:
             continue
-        if last.role is Role.USER:
+        if last.role in {Role.USER, Role.SOFTWARE_USER}:
             found += root_keys.versions_of(vault.store.database, label)
         else:
             found += [root for root in record.roots if root.role is last.role and root.version <= last.version]

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from icehouse.ceremonies.vault import Resealed, fresh_of, retry
 from icehouse.errors import ConflictError
-from icehouse.model import NO_DATA_KEY, Purpose, State
+from icehouse.model import NO_DATA_KEY, SOFTWARE, Purpose, State, is_software
 from icehouse.store import DataKeyFullError, data_keys
 from icehouse.store.sweep import keys_at, keys_with, write_page
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 PAGE = 256
 """Rows in one transaction. A page needs at most two server records and one claim record a row."""
 _FEW = 1
+_ATTEMPTS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +40,9 @@ def moved(vault: Vault, key: Key, slots: Slots) -> Resealed:
     unclaimed = key.state in {State.DEALT, State.LOST}
     device_share = custody.open_claim(key) if unclaimed else None
     pending = custody.open_pending(key, key.offer) if key.offer else None
-    after = replace(key, salt=None)
+    exposed = _leaves_software(vault, key, slots)
+    due, again = (vault.today, key.again or key.offer is not None) if exposed else (key.due, key.again)
+    after = replace(key, salt=None, due=due, again=again)
     after = replace(
         after,
         sealed=custody.seal_share(after, share, slots.server),
@@ -50,22 +54,36 @@ def moved(vault: Vault, key: Key, slots: Slots) -> Resealed:
     return Resealed(after, fresh_of(slots.server, slots.claim) if unclaimed else fresh_of(slots.server))
 
 
+def _leaves_software(vault: Vault, key: Key, slots: Slots) -> bool:
+    """Whether a device's share was matched by one that a software module kept, and is to be rotated at once.
+
+    What no device has claimed yet is new at the claim, except for what an offer that stands has in it already.
+    """
+    if key.origin != SOFTWARE or is_software(slots.server.wrapped.root_key):
+        return False
+    if key.state is State.DEALT and key.offer is None:
+        return False
+    sealed = [key.sealed, *([key.offer.sealed] if key.offer else [])]
+    under = (vault.custody.open_number(record.data_key, Purpose.SERVER).wrapped for record in sealed)
+    return any(is_software(wrapped.root_key) for wrapped in under)
+
+
 def sweep(vault: Vault, numbers: list[int], advance: Callable[[int], None] = lambda _: None) -> int:
     """Move every record under these data keys (`NO_DATA_KEY`: every derived row); how many rows this call moved."""
     count = 0
     while page := keys_with(vault.store, numbers, PAGE):
-        done = _moved_ids(vault, [key.id for key in page], numbers)
+        done = moved_ids(vault, [key.id for key in page], numbers)
         advance(done)
         count += done
     return count
 
 
-def _moved_ids(vault: Vault, ids: list[int], numbers: list[int]) -> int:
-    """Move a page at once; where another process writes to it meanwhile, row by row."""
-    try:
-        return _page(vault, ids, numbers)
-    except (ConflictError, DataKeyFullError):
-        return sum(move_row(vault, one, numbers) for one in ids)
+def moved_ids(vault: Vault, ids: list[int], numbers: list[int]) -> int:
+    """Move a page at once; where other processes go on writing to it meanwhile, row by row."""
+    for _ in range(_ATTEMPTS):
+        with suppress(ConflictError, DataKeyFullError):
+            return _page(vault, ids, numbers)
+    return sum(move_row(vault, one, numbers) for one in ids)
 
 
 def move_row(vault: Vault, row: int, numbers: list[int]) -> int:
@@ -78,12 +96,14 @@ def _page(vault: Vault, ids: list[int], numbers: list[int]) -> int:
     rows = [key for key in keys_at(vault.store, ids) if needs_moving(key, numbers)]
     if not rows:
         return 0
-    if vault.custody.root_key(Purpose.SERVER, None) is None and len(rows) > _FEW:
-        return sum(_page(vault, [key.id], numbers) for key in rows)  # direct: each user has a data key of their own
+    mixed = len({key.origin for key in rows}) > 1 and vault.custody.in_software()
+    if len(rows) > _FEW and (mixed or vault.custody.name == "direct"):
+        # Direct: each user has a data key of their own. Mixed: some may go to where the others must not.
+        return sum(_page(vault, [key.id], numbers) for key in rows)
     claims = sum(key.state in {State.DEALT, State.LOST} for key in rows)
     offers = sum(key.offer is not None for key in rows)
     server = vault.slot(Purpose.SERVER, len(rows) + offers, key=rows[0])
-    claim = vault.slot(Purpose.CLAIM, claims) if claims else server
+    claim = vault.slot(Purpose.CLAIM, claims, key=rows[0]) if claims else server
     done = [(key, moved(vault, key, Slots(server, claim))) for key in rows]
     write_page(
         vault.store, [(before, after.key) for before, after in done], fresh_of(server, *([claim] if claims else []))

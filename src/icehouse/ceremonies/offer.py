@@ -58,7 +58,7 @@ def make(vault: Vault, key: Key, authority: Authority, envelope: Envelope, reque
     )
     offer = StandingOffer(epoch, drawn.commitments, offer_id, device_key, expires, payload, Sealed(0, b""))
     # The number is burnt by the same write that makes the offer stand: it is never offered again.
-    burnt = replace(key, next_epoch=epoch + 1, offer=offer)
+    burnt = replace(key, next_epoch=epoch + 1, offer=offer, again=False)
     after = stand(vault, reseal(vault, key, burnt, vault.custody.open_share(key)), offer, drawn.server)
     vault.store.replace(key, after.key, after.fresh)
     return envelope.offer(authority.mac_key, payload)

@@ -208,7 +208,7 @@ def _key_of(vault: Vault, custody: HierarchicalCustody, entry: Listed, floor: in
         state=entry.state if known or gone else State.LOST,
         origin=vault.origin,
         attested=custody.hsm.info.attested,
-        due=False,
+        due=0,
         commitments=commitments,
         salt=None,
         offer_id=offer_id,

@@ -20,6 +20,7 @@ from icehouse.model import (
     Purpose,
     Sealed,
     State,
+    role_of_own,
     user_label,
 )
 from icehouse.store import root_keys
@@ -38,6 +39,8 @@ def recreate(vault: Vault, tombstone: Key, suite: str) -> Key:
     """Deal a fresh key of the next generation. Raises `ConflictError` where another process came first."""
     if vault.custody.name == "direct":
         finish(vault, tombstone)  # a destruction that was killed, before its traces are overwritten
+    software = vault.custody.in_software()
+    origin, attested = vault.birth(software=software)
     fresh = replace(
         tombstone,
         suite=suite,
@@ -45,9 +48,9 @@ def recreate(vault: Vault, tombstone: Key, suite: str) -> Key:
         epoch=0,
         next_epoch=1,
         state=State.DEALT,
-        origin=vault.origin,
-        attested=vault.custody.hsm.info.attested,
-        due=False,
+        origin=origin,
+        attested=attested,
+        due=0,
         sealed=Sealed(NO_DATA_KEY, b""),
     )
     if isinstance(vault.custody, HierarchicalCustody):
@@ -56,8 +59,8 @@ def recreate(vault: Vault, tombstone: Key, suite: str) -> Key:
     else:
         commitments, shares = deal(suite, THRESHOLD, _PARTICIPANTS)
     fresh = replace(fresh, commitments=commitments)
-    under, roots = _under(vault, fresh)
-    claim = vault.slot(Purpose.CLAIM)
+    under, roots = _under(vault, fresh, software=software)
+    claim = vault.slot(Purpose.CLAIM, software=software)
     after = replace(
         fresh,
         sealed=vault.custody.seal_share(fresh, shares[SERVER_NUMBER - 1], under),
@@ -73,11 +76,12 @@ def recreate(vault: Vault, tombstone: Key, suite: str) -> Key:
     return after
 
 
-def _under(vault: Vault, key: Key) -> tuple[OpenKey, list[str]]:
+def _under(vault: Vault, key: Key, *, software: bool) -> tuple[OpenKey, list[str]]:
     """The data key of the server's record, and the user's own root key that was made for it."""
     if vault.custody.name != "direct":
-        return vault.slot(Purpose.SERVER, key=key), []
-    label = user_label(key.key_id, 1)
-    check_room(vault.custody.roots.main, [label])
+        return vault.slot(Purpose.SERVER, key=key, software=software), []
+    label = user_label(key.key_id, 1, software=software)
+    hsm = vault.custody.roots.home(role_of_own(label))
+    check_room(hsm, [label])
     (label,) = announce_own(vault, [label])
-    return own_data_key(vault, vault.custody.roots.main, label, vault.store.allocate_data_keys(1)), [label]
+    return own_data_key(vault, hsm, label, vault.store.allocate_data_keys(1)), [label]

@@ -10,10 +10,11 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from icehouse._core import DataKey, same_secret
+from icehouse.ceremonies.new_roots import left_behind, make_root, next_root
 from icehouse.custody import HybridCustody, seal_settings
 from icehouse.errors import ConflictError, HsmError, HsmRefusedError, RequestError
 from icehouse.hsm import KeyKind
-from icehouse.model import NO_DATA_KEY, Purpose, Role, RootKey, RootState, root_label
+from icehouse.model import NO_DATA_KEY, Purpose, Role, RootKey, RootState
 from icehouse.store import DataKeyGoneError, data_keys, root_keys
 
 if TYPE_CHECKING:
@@ -86,42 +87,20 @@ def make_next(vault: Vault, record: VaultRecord, roles: list[Role], beside: Sequ
     Refused before anything is made where an HSM has no room, for these and for the keys to be made `beside` them.
     """
     left = check_next(vault, record, roles, beside)
-    return [left.get(role) or _make(vault, role) for role in roles]
+    return [left.get(role) or make_root(vault, role) for role in roles]
 
 
 def check_next(vault: Vault, record: VaultRecord, roles: list[Role], beside: Sequence[str] = ()) -> dict[Role, RootKey]:
     """Refuse HSMs without room for new versions; those that are there, left by a call that was killed."""
     roots = vault.custody.roots
-    left = {role: root for role in roles if (root := _left_behind(roots.home(role), record.newest(role)))}
+    left = {role: root for role in roles if (root := left_behind(roots.home(role), record.newest(role)))}
     for hsm in roots.hsms:
-        labels = [_next(vault, record, role).label for role in roles if role not in left and roots.home(role) is hsm]
+        making = [role for role in roles if role not in left and roots.home(role) is hsm]
+        labels = [next_root(vault, record, role).label for role in making]
         labels += beside if hsm is roots.main else ()
         if labels:
             check_room(hsm, labels)
     return left
-
-
-def _left_behind(hsm: Hsm, newest: RootKey | None) -> RootKey | None:
-    """The key that a call before this one was killed after it made."""
-    if newest is None or newest.state is not RootState.MAKING:
-        return None
-    return newest if any(key.label == newest.label for key in hsm.keys(newest.label)) else None
-
-
-def _next(vault: Vault, record: VaultRecord, role: Role) -> RootKey:
-    newest = record.newest(role)
-    version = newest.version + 1 if newest else 1
-    return RootKey(root_label(vault.vault_id, role, version), role, version, RootState.MAKING)
-
-
-def _make(vault: Vault, role: Role) -> RootKey:
-    """One new version. Whoever announced a label makes it, in one HSM, and nobody else does: it names one key."""
-    while not root_keys.announce(vault.store.database, root := _next(vault, vault.store.reload(), role)):
-        pass  # another process took this version
-    hsm = vault.custody.roots.home(role)
-    hsm.create_key(root.label, KeyKind.AES)
-    vault.custody.roots.made(root.label, hsm)
-    return root
 
 
 def prove(vault: Vault, made: Sequence[RootKey]) -> None:
@@ -182,20 +161,21 @@ def drain(vault: Vault, advance: Callable[[int], None] = lambda _: None) -> int:
     """Rewrap every data key that is under a superseded root key; how many this call moved."""
     moved = 0
     for root in unfinished(vault):
-        current = vault.store.record.current(root.role)
-        if current is None:
-            msg = f"the vault has no current {root.role} key to rewrap under"
-            raise RequestError(msg)
         while pending := list(data_keys.keys_under(vault.store.database, root.label)):
             for wrapped in pending:
-                moved += _rewrapped(vault, wrapped, current.label)
+                moved += rewrapped(vault, wrapped, root)
                 advance(1)
     return moved
 
 
-def _rewrapped(vault: Vault, wrapped: WrappedKey, root_key: str) -> bool:
+def rewrapped(vault: Vault, wrapped: WrappedKey, root: RootKey) -> bool:
+    """Rewrap one data key that is under a superseded root key; whether this call moved it."""
+    current = vault.store.record.current(root.role)
+    if current is None:
+        msg = f"the vault has no current {root.role} key to rewrap under"
+        raise RequestError(msg)
     try:
-        data_keys.rewrapped(vault.store.database, wrapped, moved_key(vault, wrapped, root_key))
+        data_keys.rewrapped(vault.store.database, wrapped, moved_key(vault, wrapped, current.label))
     except ConflictError:
         return False  # another process rewrapped it first, and the list is read again
     except HsmRefusedError:

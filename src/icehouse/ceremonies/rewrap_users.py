@@ -26,12 +26,13 @@ def drain_users(vault: Vault, advance: Callable[[int], None] = lambda _: None) -
     """Move every user's data keys under a successor of their own key; how many data keys this call moved."""
     moved = 0
     for root in unfinished_users(vault):
-        moved += _moved_user(vault, root)
+        moved += moved_user(vault, root)
         advance(1)
     return moved
 
 
-def _moved_user(vault: Vault, root: RootKey) -> int:
+def moved_user(vault: Vault, root: RootKey) -> int:
+    """Move one user's data keys under a successor of the user's own key; how many this call moved."""
     database, hsm = vault.store.database, vault.custody.roots.main
     under = list(data_keys.keys_under(database, root.label))
     if not under:

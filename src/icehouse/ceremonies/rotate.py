@@ -45,4 +45,6 @@ def _mark_due(vault: Vault, user: str) -> Key:
     if key.sealed.data_key == NO_DATA_KEY and vault.custody.name == "hybrid":
         move_row(vault, key.id, [NO_DATA_KEY])  # no row is written as a derived one any more
         key = vault.store.key_of(user) or key
-    return key if key.due else vault.store.replace(key, replace(key, due=True))
+    due = key.due if vault.is_due(key) else vault.today
+    after = replace(key, due=due, again=key.again or key.offer is not None)
+    return key if after == key else vault.store.replace(key, after)

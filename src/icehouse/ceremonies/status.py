@@ -16,6 +16,6 @@ if TYPE_CHECKING:
 
 def answer(vault: Vault, key: Key, authority: Authority, envelope: Envelope, request: Request) -> str:
     """The standing offer, expired or not, and whether a rotation is due."""
-    del vault, request
+    del request
     expect(authority, Speaker.CODE, Speaker.CURRENT)
-    return envelope.state(authority.mac_key, key.offer.offer_id if key.offer else None, key.due)
+    return envelope.state(authority.mac_key, key.offer.offer_id if key.offer else None, vault.is_due(key))

@@ -40,7 +40,7 @@ def trim(vault: Vault, *, void_backups: bool = False) -> Trimmed:
     before = max((root.superseded for root in ready if root.superseded), default=None)
     destroyed = []
     if void_backups:
-        if any(root.role is Role.USER for root in ready):
+        if any(root.role in {Role.USER, Role.SOFTWARE_USER} for root in ready):
             vault.custody.roots.learn("icehouse-")
         for root in ready:
             destroy_root(vault, root.label, KeyKind.HMAC if root.role is Role.MASTER else KeyKind.AES)
@@ -61,7 +61,10 @@ def trim(vault: Vault, *, void_backups: bool = False) -> Trimmed:
 def drained(vault: Vault) -> list[RootKey]:
     """The superseded root keys that nothing is under any more."""
     record = vault.store.reload()
-    roots = [*record.roots, *root_keys.user_roots(vault.store.database, RootState.DRAINING, RootState.RETIRING)]
+    database, superseded = vault.store.database, (RootState.DRAINING, RootState.RETIRING)
+    roots = [*record.roots]
+    for role in (Role.USER, Role.SOFTWARE_USER):
+        roots += root_keys.user_roots(database, *superseded, role=role)
     return [
         root
         for root in roots

@@ -8,9 +8,10 @@ from time import time
 from typing import TYPE_CHECKING, TypeVar
 
 from icehouse.ceremonies.limit import Limit
+from icehouse.ceremonies.new_roots import stand_in
 from icehouse.custody import NOTHING_TO_OPEN
-from icehouse.errors import ConflictError, HsmRefusedError, SealError, StoreError
-from icehouse.model import NO_DATA_KEY, Purpose, StaleRootsError, State
+from icehouse.errors import ConflictError, HsmRefusedError, RequestError, SealError, StoreError
+from icehouse.model import DEALER, NO_DATA_KEY, SOFTWARE, Purpose, StaleRootsError, State
 from icehouse.store import DataKeyFullError, DataKeyGoneError
 from icehouse.store.data_keys import filling_key
 
@@ -25,11 +26,42 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 _ATTEMPTS = 16
 _REFRESHES = 2
+_MOST_DAYS = 3650
+DAY = 86400
+"""Seconds."""
 _logger = logging.getLogger("icehouse")
 
 
 class DifferentKeyError(ConflictError):
     """The user has a key of another kind already; to load it again would change nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rotation:
+    """The vault's policy: how many days after its last rotation a key is due again; 0 for never.
+
+    A key is due up to `spread` days earlier, so that those made on one day do not all come on one day. One that has
+    been due for longer than `grace` days is overdue, and suspended after `suspend` days; 0 for never.
+    """
+
+    every: int = 0
+    spread: int = 0
+    grace: int = 14
+    suspend: int = 0
+
+    def __post_init__(self) -> None:
+        if self.every > _MOST_DAYS or self.suspend > _MOST_DAYS or self.grace > _MOST_DAYS:
+            msg = f"the days of the policy of rotation must be at most {_MOST_DAYS}"
+            raise RequestError(msg)
+        if self.every and self.spread >= self.every:
+            msg = f"rotation.spread_days must be less than rotation.every_days ({self.every}), not {self.spread}"
+            raise RequestError(msg)
+
+    def after(self, day: int, row: int) -> int:
+        """The day from which a key that was rotated on a day is due again."""
+        if not self.every:
+            return 0
+        return day + self.every - row % (self.spread + 1)
 
 
 @dataclass(slots=True)
@@ -42,9 +74,10 @@ class Vault:
     store: VaultStore
     custody_of: Callable[[VaultRecord], Custody]
     offer_seconds: int = 900
-    origin: str = "dealer"
+    origin: str = DEALER
     limit: Limit = field(default_factory=Limit)
     clock: Callable[[], float] = time
+    rotation: Rotation = Rotation()
     custody: Custody = field(init=False)
 
     def __post_init__(self) -> None:
@@ -55,13 +88,37 @@ class Vault:
         """The vault's 16 random bytes."""
         return self.store.vault_id
 
+    @property
+    def today(self) -> int:
+        """The day since 1970."""
+        return int(self.clock() // DAY)
+
+    def is_due(self, key: Key) -> bool:
+        """Whether a rotation is due."""
+        return 0 < key.due <= self.today
+
+    def next_rotation(self, row: int) -> int:
+        """The day from which a key that is rotated today is due again; 0 where the vault has no such policy."""
+        return self.rotation.after(self.today, row)
+
     def refresh(self) -> None:
         """Go on under the settings that the database holds now, once the HSM says that it saw them."""
         self.custody = self.custody_of(self.store.reload())
 
-    def slot(self, purpose: Purpose, room: int = 1, key: Key | None = None) -> OpenKey:
-        """A data key that takes `room` more records: one that is filling, or a fresh one."""
-        root = self.custody.root_key(purpose, key)
+    def birth(self, *, software: bool) -> tuple[str, bool]:
+        """What a key made now says of itself for ever: its origin, and whether an HSM vouches for it."""
+        return (SOFTWARE, False) if software else (self.origin, self.custody.hsm.info.attested)
+
+    def slot(self, purpose: Purpose, room: int = 1, key: Key | None = None, *, software: bool | None = None) -> OpenKey:
+        """A data key that takes `room` more records: one that is filling, or a fresh one.
+
+        `software`: under the module that stands in for the HSM; not given, as it is for the key now.
+        """
+        if software is None:
+            software = self.custody.in_software(key)
+        if software:
+            stand_in(self)
+        root = self.custody.root_key(purpose, key, software=software)
         if root is None:
             return NOTHING_TO_OPEN
         filling = filling_key(self.store.database, purpose, root, room)
@@ -91,12 +148,13 @@ def retry(vault: Vault, change: Callable[[], T]) -> T:
         try:
             return change()
         except StaleRootsError as exc:
-            refreshes += 1
+            known, last = vault.store.record, exc
+            vault.refresh()
+            # Settings that changed explain it, however often; the same ones only where a thread read them meanwhile.
+            refreshes += vault.store.record == known
             if refreshes > _REFRESHES:
                 msg = "a row was written for another custody than the vault's settings name"
                 raise SealError(msg) from exc
-            vault.refresh()
-            last = exc
         except DifferentKeyError:
             raise
         except DataKeyGoneError as exc:

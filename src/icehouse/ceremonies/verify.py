@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from icehouse._core import check_page
 from icehouse.ceremonies.vault import work_on
-from icehouse.errors import ProtocolError, SealError
-from icehouse.model import DEVICE_NUMBER, SERVER_NUMBER, State
+from icehouse.errors import HsmUnavailableError, ProtocolError, SealError
+from icehouse.model import DEVICE_NUMBER, SERVER_NUMBER, Key, State
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -17,17 +17,17 @@ if TYPE_CHECKING:
 
     from icehouse._core import Group, Share
     from icehouse.ceremonies.vault import Vault
-    from icehouse.model import Key
 
     Held = tuple[Group, list[tuple[int, Share]]]
 
 PAGE = 1024
+Misfit = SealError | HsmUnavailableError
 
 
 class _Page(NamedTuple):
     """Rows whose records were opened; of those that did not, what does not fit. `held` says whose shares to check."""
 
-    found: list[Key | SealError]
+    found: list[Key | Misfit]
     owners: list[int]
     held: list[Held]
 
@@ -36,12 +36,15 @@ def check(vault: Vault, key: Key) -> None:
     """Open and check every record of one key; raises `SealError`."""
     found = _opened(vault, [key])
     for examined in _checked(found, check_page(found.held)):
-        if isinstance(examined, SealError):
+        if isinstance(examined, Exception):
             raise examined
 
 
-def examine(vault: Vault, readings: Iterable[Key | SealError]) -> Iterator[Key | SealError]:
-    """Each key whose records all open and fit, or what does not. The core checks a page while the next is opened."""
+def examine(vault: Vault, readings: Iterable[Key | SealError]) -> Iterator[Key | Misfit]:
+    """Each key whose records all open and fit, or what does not. The core checks a page while the next is opened.
+
+    Where a fallback stands in for an HSM that is away, that is what is said of keys under the HSM.
+    """
     rows = iter(readings)
     with ThreadPoolExecutor(1, "icehouse-check") as checker:
         waiting: tuple[_Page, Future[list[str | None]]] | None = None
@@ -65,6 +68,11 @@ def _opened(vault: Vault, readings: Sequence[Key | SealError]) -> _Page:
             key, held = _shares(vault, reading)
         except (ProtocolError, SealError) as exc:
             page.found.append(_misfit(reading, str(exc)))
+            continue
+        except HsmUnavailableError as exc:
+            if not vault.custody.roots.absent:
+                raise
+            page.found.append(exc)
             continue
         page.owners.extend([len(page.found)] * len(held))
         page.held.extend(held)
@@ -92,11 +100,11 @@ def _held(vault: Vault, key: Key) -> list[Held]:
     return held
 
 
-def _checked(page: _Page, wrong: Sequence[str | None]) -> Iterator[Key | SealError]:
+def _checked(page: _Page, wrong: Sequence[str | None]) -> Iterator[Key | Misfit]:
     found = list(page.found)
     for owner, words in zip(page.owners, wrong, strict=True):
         key = found[owner]
-        if words is not None and not isinstance(key, SealError):
+        if words is not None and isinstance(key, Key):
             found[owner] = _misfit(key, words)
     yield from found
 

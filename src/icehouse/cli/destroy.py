@@ -42,10 +42,15 @@ def destroy(
 
 def _ask(users: list[str]) -> None:
     names = ", ".join(users[:_NAMED]) + (f" and {len(users) - _NAMED} more" if len(users) > _NAMED else "")
+    confirm(f"Destroy the keys of {printable(names)} for ever?")
+
+
+def confirm(question: str) -> None:
+    """Ask on the terminal; raises `RequestError` unless the answer is yes."""
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
         msg = "there is no terminal to ask on whether keys are to be destroyed"
         raise RequestError(msg, hint="say so with --yes")
-    if not typer.confirm(f"Destroy the keys of {printable(names)} for ever?", err=True):
+    if not typer.confirm(question, err=True):
         msg = "nobody's key was removed"
         raise RequestError(msg)
 

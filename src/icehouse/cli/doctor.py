@@ -1,79 +1,189 @@
-"""`icehouse doctor`: does everything in the vault open, and does it add up."""
+"""`icehouse doctor`: is the HSM as it must be, does everything in the vault open, and does it add up."""
 
 from __future__ import annotations
 
 from collections import Counter
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from icehouse import settings as vault_settings
+from icehouse.checkup import Check, Checkup
 from icehouse.cli.destroy import facts_of_removal
 from icehouse.cli.options import FormatOption, VaultOption, named
-from icehouse.cli.printer import FAILED, Format, complain, put_facts, say
+from icehouse.cli.printer import FAILED, Format, complain, put, put_facts, put_rows, say
 from icehouse.cli.progress import counted
-from icehouse.errors import SealError
+from icehouse.errors import HsmError, HsmUnavailableError, MissingExtraError, RequestError, SealError
+from icehouse.hsm import HsmKey
+from icehouse.model import SOFTWARE, RootState
+from icehouse.opening import KIND_OF
 from icehouse.service import FrostService
-from icehouse.store import data_keys
+from icehouse.store import VaultStore, data_keys
+from icehouse.store.counts import miscounts
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Sequence
 
+    from icehouse.errors import IcehouseError
     from icehouse.model import RootKey
+    from icehouse.settings import Settings
 
 _NAMED = 5
+_COLUMNS = ("ok", "hsm", "check", "detail")
+
+
+@dataclass
+class _Found:
+    """What was found: facts, and what does not fit."""
+
+    facts: dict[str, object] = field(default_factory=dict)
+    findings: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    hints: dict[str, str | None] = field(default_factory=dict)
+
+    def add(self, error: IcehouseError) -> None:
+        self.findings.append(str(error))
+        self.hints[str(error)] = error.hint
 
 
 def doctor(
     *,
+    hsm: Annotated[
+        str | None, typer.Option("--hsm", metavar="URI", help="Only look at this HSM, before there is a vault.")
+    ] = None,
     remove_orphans: Annotated[
         bool, typer.Option("--remove-orphans", help="Destroy the HSM keys that interrupted commands left.")
     ] = False,
     vault: VaultOption = None,
     form: FormatOption = Format.TABLE,
 ) -> None:
-    """Open the HSM and every record of every key, and count; exit code 2 where something does not fit."""
-    # Opening a vault finds its root keys in the HSM and opens the seal over its settings.
-    with FrostService.open(named(vault)) as service:
-        states: Counter[str] = Counter()
-        findings = [str(finding) for finding in _findings(service, states)]
-        removed = service.upkeep.remove_orphans() if remove_orphans else []
-        orphans = service.upkeep.orphans()
-        warnings = service.vault.store.warnings()
-        facts = _facts(service, states) | {
-            "orphans": [label for label, ours in orphans if ours],
-            "orphans_removed": removed,
-            "keys_of_others": [label for label, ours in orphans if not ours],
-            "findings": findings,
-            "warnings": warnings,
-        }
-    _put(facts, form)
-    _explain([label for label, ours in orphans if ours])
-    for warning in warnings:
+    """Check the HSM from end to end, and open and count every record; exit code 2 where something does not fit."""
+    if hsm is not None:
+        # Whoever types a relative path means it from here.
+        uri = vault_settings.absolute(vault_settings.Settings("", hsm), Path.cwd()).hsm_uri
+        checks, found = Checkup("hsm", uri).checks, _Found()
+    else:
+        place = named(vault)
+        checks, found = _vault(place, remove_orphans=remove_orphans)
+    _put(found, checks, form)
+    for warning in found.warnings:
         say(f"warning: {warning}")
-    for finding in findings:
-        complain(finding)
-    if findings:
+    wrong = [check for check in checks if check.ok is False]
+    for check in wrong:
+        if check.detail not in found.findings:
+            complain(f"{check.hsm}: {check.check}: {check.detail}", check.mend)
+    for finding in found.findings:
+        complain(finding, found.hints.get(finding))
+    if wrong or found.findings:
         raise typer.Exit(FAILED)
 
 
-def _facts(service: FrostService, states: Counter[str]) -> dict[str, object]:
-    info, record = service.hsm.info, service.vault.store.reload()
-    removals = [facts_of_removal(removal) for removal in service.upkeep.removals()]
-    return {
-        "vault": service.vault.vault_id.hex(),
-        "custody": service.vault.custody.name,
-        "buckets": record.buckets if record.custody == "hierarchical" else None,
+def _vault(place: Path, *, remove_orphans: bool) -> tuple[list[Check], _Found]:
+    """The HSMs one by one, and the vault over them, or as much of it as can be read without."""
+    settings = vault_settings.load(place)
+    store = VaultStore.open(settings.store_url)
+    if store is None:
+        msg = "the database holds no vault"
+        raise RequestError(msg, hint="make one with 'icehouse init'")
+    found = _Found(warnings=store.warnings())
+    with closing(store):
+        try:
+            # Opening a vault finds its root keys in the HSM and opens the seal over its settings.
+            service = FrostService.open(place)
+        except (HsmError, SealError, MissingExtraError, RequestError) as exc:
+            found.add(exc)
+            _look_at_the_database(store, found)
+        else:
+            with service:
+                _look_at_everything(service, found, remove_orphans=remove_orphans)
+        current = [root for root in store.reload().roots if root.state is RootState.CURRENT]
+        return _checks(settings, current), found
+
+
+def _checks(settings: Settings, roots: Sequence[RootKey]) -> list[Check]:
+    keys = [HsmKey(root.label, KIND_OF[root.role]) for root in roots]
+    named = {
+        "hsm": settings.hsm_uri,
+        "claim hsm": settings.hsm_claim_uri,
+        "former hsm": settings.hsm_former_uri,
+        "former claim hsm": settings.hsm_former_claim_uri,
+        "fallback": settings.fallback_uri,
+    }
+    first = {uri: name for name, uri in reversed(named.items()) if uri}
+    ups = [Checkup(name, uri, keys) for uri, name in first.items()]
+    checks = [check for up in ups for check in up.checks]
+    there = {label for up in ups for label in up.there}
+    if all(up.opened for up in ups):
+        missing = [key.label for key in keys if key.label not in there]
+        checks += [Check("all", f"key {label}", ok=False, detail="no HSM of this vault has it") for label in missing]
+    return checks
+
+
+def _look_at_everything(service: FrostService, found: _Found, *, remove_orphans: bool) -> None:
+    states: Counter[str] = Counter()
+    away = 0
+    for examined in counted(service.examine(), "opening records", service.vault.store.count()):
+        if isinstance(examined, HsmUnavailableError):
+            away += 1
+        elif isinstance(examined, SealError):
+            found.add(examined)
+        else:
+            states.update((examined.state, examined.origin))
+    for miscount in service.examine_data_keys():
+        found.add(miscount)
+    if away:
+        found.findings.append(f"the records of {away} users could not be opened: the HSM is away")
+    absent = bool(service.vault.custody.roots.absent)
+    removed = service.upkeep.remove_orphans() if remove_orphans else []
+    orphans = [] if absent else service.upkeep.orphans()
+    info = service.hsm.info
+    found.facts = _facts(service.vault.store, states) | {
         "hsm": f"{info.provider}: {info.model}",
         "hsm_attested": info.attested,
         "hsm_operations": service.hsm.operations.total,
+        "in_software": service.upkeep.in_software(),
+        "removals": [facts_of_removal(removal) for removal in service.upkeep.removals()],
+        "orphans": [label for label, ours in orphans if ours],
+        "orphans_removed": removed,
+        "keys_of_others": [label for label, ours in orphans if not ours],
+    }
+    if service.upkeep.promotable:
+        say("warning: keys of this vault are in software, where they were made while the HSM was away")
+        say("hint: 'icehouse rewrap' promotes them once the HSM is there")
+    _explain([label for label, ours in orphans if ours])
+
+
+def _look_at_the_database(store: VaultStore, found: _Found) -> None:
+    """What can be read without the HSM: rows that contradict themselves, and counts that are wrong."""
+    states: Counter[str] = Counter()
+    for reading in store.readings():
+        if isinstance(reading, SealError):
+            found.add(reading)
+        else:
+            states.update((str(reading.state), reading.origin))
+    for number, used, live, there in miscounts(store):
+        found.add(SealError(f"data key {number} counts {used} records ever and {live} now; {there} are found"))
+    found.facts = _facts(store, states)
+    say("warning: without the HSM no record was opened, and its keys were not compared with the database's")
+
+
+def _facts(store: VaultStore, states: Counter[str]) -> dict[str, object]:
+    record = store.reload()
+    return {
+        "vault": record.vault_id.hex(),
+        "custody": record.custody,
+        "buckets": record.buckets if record.custody == "hierarchical" else None,
         "root_keys": [_facts_of_root(root) for root in record.roots],
-        "users": service.vault.store.count(),
+        "users": store.count(),
         "users_live": states["live"],
         "users_dealt": states["dealt"],
         "users_suspended": states["suspended"],
         "users_locked": states["lost"],
-        "removals": removals,
-        "data_keys": len(data_keys.counts(service.vault.store.database)),
+        "users_made_in_software": states[SOFTWARE],
+        "data_keys": len(data_keys.counts(store.database)),
     }
 
 
@@ -81,22 +191,30 @@ def _facts_of_root(root: RootKey) -> dict[str, object]:
     return {"label": root.label, "role": root.role, "version": root.version, "state": root.state}
 
 
-def _put(facts: dict[str, Any], form: Format) -> None:
-    """All of it as JSON; for people, counts and names."""
+def _put(found: _Found, checks: Sequence[Check], form: Format) -> None:
+    """All of it as JSON; for people, counts and names, and the checks one by one."""
+    facts: dict[str, Any] = found.facts | {"findings": found.findings, "warnings": found.warnings}
     if form is Format.JSON:
-        put_facts(facts, form)
+        put_facts(facts | {"checks": [check._asdict() for check in checks]}, form)
         return
-    removals = Counter(removal["state"] for removal in facts["removals"])
-    shown = facts | {
-        "root_keys": [f"{root['role']} {root['version']} {root['state']}" for root in facts["root_keys"]],
-        "removals": [f"{count} {state}" for state, count in sorted(removals.items())] or None,
-        "orphans": len(facts["orphans"]),
-        "orphans_removed": len(facts["orphans_removed"]),
-        "keys_of_others": len(facts["keys_of_others"]),
-        "findings": len(facts["findings"]),
-        "warnings": len(facts["warnings"]),
-    }
-    put_facts(shown, form)
+    if found.facts:
+        put_facts({name: _shown(name, value) for name, value in facts.items()}, form)
+        put("")
+    width = max(len(check.check) for check in checks)
+    put_rows(_COLUMNS, [check._asdict() | {"check": f"{check.check:{width}}"} for check in checks], form)
+
+
+def _shown(name: str, value: Any) -> object:  # noqa: ANN401  facts are of any type
+    match name:
+        case "root_keys":
+            return [f"{root['role']} {root['version']} {root['state']}" for root in value]
+        case "removals":
+            counts = Counter(removal["state"] for removal in value)
+            return [f"{count} {state}" for state, count in sorted(counts.items())] or None
+        case "orphans" | "orphans_removed" | "keys_of_others" | "findings" | "warnings":
+            return len(value)
+        case _:
+            return value
 
 
 def _explain(orphans: list[str]) -> None:
@@ -104,12 +222,3 @@ def _explain(orphans: list[str]) -> None:
         more = f" and {len(orphans) - _NAMED} more" if len(orphans) > _NAMED else ""
         say(f"warning: nothing uses these keys in the HSM: {', '.join(orphans[:_NAMED])}{more}")
         say("hint: an interrupted command left them; 'icehouse doctor --remove-orphans' destroys them")
-
-
-def _findings(service: FrostService, states: Counter[str]) -> Iterator[SealError]:
-    for examined in counted(service.examine(), "opening records", service.vault.store.count()):
-        if isinstance(examined, SealError):
-            yield examined
-        else:
-            states[examined.state] += 1
-    yield from service.examine_data_keys()

@@ -36,6 +36,14 @@ def init(
     store: Annotated[
         str | None, typer.Option("--store", metavar="URL", help="The database; without it SQLite in the vault.")
     ] = None,
+    fallback: Annotated[
+        str | None,
+        typer.Option(
+            "--fallback",
+            metavar="URI",
+            help="A simulated: module, for new keys while the HSM cannot be opened. Its PIN's file must be there.",
+        ),
+    ] = None,
     custody: CustodyOption = "hybrid",
     expected_users: ExpectedUsersOption = None,
     buckets: BucketsOption = None,
@@ -47,11 +55,13 @@ def init(
         msg = "--claim-hsm is for hybrid and direct custody: a hierarchical vault has one root key"
         raise RequestError(msg)
     # Whoever types a relative path means it from here; what is made inside the vault moves with it.
-    given = absolute(Settings(check_no_password(store) if store else STORE, hsm or MODULE, claim_hsm or ""), Path.cwd())
+    database = check_no_password(store) if store else STORE
+    given = absolute(Settings(database, hsm or MODULE, claim_hsm or "", fallback_uri=fallback or ""), Path.cwd())
     wanted = Settings(
         store_url=given.store_url if store else STORE,
         hsm_uri=given.hsm_uri if hsm else MODULE,
         hsm_claim_uri=given.hsm_claim_uri,
+        fallback_uri=given.fallback_uri,
     )
     nodes = buckets_of(check_custody(custody), expected_users, buckets)
     founded = found(named(vault), wanted, custody=custody, buckets=nodes)

@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import resource
 import sys
+import warnings
 from typing import Annotated
 
 import typer
 
 from icehouse import __version__
 from icehouse.cli import (
+    campaign,
     cloudhsm,
     demo,
     device,
@@ -27,8 +29,10 @@ from icehouse.cli import (
     store,
     trim,
     users,
+    worker,
 )
 from icehouse.cli.printer import explain, log_to_stderr, put
+from icehouse.errors import FallbackWarning
 
 app = typer.Typer(
     name="icehouse",
@@ -49,6 +53,8 @@ app.command("rotate")(rotate.rotate)
 app.command("show")(show.show)
 app.command("rewrap")(rewrap.rewrap)
 app.command("reseal")(reseal.reseal)
+app.add_typer(campaign.app, name="campaign")
+app.command("worker")(worker.worker)
 app.command("trim")(trim.trim)
 app.command("recover")(recover.recover)
 app.command("doctor")(doctor.doctor)
@@ -81,6 +87,8 @@ def run(arguments: list[str]) -> int:
     # What a vault or a device writes is its owner's business alone.
     os.umask(0o077)
     log_to_stderr()
+    # The log says the same, in the form of everything else.
+    warnings.simplefilter("ignore", FallbackWarning)
     # A name that the terminal's encoding lacks is shown in another spelling, never a reason to fail.
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]

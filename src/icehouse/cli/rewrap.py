@@ -19,6 +19,7 @@ from icehouse.service import FrostService
 if TYPE_CHECKING:
     from icehouse.ceremonies.rewrap import RewrapPlan
     from icehouse.hsm import HsmInfo
+    from icehouse.upkeep import Upkeep
 
 _QUOTED = ("seconds", "usd", "usd_a_month", "provider")
 
@@ -76,6 +77,9 @@ def _renew(vault: Path, form: Format, *, dry_run: bool) -> None:
         if service.vault.custody.name == "hierarchical":
             msg = "a hierarchical vault has no new master: every share follows from the one it has"
             raise RequestError(msg, hint="convert it: icehouse rewrap --to-custody hybrid")
+        if upkeep.promotable:
+            _promote(upkeep, form, dry_run=dry_run)
+            return
         plan = upkeep.plan_rewrap()
         if dry_run:
             _put_plan(plan, service.hsm.info, form)
@@ -84,6 +88,19 @@ def _renew(vault: Path, form: Format, *, dry_run: bool) -> None:
             moved = upkeep.rewrap(advance)
     put_facts({"data_keys": moved}, form)
     say("hint: 'icehouse trim' says what destroying the superseded root keys makes unreadable")
+
+
+def _promote(upkeep: Upkeep, form: Format, *, dry_run: bool) -> None:
+    records = upkeep.in_software()
+    if dry_run:
+        put_facts({"records_in_software": records}, form)
+        say("nothing was changed; without --dry-run they are brought under the HSM")
+        return
+    with advancing("promoting keys", records) as advance:
+        promoted = upkeep.rewrap(advance)
+    put_facts({"promoted": promoted}, form)
+    say("keys that were made in software are under the HSM now; each device rotates at its next contact")
+    say("hint: 'icehouse trim --void-backups' destroys their root keys in software; then the module can go")
 
 
 def _convert(vault: Path, form: Format, *, dry_run: bool) -> None:

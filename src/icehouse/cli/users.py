@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from icehouse.ceremonies.keygen import check_participants
+from icehouse.ceremonies.vault import DAY
 from icehouse.cli.destroy import destroy
 from icehouse.cli.options import SUITE, FormatOption, SuiteOption, VaultOption, named
+from icehouse.cli.periods import named_day, period
 from icehouse.cli.printer import Format, complain, facts_of, put, put_facts, put_rows
 from icehouse.cli.progress import counted
 from icehouse.cli.roster import Roster
@@ -25,6 +27,7 @@ app = typer.Typer(help="Make users' keys, list them, mint enrolment codes, destr
 _FromFileOption = Annotated[
     Path | None, typer.Option("--from-file", metavar="FILE", help="One user a line; - for standard input.")
 ]
+_OVERDUE = ("due", "state", "user")
 _COLUMNS = ("key", "epoch", "state", "suite", "public_key", "user")
 
 
@@ -139,6 +142,44 @@ def code(
         put_facts({"user": user, "key": token.partition(".")[0], "token": token}, form)
     else:
         put(token)
+
+
+@app.command("overdue")
+def overdue(
+    *,
+    grace: Annotated[
+        str | None, typer.Option("--grace", metavar="PERIOD", help="Due for longer than this; else the vault's policy.")
+    ] = None,
+    vault: VaultOption = None,
+    form: FormatOption = Format.TABLE,
+) -> None:
+    """List the users whose rotation has been due for longer than the vault's policy allows."""
+    days = None if grace is None else period("--grace", grace) // DAY
+    with FrostService.open(named(vault)) as service:
+        found = service.overdue(days)
+        put_rows(_OVERDUE, ({"due": named_day(day), "state": state, "user": user} for user, day, state in found), form)
+
+
+@app.command("suspend")
+def suspend(
+    user: Annotated[str, typer.Argument(metavar="USER", help="The user.")],
+    vault: VaultOption = None,
+    form: FormatOption = Format.TABLE,
+) -> None:
+    """Let a user's key refuse every call until it is resumed; a standing offer is cancelled."""
+    with FrostService.open(named(vault)) as service:
+        put_facts(facts_of(service.suspend_user(user)), form)
+
+
+@app.command("resume")
+def resume(
+    user: Annotated[str, typer.Argument(metavar="USER", help="The user.")],
+    vault: VaultOption = None,
+    form: FormatOption = Format.TABLE,
+) -> None:
+    """Let a suspended key serve again; what is due stays due."""
+    with FrostService.open(named(vault)) as service:
+        put_facts(facts_of(service.resume_user(user)), form)
 
 
 app.command("destroy")(destroy)

@@ -58,7 +58,10 @@ class Custody(Protocol):
     def hsm(self) -> Hsm:
         """The HSM of the server's root keys."""
 
-    def root_key(self, purpose: Purpose, key: Key | None) -> str | None:
+    def in_software(self, key: Key | None = None) -> bool:
+        """Whether a new key, or what is new of this one, comes under the software module: the HSM is away."""
+
+    def root_key(self, purpose: Purpose, key: Key | None, *, software: bool = False) -> str | None:
         """The label of the root key that wraps data keys of this purpose, for this user's key; None: nothing does."""
 
     def new_data_key(self, number: int, purpose: Purpose, root_key: str) -> OpenKey:

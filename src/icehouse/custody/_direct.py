@@ -16,15 +16,15 @@ class DirectCustody(HybridCustody):
 
     name = "direct"
 
-    def root_key(self, purpose: Purpose, key: Key | None) -> str | None:
+    def root_key(self, purpose: Purpose, key: Key | None, *, software: bool = False) -> str | None:
         """The label of the user's own HSM key, or of the vault's claim key."""
         if purpose is Purpose.CLAIM:
-            return super().root_key(purpose, key)
+            return super().root_key(purpose, key, software=software)
         if key is None:
             return None
         if key.sealed.data_key:
             return self._wrapped_keys.wrapped_key(key.sealed.data_key).root_key
-        return user_label(key.key_id, 1)
+        return user_label(key.key_id, 1, software=software)
 
     def _is_root(self, wrapped: WrappedKey) -> bool:
         """Whether a data key of this purpose may be wrapped by this root key; the HSM knows the users' own."""

@@ -52,9 +52,14 @@ class HierarchicalCustody:
         """The HSM of the master key."""
         return self.roots.main
 
-    def root_key(self, purpose: Purpose, key: Key | None) -> str | None:
+    def in_software(self, key: Key | None = None) -> bool:
+        """Never: a master could not leave the software module again."""
+        del key
+        return False
+
+    def root_key(self, purpose: Purpose, key: Key | None, *, software: bool = False) -> str | None:
         """No data key is wrapped."""
-        del purpose, key
+        del purpose, key, software
         return None
 
     # Nodes

@@ -13,11 +13,14 @@ from icehouse.model import (
     DEVICE_NUMBER,
     NO_DATA_KEY,
     SERVER_NUMBER,
+    SOFTWARE,
+    STAND_INS,
     Purpose,
     Role,
     Sealed,
     StaleRootsError,
     WrappedKey,
+    is_software,
 )
 
 if TYPE_CHECKING:
@@ -36,6 +39,7 @@ if TYPE_CHECKING:
     _Role: TypeAlias = Literal["current", "claim", "pending"]
 
 _ROLES = {Purpose.SERVER: Role.KEK, Purpose.CLAIM: Role.CLAIM}
+_STAND_INS = {purpose: STAND_INS[role] for purpose, role in _ROLES.items()}
 
 
 # AES-GCM with random nonces is good for 2^32 wrappings under one key. Data keys are numbered, and no number is given
@@ -74,12 +78,30 @@ class HybridCustody:
         """The HSM of the server's root key."""
         return self.roots.main
 
-    def root_key(self, purpose: Purpose, key: Key | None) -> str | None:
+    def in_software(self, key: Key | None = None) -> bool:
+        """Whether a new key, or what is new of this one, comes under the software module.
+
+        So it is while the HSM is away, and until a vault that was made meanwhile is promoted. A key that was made
+        under the HSM never does.
+        """
+        if self.roots.software is None or (key is not None and key.origin != SOFTWARE):
+            return False
+        self._vouch()
+        return self.roots.away or self._record.current(Role.CLAIM) is None
+
+    def _vouch(self) -> None:
+        """Have the HSM look at the vault's settings, once it is back from where it was when the vault was opened."""
+        if not self.roots.vouched and not self.roots.away:
+            self._record = self._reload()
+            _logger.warning("the HSM is back: it vouches for the vault, and new keys are made under it again")
+
+    def root_key(self, purpose: Purpose, key: Key | None, *, software: bool = False) -> str | None:
         """The label of the vault's current root key of this purpose."""
         del key
-        root = self._record.current(_ROLES[purpose])
+        role = (_STAND_INS if software else _ROLES)[purpose]
+        root = self._record.current(role)
         if root is None:
-            msg = f"the vault has no current {_ROLES[purpose]} key"
+            msg = f"the vault has no current {role} key"
             raise SealError(msg)
         return root.label
 
@@ -96,6 +118,8 @@ class HybridCustody:
 
     def unwrap(self, wrapped: WrappedKey) -> DataKey:
         """A data key opened by the HSM, whatever was opened lately. One HSM operation."""
+        if not is_software(wrapped.root_key):
+            self._vouch()
         if not self._is_root(wrapped):
             # Another process may have moved the vault to other root keys since its settings were read.
             self._record = self._reload()
@@ -113,8 +137,8 @@ class HybridCustody:
 
     def _is_root(self, wrapped: WrappedKey) -> bool:
         """Whether data keys of this purpose may be wrapped by this root key."""
-        role = _ROLES[wrapped.purpose]
-        return any(root.label == wrapped.root_key and root.role is role for root in self._record.roots)
+        roles = _ROLES[wrapped.purpose], _STAND_INS[wrapped.purpose]
+        return any(root.label == wrapped.root_key and root.role in roles for root in self._record.roots)
 
     def new_data_key(self, number: int, purpose: Purpose, root_key: str) -> OpenKey:
         """A fresh data key, wrapped. One HSM operation."""

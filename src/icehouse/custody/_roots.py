@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, TypeVar
 
 from icehouse.errors import HsmRefusedError, HsmUnavailableError
-from icehouse.hsm import HsmKey, KeyKind
-from icehouse.model import USERS_OWN, Role
+from icehouse.hsm import AbsentHsm, HsmKey, KeyKind
+from icehouse.model import STAND_INS, USERS_OWN, Role
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -21,6 +21,9 @@ class RootKeys:
 
     A label names one key for ever, so it says nothing about the HSM that holds it: a vault may be moving. `again`
     reads the configuration anew, for when another process moved the vault to an HSM this one was not told of.
+    `software` is the module that stands in for an HSM that is away, where the caller asked for one.
+
+    `vouched` is false from when a vault was opened without its HSM until that has seen its settings.
     """
 
     def __init__(
@@ -29,21 +32,45 @@ class RootKeys:
         claim: Hsm,
         former: Sequence[Hsm] = (),
         again: Callable[[], RootKeys] | None = None,
+        software: Hsm | None = None,
     ) -> None:
         self.main = main
         self.claim = claim
         self.former = tuple(former)
+        self.software = software
+        self.vouched = True
         self._again = again
         self._found: dict[str, Hsm] = {}
 
     @property
     def hsms(self) -> list[Hsm]:
         """Every HSM once."""
-        return list(dict.fromkeys((self.main, self.claim, *self.former)))
+        stand_in = () if self.software is None else (self.software,)
+        return list(dict.fromkeys((self.main, self.claim, *self.former, *stand_in)))
+
+    @property
+    def absent(self) -> list[AbsentHsm]:
+        """The HSMs that could not be opened and did not come back, as far as is known."""
+        return [hsm for hsm in self.hsms if isinstance(hsm, AbsentHsm) and hsm.absent]
+
+    @property
+    def away(self) -> bool:
+        """Whether the HSM of new root keys is away: it is looked for. Raises `HsmRefusedError` where it refuses."""
+        return not all(hsm.look() for hsm in self.absent if hsm in {self.main, self.claim})
 
     def home(self, role: Role) -> Hsm:
         """Where a new root key of this role is made."""
+        if role in STAND_INS.values():
+            return self.stand_in
         return self.claim if role is Role.CLAIM else self.main
+
+    @property
+    def stand_in(self) -> Hsm:
+        """The software module that stands in for an HSM that is away. Raises `HsmRefusedError` where there is none."""
+        if self.software is None:
+            msg = "no software module stands in for this vault's HSM"
+            raise HsmRefusedError(msg)
+        return self.software
 
     def made(self, label: str, hsm: Hsm) -> None:
         """Remember where a key was made."""
@@ -87,22 +114,39 @@ class RootKeys:
 
     def _tried(self, label: str, kind: KeyKind, work: Callable[[Hsm, HsmKey], T]) -> T:
         refusal: HsmRefusedError | None = None
+        away: HsmUnavailableError | None = None
         for hsm in self.hsms:
             try:
                 done = work(hsm, HsmKey(label, kind))
             except HsmRefusedError as exc:
                 refusal = refusal or exc
+            except HsmUnavailableError as exc:
+                away = exc
             else:
                 self._found[label] = hsm
                 return done
-        raise refusal or HsmRefusedError
+        raise away or refusal or HsmRefusedError
+
+    def through(self, wrap: Callable[[Hsm], Hsm]) -> None:
+        """Reach every HSM, and those told of later, through what `wrap` makes of it: the same for the same one."""
+        again = self._again
+        self.main, self.claim, self.former = wrap(self.main), wrap(self.claim), tuple(map(wrap, self.former))
+        self._found = {label: wrap(hsm) for label, hsm in self._found.items()}
+        if again is not None:
+
+            def wrapped() -> RootKeys:
+                fresh = again()
+                fresh.through(wrap)
+                return fresh
+
+            self._again = wrapped
 
     def _told_anew(self) -> bool:
         """Read the configuration anew; whether it names another HSM than before."""
         if self._again is None:
             return False
         fresh, known = self._again(), self.hsms
-        self.main, self.claim, self.former = fresh.main, fresh.claim, fresh.former
+        self.main, self.claim, self.former, self.software = fresh.main, fresh.claim, fresh.former, fresh.software
         return any(hsm not in known for hsm in self.hsms)
 
     def _search(self, label: str) -> Hsm | None:

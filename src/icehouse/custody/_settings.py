@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from icehouse._core import DataKey, context_digest
-from icehouse.errors import SealError
+from icehouse.errors import HsmUnavailableError, SealError
 from icehouse.hsm import KeyKind
 from icehouse.model import Role
 
@@ -27,7 +27,8 @@ def _context(record: VaultRecord) -> bytes:
 
 
 def _keeper(record: VaultRecord) -> RootKey:
-    for role in (Role.MASTER, Role.KEK, Role.CLAIM):
+    # A vault that was made while its HSM was away has stand-ins only, until it is promoted.
+    for role in (Role.MASTER, Role.KEK, Role.CLAIM, Role.SOFTWARE_KEK, Role.SOFTWARE_CLAIM):
         root = record.current(role)
         if root is not None:
             return root
@@ -47,7 +48,21 @@ def seal_settings(record: VaultRecord, roots: RootKeys) -> bytes:
 
 
 def check_settings(record: VaultRecord, roots: RootKeys) -> None:
-    """Raise `SealError` unless the HSM saw these settings. One HSM operation."""
+    """Raise `SealError` unless the HSM saw these settings. One HSM operation.
+
+    Where the HSM is away and a software module stands in for it, that is put off until the HSM is back.
+    """
+    try:
+        _check(record, roots)
+    except HsmUnavailableError:
+        if not roots.absent:
+            raise
+        roots.vouched = False
+    else:
+        roots.vouched = True
+
+
+def _check(record: VaultRecord, roots: RootKeys) -> None:
     root = _keeper(record)
     if root.role is Role.MASTER:
         if seal_settings(record, roots) != record.seal:

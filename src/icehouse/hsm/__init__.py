@@ -6,6 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, cast
 
 from icehouse.errors import RequestError
+from icehouse.hsm._absent import AbsentHsm
 from icehouse.hsm._hsm import (
     Destruction,
     Hsm,
@@ -19,7 +20,7 @@ from icehouse.hsm._hsm import (
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["Destruction", "Hsm", "HsmInfo", "HsmKey", "KeyKind", "OperationCounts", "Right", "open_hsm"]
+__all__ = ["AbsentHsm", "Destruction", "Hsm", "HsmInfo", "HsmKey", "KeyKind", "OperationCounts", "Right", "open_hsm"]
 
 # Strings, so that opening one provider never imports another's client.
 _PROVIDERS = {

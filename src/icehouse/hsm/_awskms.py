@@ -33,10 +33,12 @@ from icehouse.hsm._hsm import (
     Right,
     check_context,
     check_digest,
+    time_of,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from datetime import datetime
 
     from icehouse._core import DataKey, Node
 
@@ -189,6 +191,10 @@ class AwsKmsHsm:
         """What these credentials must permit, tried on the keys that are there, and nothing changed by it."""
         begun = self._begun(None)
         return rights(begun.wire, begun.keys, self._uri, begun.deadline)
+
+    def clock(self) -> datetime | None:
+        """The service's time, as its last answer told it; to the second."""
+        return time_of(self._wire(Deadline(self._uri.deadline)).date)
 
     def close(self) -> None:
         """Close the connections of this process."""

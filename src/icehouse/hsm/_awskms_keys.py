@@ -186,13 +186,13 @@ class Keys:
 
     def aliases(self) -> dict[str, str]:
         """The aliases of this account and region, with the ids of their keys."""
-        listed = self.listed("list_aliases", "Aliases")
+        listed = self.listed("list_aliases", "Aliases", 100)
         return {each["AliasName"]: each["TargetKeyId"] for each in listed if "TargetKeyId" in each}
 
-    def listed(self, method: str, field: str) -> Iterator[dict[str, Any]]:
+    def listed(self, method: str, field: str, most: int) -> Iterator[dict[str, Any]]:
         where: dict[str, Any] = {}
         while True:
-            page = self._wire.call(method, self._deadline, check=_page(field), **where)
+            page = self._wire.call(method, self._deadline, check=_page(field), Limit=most, **where)
             yield from page[field]
             if not page.get("Truncated"):
                 return
@@ -208,8 +208,9 @@ def kind_of(metadata: dict[str, Any]) -> KeyKind | None:
 
 def _page(field: str) -> Callable[[dict[str, Any]], None]:
     def check(answer: dict[str, Any]) -> None:
-        if not isinstance(answer.get(field), list):
-            msg = f"an answer of AWS KMS lacks its {field}; it is not used"
+        more = answer.get("Truncated") and not answer.get("NextMarker")
+        if more or not isinstance(answer.get(field), list):
+            msg = f"an answer of AWS KMS lacks its {'NextMarker' if more else field}; it is not used"
             raise CorruptedError(msg)
 
     return check

@@ -88,7 +88,7 @@ class Making:
     def _orphans(self, key: HsmKey, aliases: dict[str, str], mark: str = "") -> list[str]:
         """Enabled keys without an alias that were made for this label, by the creation of this mark; oldest first."""
         named = set(aliases.values())
-        arns = [each["KeyArn"] for each in self._keys.listed("list_keys", "Keys") if each["KeyId"] not in named]
+        arns = [each["KeyArn"] for each in self._keys.listed("list_keys", "Keys", 1000) if each["KeyId"] not in named]
         unknown = [arn for arn in arns if arn not in self._passed_over]
         found = []
         for arn, metadata in zip(unknown, self._keys.described(unknown, hidden=True), strict=True):
@@ -98,7 +98,7 @@ class Making:
             if not description.startswith(self._keys.description("")):
                 self._passed_over.add(arn)
             elif self._keys.is_for(metadata, key.label) and description.endswith(mark) and _serves(metadata, key):
-                found.append((metadata["CreationDate"], arn))
+                found.append((str(metadata.get("CreationDate")), arn))
         return [arn for _, arn in sorted(found)]
 
     def _claim(self, key: HsmKey, arn: str, method: str) -> None:

@@ -109,12 +109,13 @@ for _name in ("auth", "credentials", "endpoint", "hooks", "parsers", "utils"):
 class Wire:
     """The service as one process reaches it. Never used by another: a forked child makes its own."""
 
-    __slots__ = ("_client", "_closed", "_places", "_uri", "region", "url")
+    __slots__ = ("_client", "_closed", "_places", "_uri", "date", "region", "url")
 
     def __init__(self, uri: AwsKmsUri, deadline: Deadline) -> None:
         self._uri = uri
         self._closed = False
         self._places = BoundedSemaphore(uri.concurrency)
+        self.date = ""  # of the last answer, as the service told it
         # AWS looks for credentials on the network too, and a role is taken there: no deadline of ours holds inside.
         self.region, self.url = uri.region or "", uri.url or ""
         self._client = self._until(_CONNECT, lambda: connected(uri), deadline, share=1.0)
@@ -137,6 +138,7 @@ class Wire:
 
         def ask() -> dict[str, Any]:
             answer: dict[str, Any] = work(**request)
+            self.date = answer.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("date", "")
             check(answer)
             return answer
 

@@ -14,7 +14,7 @@ from icehouse.hsm._crc32c import crc32c
 from icehouse.hsm._deadline import Deadline
 from icehouse.hsm._gcpkms_ring import Ring, check_answer
 from icehouse.hsm._gcpkms_uri import GcpKmsUri
-from icehouse.hsm._gcpkms_wire import InvalidError, NotThereError, NotUsableError, Wire, closed
+from icehouse.hsm._gcpkms_wire import ADMIN, RIGHTS, InvalidError, NotThereError, NotUsableError, Wire, closed
 from icehouse.hsm._hsm import (
     Destruction,
     HsmInfo,
@@ -30,6 +30,7 @@ from icehouse.hsm._p256 import raw_signature
 
 # After the wire, which knows what to say when Google's client is not installed.
 from google.cloud.kms_v1 import types  # isort: skip
+from google.iam.v1.iam_policy_pb2 import TestIamPermissionsRequest  # type: ignore[import-untyped]  # isort: skip
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -45,6 +46,7 @@ _DEFAULT_QUOTA = 500.0
 _LOOK_AGAIN = 300.0
 """Seconds after which a key is looked at anew; a version the service made primary meanwhile serves from then on."""
 _DATA_KEY_BYTES = 32
+_FOR_MAKING = {ADMIN: ": for init, rewrap and trim, and for all of a direct vault"}
 
 
 class _Begun(NamedTuple):
@@ -222,8 +224,17 @@ class GcpKmsHsm:
         return self._use(HsmKey(key.label, KeyKind.ECDSA), self._begun(None), get_public_key)
 
     def rights(self) -> list[Right]:
-        """Not asked for yet: each refusal names its role."""
-        return []
+        """Every permission that icehouse needs on the key ring, as the service says that these credentials have it."""
+        begun, asked = self._begun(None), dict(RIGHTS.values())
+        request = TestIamPermissionsRequest(resource=self._uri.path, permissions=list(asked))
+        try:
+            granted = set(begun.wire.call("test_iam_permissions", request, begun.deadline).permissions)
+        except InvalidError:
+            return [Right(permission, None, f"grant {role} on {self._uri.path}") for permission, role in asked.items()]
+        return [
+            Right(permission, permission in granted, f"grant {role} on {self._uri.path}{_FOR_MAKING.get(role, '')}")
+            for permission, role in asked.items()
+        ]
 
     def close(self) -> None:
         """Close the channel of this process."""

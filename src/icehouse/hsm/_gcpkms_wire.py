@@ -51,7 +51,7 @@ _PASSING = (
     api.InternalServerError,
     api.Unknown,
 )
-_VIEWER, _ADMIN = "roles/cloudkms.viewer", "roles/cloudkms.admin"
+_VIEWER, ADMIN = "roles/cloudkms.viewer", "roles/cloudkms.admin"
 _USER, _SIGNER = "roles/cloudkms.cryptoKeyEncrypterDecrypter", "roles/cloudkms.signer"
 RIGHTS = {
     "get_key_ring": ("cloudkms.keyRings.get", _VIEWER),
@@ -63,10 +63,10 @@ RIGHTS = {
     "mac_sign": ("cloudkms.cryptoKeyVersions.useToSign", _SIGNER),
     "asymmetric_sign": ("cloudkms.cryptoKeyVersions.useToSign", _SIGNER),
     "get_public_key": ("cloudkms.cryptoKeyVersions.viewPublicKey", "roles/cloudkms.publicKeyViewer"),
-    "create_crypto_key": ("cloudkms.cryptoKeys.create", _ADMIN),
-    "create_crypto_key_version": ("cloudkms.cryptoKeyVersions.create", _ADMIN),
-    "update_crypto_key_primary_version": ("cloudkms.cryptoKeys.update", _ADMIN),
-    "destroy_crypto_key_version": ("cloudkms.cryptoKeyVersions.destroy", _ADMIN),
+    "create_crypto_key": ("cloudkms.cryptoKeys.create", ADMIN),
+    "create_crypto_key_version": ("cloudkms.cryptoKeyVersions.create", ADMIN),
+    "update_crypto_key_primary_version": ("cloudkms.cryptoKeys.update", ADMIN),
+    "destroy_crypto_key_version": ("cloudkms.cryptoKeyVersions.destroy", ADMIN),
 }
 """Every call icehouse makes, the permission it takes, and the smallest role of Google's own that has it."""
 

@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from contextlib import contextmanager
 from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
@@ -183,6 +184,14 @@ def reopening() -> Iterator[None]:
         yield
     except RequestError as exc:
         raise HsmUnavailableError(str(exc), hint=exc.hint) from exc
+
+
+def time_of(date: str) -> datetime | None:
+    """The moment in an HTTP `Date` header (RFC 9110 section 5.6.7)."""
+    try:
+        return parsedate_to_datetime(date)
+    except ValueError:
+        return None
 
 
 def is_label(label: str) -> bool:

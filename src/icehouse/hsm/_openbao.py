@@ -22,6 +22,7 @@ from icehouse.hsm._hsm import (
     Right,
     check_context,
     check_digest,
+    time_of,
 )
 from icehouse.hsm._openbao_keys import Keys, name_of
 from icehouse.hsm._openbao_token import Token
@@ -30,6 +31,7 @@ from icehouse.hsm._openbao_wire import DeniedError, InvalidError, NotThereError,
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from datetime import datetime
 
     from icehouse._core import DataKey, Node
 
@@ -179,6 +181,10 @@ class OpenBaoHsm:
         """Each path that icehouse asks, and whether this token's policies permit it."""
         begun = self._begun(None)
         return _openbao_rights.rights(begun.wire, self._uri.mount, begun.deadline)
+
+    def clock(self) -> datetime | None:
+        """The service's time, as its last answer told it; to the second."""
+        return time_of(self._wire().date)
 
     def close(self) -> None:
         """Close the session of this process."""

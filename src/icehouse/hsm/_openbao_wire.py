@@ -57,12 +57,13 @@ class CorruptedError(HsmUnavailableError):
 class Wire:
     """The server as one process reaches it. Never used by another: a forked child makes its own."""
 
-    __slots__ = ("_adapter", "_closed", "_places", "_token", "_uri")
+    __slots__ = ("_adapter", "_closed", "_places", "_token", "_uri", "date")
 
     def __init__(self, uri: OpenBaoUri, token: Token) -> None:
         self._uri = uri
         self._token = token
         self._closed = False
+        self.date = ""  # of the last answer, as the service told it
         self._adapter = RawAdapter(
             base_uri=uri.address,
             namespace=uri.namespace,
@@ -161,6 +162,7 @@ class Wire:
                 stream=True,
             )
             with response:
+                self.date = response.headers.get("Date", "")
                 return self._answer(method, path, response.status_code, _content(response, deadline))
         except (requests.RequestException, HTTPError, OSError) as exc:
             raise self._translated(exc, path, deadline) from _bared(exc)

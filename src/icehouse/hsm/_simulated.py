@@ -67,7 +67,9 @@ class SimulatedHsm:
 
     __slots__ = ("_keys", "_profile", "_throttle", "info", "operations")
 
-    def __init__(self, file: TokenFile | None = None, profile: Profile | None = None) -> None:
+    def __init__(
+        self, file: TokenFile | None = None, profile: Profile | None = None, *, standing_by: bool = False
+    ) -> None:
         self._keys: _Keys | None = file or _Memory()
         self._profile = profile or Profile()
         rate = self._profile.rate_limit
@@ -81,13 +83,15 @@ class SimulatedHsm:
             capacity=self._profile.capacity,
             rate_limit=rate,
         )
-        _LOG.warning(
+        # Whoever has another HSM, and this one for when it is away, is warned when that happens.
+        _LOG.log(
+            logging.INFO if standing_by else logging.WARNING,
             "simulated HSM (%s): this is not an HSM; whoever reads this process or its PIN has every key",
             self.info.model,
         )
 
     @classmethod
-    def open(cls, uri: str, *, create: bool = False) -> SimulatedHsm:
+    def open(cls, uri: str, *, create: bool = False, standing_by: bool = False) -> SimulatedHsm:
         """Open `simulated:` or `simulated:PATH?pin-source=file:PINFILE`, with a profile's attributes if wanted."""
         place, _, query = uri.removeprefix("simulated:").partition("?")
         found = pairs(query, "&")
@@ -97,11 +101,11 @@ class SimulatedHsm:
         path, source = decoded(place, "the path"), values.get("pin-source")
         if path:
             opener = TokenFile.create if create else TokenFile
-            return cls(opener(Path(path), pin_file(source)), profile)
+            return cls(opener(Path(path), pin_file(source)), profile, standing_by=standing_by)
         if source is not None:
             msg = "a simulated HSM in memory has no PIN; one in a file needs its path"
             raise RequestError(msg, hint="simulated:PATH?pin-source=file:PINFILE")
-        return cls(None, profile)
+        return cls(None, profile, standing_by=standing_by)
 
     def create_key(self, label: str, kind: KeyKind) -> HsmKey:
         """Make a key; a label that exists is refused."""

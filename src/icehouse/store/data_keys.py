@@ -11,7 +11,7 @@ from icehouse.errors import ConflictError, IcehouseError, SealError
 from icehouse.model import Purpose, WrappedKey
 from icehouse.store import statements
 from icehouse.store.root_keys import make_current, must_be_current
-from icehouse.store.schema import data_keys
+from icehouse.store.schema import data_keys, vault
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -49,7 +49,7 @@ def wrapped_key(database: Database, number: int) -> WrappedKey:
     if row is None or row.state == "gone":
         msg = f"there is no data key {number} any more, but a record names it"
         raise DataKeyGoneError(msg)
-    return _wrapped_of(row)
+    return wrapped_of(row)
 
 
 def filling_key(database: Database, purpose: Purpose, root_key: str, room: int) -> WrappedKey | None:
@@ -57,7 +57,7 @@ def filling_key(database: Database, purpose: Purpose, root_key: str, room: int) 
     with database.read() as connection:
         wanted = {"purpose": purpose, "root_key": root_key, "room": room}
         row = connection.execute(statements.FILLING_KEY, wanted).first()
-    return None if row is None else _wrapped_of(row)
+    return None if row is None else wrapped_of(row)
 
 
 def counts(database: Database) -> list[DataKeyCount]:
@@ -65,6 +65,12 @@ def counts(database: Database) -> list[DataKeyCount]:
     columns = [data_keys.c[name] for name in DataKeyCount._fields]
     with database.read() as connection:
         return [DataKeyCount(*row) for row in connection.execute(select(*columns).order_by(data_keys.c.number))]
+
+
+def next_number(database: Database) -> int:
+    """The number that the next data key gets: every one there is has a lower one."""
+    with database.read() as connection:
+        return int(connection.execute(select(vault.c.next_data_key)).scalar_one())
 
 
 def keys_under(database: Database, root_key: str) -> Iterator[WrappedKey]:
@@ -80,11 +86,12 @@ def keys_under(database: Database, root_key: str) -> Iterator[WrappedKey]:
             ).all()
         if not page:
             return
-        yield from map(_wrapped_of, page)
+        yield from map(wrapped_of, page)
         last = page[-1].number
 
 
-def _wrapped_of(row: Row[tuple[object, ...]]) -> WrappedKey:
+def wrapped_of(row: Row[tuple[object, ...]]) -> WrappedKey:
+    """A data key of its row; raises `SealError` for a value that icehouse never writes."""
     if row.purpose not in set(Purpose) or not isinstance(row.wrapped, bytes) or not isinstance(row.root_key, str):
         msg = f"data key {row.number} holds a value that icehouse never writes"
         raise SealError(msg)
@@ -100,7 +107,7 @@ def insert_data_key(connection: Connection, key: WrappedKey) -> None:
 
 def rewrapped(database: Database, before: WrappedKey, after: WrappedKey) -> None:
     """Put a data key under another root key, if nobody did so first. Raises `ConflictError`, `StaleRootsError`."""
-    database.change(lambda connection: _rewrap_in(connection, before, after))
+    database.change(lambda connection: _rewrap_in(connection, before, after), counts=1)
 
 
 def _rewrap_in(connection: Connection, before: WrappedKey, after: WrappedKey) -> None:
@@ -127,7 +134,7 @@ def move_to(database: Database, label: str, pairs: list[tuple[WrappedKey, Wrappe
         for before, after in pairs:
             _rewrap_in(connection, before, after)
 
-    database.change(work)
+    database.change(work, counts=len(pairs))
 
 
 def begin_retiring(database: Database, numbers: list[int]) -> None:

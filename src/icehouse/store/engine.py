@@ -21,8 +21,11 @@ from icehouse.store import postgresql
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from typing import TypeAlias
 
     from sqlalchemy import URL, Connection, Engine
+
+    Fence: TypeAlias = Callable[[Connection, int], None]
 
 T = TypeVar("T")
 CONNECTIONS = 16
@@ -49,6 +52,7 @@ class Database:
         # One in-memory database is one connection, so its users take turns.
         self._turn: AbstractContextManager[object] = RLock() if self.in_memory else nullcontext()
         self._kept = local()
+        self._fence = local()
         self._pid = os.getpid()
         try:
             self.engine: Engine = create_engine(parsed, **self._options(parsed, connections))
@@ -107,26 +111,39 @@ class Database:
         yield connection
 
     @contextmanager
-    def write(self) -> Iterator[Connection]:
+    def write(self, counts: int = 0) -> Iterator[Connection]:
         """A transaction; durable when it ends. On SQLite it holds the right to write from its first statement.
 
         On PostgreSQL writers run side by side, and one may be undone for another's sake: `GaveWayError`. A change
-        that may wait for another's row belongs into `change`.
+        that may wait for another's row belongs into `change`. `counts` says how many keys of a larger task it
+        completes, for the thread's fence.
         """
         self._after_fork()
         with self._turn, _TRANSLATED, self.engine.begin() as connection:
+            fence: Fence | None = getattr(self._fence, "held", None)
+            if fence is not None:
+                fence(connection, counts)
             yield connection
 
-    def change(self, work: Callable[[Connection], T]) -> T:
+    def change(self, work: Callable[[Connection], T], counts: int = 0) -> T:
         """Do all of `work` in one transaction; where that gave way to another writer's, do all of it again."""
         for attempt in range(1, _ATTEMPTS):
             try:
-                with self.write() as connection:
+                with self.write(counts) as connection:
                     return work(connection)
             except GaveWayError:
                 sleep(random.uniform(0, _PAUSE_SECONDS * 2**attempt))  # noqa: S311  no secret
-        with self.write() as connection:
+        with self.write(counts) as connection:
             return work(connection)
+
+    @contextmanager
+    def fenced(self, fence: Fence) -> Iterator[None]:
+        """Let this thread write nothing unless `fence`, called first in every transaction, lets it."""
+        self._fence.held = fence
+        try:
+            yield
+        finally:
+            self._fence.held = None
 
     def _after_fork(self) -> None:
         """In a fork's child: the parent's connections are the parent's to use and to close."""
@@ -200,7 +217,8 @@ class _Translated:
             if getattr(raised.orig, "sqlstate", None) in postgresql.GAVE_WAY:
                 raise GaveWayError from raised
             # The driver's own words, without SQLAlchemy's: those repeat the statement and its values.
-            msg = f"the database failed: {raised.orig}"
+            # Of PostgreSQL's words the first line; the others may repeat values.
+            msg = f"the database failed: {str(raised.orig).partition(chr(10))[0]}"
             raise StoreError(msg, hint=_hint(str(raised.orig))) from raised
         if isinstance(raised, PoolTimeoutError):
             msg = f"no connection to the database became free within {_WAIT_SECONDS} seconds"

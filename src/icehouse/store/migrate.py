@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from icehouse.store.engine import Database
 
-HEAD = "0001"
+HEAD = "0002"
 """The newest migration; a test holds it against the scripts."""
 
 
@@ -42,4 +42,10 @@ def check(connection: Connection) -> None:
     found = connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
     if found != HEAD:
         msg = f"the database is at schema {found}, this icehouse knows schema {HEAD}"
-        raise StoreError(msg, hint="use the version of icehouse that wrote it, or a newer one")
+        older = isinstance(found, str) and found < HEAD
+        hint = (
+            "bring it to this one with 'icehouse store prepare'"
+            if older
+            else "use the version of icehouse that wrote it"
+        )
+        raise StoreError(msg, hint=hint)

@@ -23,6 +23,7 @@ _IDLE_SECONDS = 30.0
 
 _CONNECT = {
     "application_name": "icehouse",
+    "client_encoding": "UTF8",
     "connect_timeout": 10,
     # A server that vanished without a word is noticed within a minute.
     "keepalives_idle": 30,
@@ -33,11 +34,10 @@ _CONNECT = {
     "target_session_attrs": "read-write",
 }
 _PREPARE = f"""
-SELECT pg_is_in_recovery(), current_setting('server_encoding'), current_setting('fsync'),
+SELECT current_schema(), pg_is_in_recovery(), current_setting('server_encoding'), current_setting('fsync'),
        current_setting('full_page_writes'), current_setting('synchronous_commit'),
        set_config('lock_timeout', '{WAIT_SECONDS}s', false),
-       set_config('idle_in_transaction_session_timeout', '{2 * WAIT_SECONDS}s', false),
-       set_config('client_encoding', 'UTF8', false)
+       set_config('idle_in_transaction_session_timeout', '{2 * WAIT_SECONDS}s', false)
 """
 
 
@@ -67,12 +67,15 @@ def _prepare(connection: Any, _record: object) -> None:  # noqa: ANN401  the dri
     """Refuse a server that may lose what it said was durable; each session may have settings of its own."""
     before, connection.autocommit = connection.autocommit, True
     try:
-        standby, encoding, *settings = connection.execute(_PREPARE).fetchone()[:5]
+        schema, standby, encoding, *settings = connection.execute(_PREPARE).fetchone()[:6]
     finally:
         connection.autocommit = before
     if standby:
         msg = "the database is a standby, and icehouse decides on the primary only"
         raise StoreError(msg, hint="name the primary in the store's URL")
+    if schema is None:
+        msg = "the database has no schema that this role may use: none of its search_path is there for it"
+        raise StoreError(msg, hint="grant the role what it needs: see docs/howto/postgresql.md")
     if encoding != "UTF8":
         msg = f"the database's encoding must be UTF8, not {encoding}"
         raise StoreError(msg, hint="make one with CREATE DATABASE … ENCODING 'UTF8' TEMPLATE template0")

@@ -11,7 +11,7 @@ from sqlalchemy import exists, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from icehouse.errors import ConflictError, SealError
-from icehouse.model import Role, RootKey, RootState, StaleRootsError, VaultRecord
+from icehouse.model import STAND_INS, Role, RootKey, RootState, StaleRootsError, VaultRecord, role_of_own
 from icehouse.store import statements
 from icehouse.store.schema import data_keys, root_keys, vault
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from icehouse.store.engine import Database
 
-VAULT_ROLES = (Role.KEK, Role.CLAIM, Role.MASTER)
+VAULT_ROLES = (Role.KEK, Role.CLAIM, Role.MASTER, Role.SOFTWARE_KEK, Role.SOFTWARE_CLAIM)
 """The roles of the few keys that protect everything; a direct vault's users' own keys are read one by one."""
 
 
@@ -152,13 +152,21 @@ def flip(database: Database, before: VaultRecord, after: VaultRecord) -> None:
     database.change(work)
 
 
-def user_roots(database: Database, *states: RootState) -> list[RootKey]:
+def end_stand_ins(database: Database) -> None:
+    """Let no new data key come under a root key that stood in for the HSM's."""
+    statement = (
+        update(root_keys)
+        .where(root_keys.c.role.in_(STAND_INS.values()), root_keys.c.state == RootState.CURRENT)
+        .values(state=RootState.DRAINING, superseded=int(time()))
+    )
+    database.change(lambda connection: connection.execute(statement))
+
+
+def user_roots(database: Database, *states: RootState, role: Role = Role.USER) -> list[RootKey]:
     """A direct vault's users' own keys that are in one of these states."""
     with database.read() as connection:
         found = connection.execute(
-            select(root_keys)
-            .where(root_keys.c.role == Role.USER, root_keys.c.state.in_(states))
-            .order_by(root_keys.c.label)
+            select(root_keys).where(root_keys.c.role == role, root_keys.c.state.in_(states)).order_by(root_keys.c.label)
         ).all()
     return [_root_of(row) for row in found]
 
@@ -217,7 +225,8 @@ def _announce_users(connection: Connection, labels: Sequence[str], claim: str) -
     making = {label for label in known if known[label] == RootState.MAKING}
     fresh = [label for label in free if label not in making and _state_of(connection, label) is None]
     add_roots(
-        connection, [RootKey(label, Role.USER, int(label.rpartition("-")[2]), RootState.MAKING) for label in fresh]
+        connection,
+        [RootKey(label, role_of_own(label), int(label.rpartition("-")[2]), RootState.MAKING) for label in fresh],
     )
     return free
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from icehouse._core import key_id, user_tags
 from icehouse.errors import SealError
-from icehouse.model import NO_DATA_KEY, SUITES, Key, Sealed, StandingOffer, State
+from icehouse.model import DEALER, NO_DATA_KEY, SOFTWARE, SUITES, Key, Sealed, StandingOffer, State
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 # and a row that grows by a byte when its state changes splits its page.
 _STATES = {State.DEALT: 2, State.LIVE: 3, State.DESTROYED: 4, State.SUSPENDED: 5, State.LOST: 6}
 _STATE_OF = {number: state for state, number in _STATES.items()}
-_ORIGINS = {"dealer": 2, "software": 3}
+_ORIGINS = {DEALER: 2, SOFTWARE: 3}
 _ORIGIN_OF = {number: origin for origin, number in _ORIGINS.items()}
 _SUITE_OF = dict(enumerate(SUITES))  # a list would take negative numbers, too
 FIRST_REV = 2
@@ -43,7 +43,8 @@ def key_row(key: Key) -> dict[str, Any]:
         "state": _STATES[key.state],
         "origin": _ORIGINS[key.origin],
         "attested": int(key.attested),
-        "due": int(key.due),
+        # Below zero where the offer that stands does not satisfy it: another rotation is due after that one's commit.
+        "due": -key.due if key.again else key.due,
         "commitments": key.commitments,
         "salt": NO_SALT if key.salt is None and key.state is State.DEALT else key.salt,
         "offer_id": key.offer_id,
@@ -111,7 +112,8 @@ def key_of(row: Sequence[Any], vault: bytes) -> Key:
             state=_STATE_OF[state],
             origin=_ORIGIN_OF[origin],
             attested={0: False, 1: True}[attested],
-            due=bool(due),
+            due=abs(due),
+            again=due < 0,
             commitments=commitments,
             salt=None if salt == NO_SALT else salt,
             offer_id=offer_id,
@@ -129,7 +131,7 @@ def key_of(row: Sequence[Any], vault: bytes) -> Key:
 
 def _check(key: Key, salt: bytes | None) -> None:
     """Refuse a row that contradicts itself before anything compares its values."""
-    numbers = (key.rev, key.epoch, key.next_epoch, key.sealed.data_key)
+    numbers = (key.rev, key.epoch, key.next_epoch, key.due, key.sealed.data_key)
     if not all(isinstance(number, int) and number >= 0 for number in numbers):
         msg = f"the row of {key.user!r} holds a number that icehouse never writes"
         raise SealError(msg)

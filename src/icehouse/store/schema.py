@@ -6,7 +6,19 @@ narrower than a name. A tag is only a way to the row; what the row says is check
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Column, ForeignKey, Index, Integer, LargeBinary, MetaData, SmallInteger, Table, Text
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    SmallInteger,
+    Table,
+    Text,
+)
 
 metadata = MetaData()
 
@@ -70,6 +82,8 @@ keys = Table(
     Column("state", SmallInteger, nullable=False),
     Column("origin", SmallInteger, nullable=False),
     Column("attested", SmallInteger, nullable=False),
+    # The day since 1970 from which a rotation is due, 0 for none: in days it takes two bytes, and a table of its own
+    # would take twenty. Below zero where the offer that stands does not settle it.
     Column("due", SmallInteger, nullable=False),
     Column("commitments", LargeBinary, nullable=False),
     # The salt of the enrolment code in force, until the first commit; then the offer that made the epoch.
@@ -109,4 +123,64 @@ offers = Table(
     Column("payload", LargeBinary, nullable=False),
     Column("data_key", BigInteger, nullable=False),
     Column("record", LargeBinary, nullable=False),
+)
+
+# One verb applied to many keys. `under_way` is the verb until the campaign is done or cancelled: there is one of each.
+campaigns = Table(
+    "campaigns",
+    metadata,
+    Column("id", _Number, primary_key=True, autoincrement=False),
+    Column("verb", Text, nullable=False),
+    Column("terms", Text, nullable=False),
+    Column("under_way", Text, unique=True),
+    Column("state", Text, nullable=False),
+    Column("matched", BigInteger, nullable=False),
+    # Seconds since 1970.
+    Column("started", BigInteger, nullable=False),
+    Column("ended", BigInteger),
+)
+
+# A page of a campaign: the rows from `first` to `last`. Whoever holds it knows its token; taking it over changes that.
+pages = Table(
+    "pages",
+    metadata,
+    Column("campaign", _Number, ForeignKey("campaigns.id"), primary_key=True, autoincrement=False),
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("first", BigInteger, nullable=False),
+    Column("last", BigInteger, nullable=False),
+    Column("matched", Integer, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("token", BigInteger, nullable=False),
+    Column("worker", Text, nullable=False),
+    # Seconds since 1970: the last sign of life, and until when a page that failed is left alone.
+    Column("beat", BigInteger, nullable=False),
+    Column("not_before", BigInteger, nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("done", Integer, nullable=False),
+    Column("skipped", Integer, nullable=False),
+    Column("failed", Integer, nullable=False),
+    Column("operations", BigInteger, nullable=False),
+    Index("pages_state", "campaign", "state"),
+)
+
+# What a campaign could not do, and why: one row for each key, or data key, that it failed on.
+findings = Table(
+    "findings",
+    metadata,
+    Column("campaign", _Number, ForeignKey("campaigns.id"), primary_key=True, autoincrement=False),
+    Column("subject", BigInteger, primary_key=True, autoincrement=False),
+    Column("whose", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("words", Text, nullable=False),
+)
+
+# A token bucket for each HSM, shared by every worker on every machine. Times are seconds since 1970.
+hsm_rates = Table(
+    "hsm_rates",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("rate", Float, nullable=False),
+    Column("tokens", Float, nullable=False),
+    Column("at", Float, nullable=False),
+    Column("rev", BigInteger, nullable=False),
 )

@@ -46,7 +46,7 @@ FILLING_KEY = (
 ROOT_STATE = select(root_keys.c.state).where(root_keys.c.label == bindparam("root")).with_for_update(read=True)
 CURRENT_CLAIM = (
     select(root_keys.c.label)
-    .where(root_keys.c.role == Role.CLAIM, root_keys.c.state == RootState.CURRENT)
+    .where(root_keys.c.role.in_((Role.CLAIM, Role.SOFTWARE_CLAIM)), root_keys.c.state == RootState.CURRENT)
     .with_for_update(read=True)
 )
 INSERT_DATA_KEY = insert(data_keys)

@@ -72,7 +72,7 @@ def write_page(store: VaultStore, changes: Sequence[tuple[Key, Key]], fresh: Seq
         move_slots_of(connection, [(before.slots(), after.slots()) for before, after in changes])
         _write_beside(connection, changes)
 
-    store.database.change(work)
+    store.database.change(work, counts=len(changes))
 
 
 def _write_beside(connection: Connection, changes: Sequence[tuple[Key, Key]]) -> None:

@@ -171,13 +171,13 @@ class VaultStore:
         with self.database.read() as connection:
             return connection.execute(select(func.count()).select_from(keys)).scalar_one()
 
-    def replace(self, before: Key, after: Key, fresh: Sequence[WrappedKey] = ()) -> Key:
+    def replace(self, before: Key, after: Key, fresh: Sequence[WrappedKey] = (), *, counts: int = 0) -> Key:
         """Write what changed from `before` to `after`, in one transaction, if nobody wrote in between.
 
         `fresh` are new data keys that the change seals under. Raises `ConflictError` and `DataKeyFullError`.
         """
         try:
-            self.database.change(lambda connection: self.replace_in(connection, before, after, fresh))
+            self.database.change(lambda connection: self.replace_in(connection, before, after, fresh), counts)
         except IntegrityError as exc:
             msg = f"the key of {before.user!r} was changed by someone else; load it again"
             raise ConflictError(msg) from exc
@@ -211,14 +211,19 @@ class VaultStore:
 
     def remove(self, before: Key, after: Key) -> None:
         """Turn a key's row into a tombstone, and write down which data keys its records stood under."""
+        self.remove_all([(before, after)])
+
+    def remove_all(self, changes: Sequence[tuple[Key, Key]]) -> None:
+        """The same for many keys, in one transaction."""
 
         def work(connection: Connection) -> None:
-            self.replace_in(connection, before, after)
-            connection.execute(delete(removals).where(removals.c.id == before.id))
-            for number in before.slots():
-                connection.execute(insert(removals).values(id=before.id, data_key=number))
+            for before, after in changes:
+                self.replace_in(connection, before, after)
+                connection.execute(delete(removals).where(removals.c.id == before.id))
+                for number in before.slots():
+                    connection.execute(insert(removals).values(id=before.id, data_key=number))
 
-        self.database.change(work)
+        self.database.change(work, counts=len(changes))
 
     def removals_of(self, key: Key) -> list[int]:
         """The data keys under which a destroyed key's records stood."""

@@ -30,6 +30,18 @@ def test_answers_that_are_never_whole_are_never_used(server, wrapped, action):
             CALLS[action](hsm, wrapped)
 
 
+@pytest.mark.parametrize("action", ["ListAliases", "DescribeKey"])
+@pytest.mark.usefixtures("wrapped")
+def test_a_list_or_a_description_that_lacks_everything_is_no_list_without_keys(server, hsm, action):
+    server.weather.schedule = {(action, server.count(action) + 1): Fault.EMPTY}
+    assert len(hsm.keys("")) == 3
+
+    with impatient(server) as other:
+        server.weather.always = {action: Fault.EMPTY}
+        with pytest.raises(HsmUnavailableError, match=r"an answer .* lacks"):
+            other.keys("")
+
+
 @pytest.mark.parametrize("fault", [Fault.CORRUPTED, Fault.SHORT])
 def test_a_wrapping_with_a_bent_bit_is_made_again_and_never_given_out(server, hsm, wrapped, fault):
     server.weather.schedule = {("Encrypt", server.count("Encrypt") + 1): fault}

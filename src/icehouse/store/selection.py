@@ -1,0 +1,197 @@
+"""Which rows a campaign is about: filters as conditions, and pages of rows by their numbers."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, fields
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from sqlalchemy import func, or_, select
+
+from icehouse.errors import SealError
+from icehouse.model import NO_DATA_KEY, SUITES, Purpose, RootState, State
+from icehouse.store.data_keys import wrapped_of
+from icehouse.store.rows import key_of, origin_number, state_number
+from icehouse.store.schema import claims, data_keys, keys, offers, removals, root_keys
+from icehouse.store.statements import JOINED
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from sqlalchemy import ColumnElement, Select
+
+    from icehouse.model import Key, WrappedKey
+    from icehouse.store.engine import Database
+    from icehouse.store.vault_store import VaultStore
+
+
+@dataclass(frozen=True, slots=True)
+class Filters:
+    """Which keys: those that every filter given lets through.
+
+    `unchanged_since` is in seconds since 1970. Days are counted since 1970: keys that were due before one, or are not
+    yet due on one. `due_from` and `due_by` are no filters but the days over which a rotation is spread, `due_after`
+    how many days after its last change a key's own days begin. `below` bounds the numbers of data keys that a reseal
+    moves records away from.
+    """
+
+    unchanged_since: int | None = None
+    epoch: int | None = None
+    suite: str | None = None
+    state: str | None = None
+    origin: str | None = None
+    data_keys: tuple[int, ...] = ()
+    root_keys: tuple[str, ...] = ()
+    due_before: int | None = None
+    not_due_by: int | None = None
+    due_from: int | None = None
+    due_by: int | None = None
+    due_after: int | None = None
+    below: int | None = None
+
+    def to_json(self) -> str:
+        """The filters given, for the campaign's row."""
+        return json.dumps({name: value for name, value in asdict(self).items() if value not in {None, ()}})
+
+    @classmethod
+    def parse(cls, text: str) -> Filters:
+        """What `to_json` wrote; raises `SealError` for anything else."""
+        try:
+            found = json.loads(text)
+            kept = {field.name: found.pop(field.name) for field in fields(cls) if field.name in found}
+            if found:
+                raise ValueError  # noqa: TRY301  one message for all
+        except (ValueError, AttributeError, TypeError):
+            msg = "the terms of a campaign hold a value that icehouse never writes"
+            raise SealError(msg) from None
+        lists: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value for name, value in kept.items()
+        }
+        return cls(**lists)
+
+
+class Range(NamedTuple):
+    """A page: the lowest and the highest number in it, and how many match."""
+
+    first: int
+    last: int
+    matched: int
+
+
+def conditions(filters: Filters) -> list[ColumnElement[bool]]:
+    """The filters as SQL about rows of `keys`; destroyed keys match none."""
+    found = [keys.c.state != state_number(State.DESTROYED), *_of_rows(filters)]
+    if filters.due_before is not None:
+        found += [keys.c.due != 0, func.abs(keys.c.due) < filters.due_before]
+    if filters.not_due_by is not None:
+        found.append(or_(keys.c.due == 0, func.abs(keys.c.due) > filters.not_due_by))
+    if filters.data_keys:
+        found.append(_under(select(data_keys.c.number).where(data_keys.c.number.in_(filters.data_keys))))
+    if filters.root_keys:
+        derived = any("-master-" in label for label in filters.root_keys)
+        under = _under(select(data_keys.c.number).where(data_keys.c.root_key.in_(filters.root_keys)))
+        found.append(or_(keys.c.data_key == NO_DATA_KEY, under) if derived else under)
+    if filters.below is not None:
+        old = select(data_keys.c.number).where(data_keys.c.number < filters.below)
+        found.append(_under(old))
+    return found
+
+
+def _of_rows(filters: Filters) -> list[ColumnElement[bool]]:
+    """What the row of a key says by itself."""
+    wanted = (
+        (keys.c.epoch, filters.epoch),
+        (keys.c.suite, None if filters.suite is None else SUITES.index(filters.suite)),
+        (keys.c.state, None if filters.state is None else state_number(State(filters.state))),
+        (keys.c.origin, None if filters.origin is None else origin_number(filters.origin)),
+    )
+    found = [column == value for column, value in wanted if value is not None]
+    if filters.unchanged_since is not None:
+        found.append(keys.c.changed <= filters.unchanged_since)
+    return found
+
+
+def _under(numbers: Select[tuple[int]]) -> ColumnElement[bool]:
+    """Keys with a record under one of these data keys."""
+    beside = [keys.c.id.in_(select(table.c.id).where(table.c.data_key.in_(numbers))) for table in (claims, offers)]
+    return or_(keys.c.data_key.in_(numbers), *beside)
+
+
+def key_pages(database: Database, filters: Filters, size: int) -> Iterator[Range]:
+    """The rows that match, in pages of at most so many."""
+    yield from _pages(database, select(keys.c.id).where(*conditions(filters)), keys.c.id, size)
+
+
+def data_key_pages(database: Database, filters: Filters, size: int) -> Iterator[Range]:
+    """The data keys under superseded root keys that match, in pages of at most so many."""
+    matching = select(data_keys.c.number).where(*_draining(filters))
+    yield from _pages(database, matching, data_keys.c.number, size)
+
+
+def _draining(filters: Filters) -> list[ColumnElement[bool]]:
+    superseded = select(root_keys.c.label).where(root_keys.c.state == RootState.DRAINING)
+    found = [data_keys.c.state != "gone", data_keys.c.root_key.in_(superseded)]
+    if filters.data_keys:
+        found.append(data_keys.c.number.in_(filters.data_keys))
+    if filters.root_keys:
+        found.append(data_keys.c.root_key.in_(filters.root_keys))
+    return found
+
+
+def _pages(database: Database, matching: Select[tuple[int]], number: ColumnElement[int], size: int) -> Iterator[Range]:
+    last = 0
+    while True:
+        page = matching.where(number > last).order_by(number).limit(size).subquery()
+        column = next(iter(page.columns))
+        with database.read() as connection:
+            first, highest, count = connection.execute(
+                select(func.min(column), func.max(column), func.count()).select_from(page)
+            ).one()
+        if not count:
+            return
+        yield Range(first, highest, count)
+        last = highest
+
+
+def numbered_keys_in(store: VaultStore, filters: Filters, first: int, last: int) -> list[tuple[int, Key | SealError]]:
+    """The keys of a page that match now, by their rows; for a row that contradicts itself, what is wrong with it."""
+    with store.database.read() as connection:
+        rows = connection.execute(
+            JOINED.where(keys.c.id.between(first, last), *conditions(filters)).order_by(keys.c.id)
+        ).all()
+    return [(row[0], _reading(row, store.vault_id)) for row in rows]
+
+
+def _reading(row: Sequence[object], vault: bytes) -> Key | SealError:
+    try:
+        return key_of(row, vault)
+    except SealError as exc:
+        return exc
+
+
+def data_keys_in(database: Database, filters: Filters, first: int, last: int) -> list[WrappedKey]:
+    """The data keys of a page that are still under superseded root keys."""
+    with database.read() as connection:
+        rows = connection.execute(
+            select(data_keys)
+            .where(data_keys.c.number.between(first, last), *_draining(filters))
+            .order_by(data_keys.c.number)
+        ).all()
+    return [wrapped_of(row) for row in rows]
+
+
+def roots_in_use(database: Database) -> list[str]:
+    """The labels that data keys are under."""
+    with database.read() as connection:
+        found = connection.execute(select(data_keys.c.root_key).where(data_keys.c.state != "gone").distinct())
+        return sorted(found.scalars())
+
+
+def unfinished_removals(store: VaultStore, first: int, last: int) -> list[Key]:
+    """The removed keys of a page whose data keys still open."""
+    alive = select(removals.c.id).join(data_keys, data_keys.c.number == removals.c.data_key)
+    alive = alive.where(data_keys.c.state != "gone", data_keys.c.purpose == Purpose.SERVER)
+    removed = keys.c.state == state_number(State.DESTROYED)
+    with store.database.read() as connection:
+        rows = connection.execute(JOINED.where(keys.c.id.between(first, last), removed, keys.c.id.in_(alive))).all()
+    return [key_of(row, store.vault_id) for row in rows]

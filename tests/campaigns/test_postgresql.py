@@ -1,0 +1,119 @@
+"""Campaigns on PostgreSQL: the same verbs, the same fences, and a server that restarts meanwhile."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from threading import Event, Thread
+from typing import TYPE_CHECKING
+
+import pytest
+
+from campaigns.place import ENROLLED, Place
+from campaigns.test_leases import LONG_AGO, Slow
+from icehouse.store.campaigns import CampaignState, SupersededError
+from icehouse.store.selection import Filters
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+USERS = 1500
+SIZES = tuple(map(int, os.environ.get("ICEHOUSE_TEST_CAMPAIGN", "3000,8,2").split(",")))
+"""Users, kills and restarts: 200000,50,5 takes minutes and says the same."""
+
+
+class PostgresPlace(Place):
+    """A vault whose database is a schema of the server's."""
+
+    def __init__(self, directory: Path, server, url: str) -> None:
+        super().__init__(directory)
+        self.server, self.url = server, url
+
+    @property
+    def store(self) -> str:
+        return self.url
+
+    def sql(self, statement, *values):
+        database = self.frost.vault.store.database
+        with database.write() as connection:
+            done = connection.exec_driver_sql(statement.replace("?", "%s"), values)
+            return [tuple(row) for row in done] if done.returns_rows else []
+
+
+@pytest.fixture
+def place_in(postgresql, tmp_path):
+    """A vault with so many users."""
+    made = []
+
+    def make(users=USERS, server=None):
+        server = server or postgresql
+        place = PostgresPlace(tmp_path / f"vault{len(made)}", server, server.new_url())
+        place.found("hybrid", users)
+        made.append(place)
+        return place
+
+    yield make
+    for place in made:
+        place.close()
+
+
+def test_every_verb_does_on_postgresql_what_it_does_on_sqlite(place_in):
+    place = place_in()
+    data_keys = place.number("SELECT count(*) FROM data_keys")
+    expected = {"verify": USERS, "rotate": ENROLLED, "rewrap": data_keys, "reseal": USERS}
+    done = {verb: place.campaign(verb, threads=4).progress.done for verb in expected}
+    assert done == expected
+    place.check(USERS)
+    assert place.campaign("suspend", Filters(due_before=place.frost.vault.today + 1)).progress.done == ENROLLED
+    assert place.campaign("destroy", Filters(state="dealt")).progress.done == USERS - ENROLLED
+    assert place.number("SELECT count(*) FROM keys WHERE state = 4") == USERS - ENROLLED
+
+    place.check(USERS)
+
+
+@pytest.mark.parametrize("verb", ["reseal", "rotate"])
+def test_a_worker_that_wakes_after_a_takeover_writes_nothing(place_in, verb):
+    place = place_in()
+    number = place.office.start(verb).id
+    slow = Slow(place.open(), number)
+    place.sql(LONG_AGO)
+    place.office.run(number, 2, Event())
+    before = [place.sql(f"SELECT * FROM {table} ORDER BY 1, 2") for table in ("keys", "data_keys", "pages")]
+
+    with pytest.raises(SupersededError):
+        slow.go_on()
+    assert [place.sql(f"SELECT * FROM {table} ORDER BY 1, 2") for table in ("keys", "data_keys", "pages")] == before
+
+
+def test_kills_and_restarts_of_the_server_lose_nothing_and_do_nothing_twice(place_in):
+    users, kills, restarts = SIZES
+    place = place_in(users)
+    before = place.number("SELECT max(number) FROM data_keys")
+    number = place.office.start("reseal").id
+    pages = place.number("SELECT count(*) FROM pages")
+    numbers = map(str, (number, kills, 2, 1, 7, max(10, users // 100 // kills)))
+    command = [sys.executable, "-W", "error", "-m", "bench.mortal", place.directory, *numbers]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    watcher = Thread(target=restarted, args=(place, number, pages, restarts))
+    watcher.start()
+    out, _ = process.communicate()
+    watcher.join()
+    told = json.loads(out)
+    report = place.office.report(number)
+    records = place.number("SELECT (SELECT count(*) FROM keys) + (SELECT count(*) FROM claims)")
+
+    assert told["killed"] == kills
+    assert report.campaign.state is CampaignState.DONE
+    assert (report.progress.done, report.progress.skipped, report.progress.failed) == (users, 0, 0)
+    assert place.sql("SELECT sum(used), sum(live) FROM data_keys WHERE number > ?", before) == [(records, records)]
+    place.check(users)
+
+
+def restarted(place, number, pages, restarts):
+    """Restart the server whenever one more part of the pages is done."""
+    for part in range(1, restarts + 1):
+        while place.office.report(number).progress.pages_done < pages * part // (restarts + 1):
+            pass
+        place.server.restart()

@@ -1,0 +1,182 @@
+"""Each verb does to every key that matches what it says, and counts it."""
+
+from __future__ import annotations
+
+import pytest
+
+from campaigns.place import ENROLLED, enrolled
+from icehouse.errors import RefusedError
+from icehouse.store.selection import Filters
+
+USERS = 2500
+
+
+def outcome(report):
+    return report.campaign.matched, report.progress.done, report.progress.skipped, report.progress.failed
+
+
+@pytest.mark.parametrize(("custody", "users"), [("hybrid", USERS), ("hierarchical", 300), ("direct", 12)])
+def test_verify_opens_every_record(place_of, custody, users):
+    report = place_of(custody, users).campaign("verify")
+
+    assert outcome(report) == (users, users, 0, 0)
+    assert report.campaign.state == "done"
+
+
+def test_verify_lists_what_does_not_open_and_what_contradicts_itself(place_of):
+    place = place_of()
+    place.sql("UPDATE keys SET record = (SELECT record FROM keys WHERE user = 'u8') WHERE user = 'u7'")
+    place.sql("UPDATE keys SET suite = 3 WHERE user = 'u1500'")
+    report = place.campaign("verify")
+
+    assert outcome(report) == (USERS, USERS - 2, 0, 2)
+    assert report.reasons == {"SealError": 2}
+    assert [(whose, reason) for whose, reason, _ in place.office.findings(report.campaign.id)] == [
+        ("u7", "SealError"),
+        ("row 1501", "SealError"),
+    ]
+
+
+def test_rewrap_moves_every_data_key_with_three_operations_each(place_of):
+    place = place_of()
+    data_keys = place.number("SELECT count(*) FROM data_keys")
+    report = place.campaign("rewrap")
+
+    assert outcome(report) == (data_keys, data_keys, 0, 0)
+    assert report.progress.operations == 3 * data_keys
+    assert not place.frost.upkeep.is_rewrapping()
+    place.check(USERS)
+
+
+def test_rewrap_gives_every_user_of_a_direct_vault_a_successor_of_their_own_key(place_of):
+    place = place_of("direct", 12)
+    report = place.campaign("rewrap")
+
+    assert report.progress.done == report.campaign.matched == place.number("SELECT count(*) FROM data_keys")
+    assert place.number("SELECT count(*) FROM root_keys WHERE role = 'user' AND state = 'current'") == 12
+    place.check(12)
+
+
+def test_reseal_moves_every_record_once(place_of):
+    place = place_of()
+    before = place.number("SELECT max(number) FROM data_keys")
+    report = place.campaign("reseal")
+
+    assert outcome(report) == (USERS, USERS, 0, 0)
+    records = 2 * USERS - ENROLLED  # whoever enrolled has no claim record any more
+    assert place.sql("SELECT sum(used), sum(live) FROM data_keys WHERE number > ?", before) == [(records, records)]
+    assert place.number("SELECT sum(live) FROM data_keys WHERE number <= ?", before) == 0
+    place.check(USERS)
+
+
+def test_reseal_of_one_data_key_leaves_other_users_alone(place_of):
+    place = place_of()
+    records = place.number("SELECT live FROM data_keys WHERE number = 1")
+    others = place.sql("SELECT id, rev FROM keys WHERE id NOT IN (SELECT id FROM claims WHERE data_key = 1)")
+    report = place.campaign("reseal", Filters(data_keys=(1,)))
+
+    assert outcome(report) == (records, records, 0, 0)
+    assert place.number("SELECT live FROM data_keys WHERE number = 1") == 0
+    assert set(others) <= set(place.sql("SELECT id, rev FROM keys"))
+    assert len(others) == USERS - records
+    place.check(USERS)
+
+
+def test_reseal_goes_on_past_a_record_that_does_not_open(place_of):
+    place = place_of()
+    place.sql("UPDATE keys SET record = (SELECT record FROM keys WHERE user = 'u8') WHERE user = 'u7'")
+    report = place.campaign("reseal")
+
+    assert outcome(report) == (USERS, USERS - 1, 0, 1)
+    assert [whose for whose, _, _ in place.office.findings(report.campaign.id)] == ["u7"]
+
+
+def test_rotate_marks_live_keys_due_and_their_devices_do_it(place_of):
+    place = place_of()
+    device = enrolled(place.frost, "u100")
+    report = place.campaign("rotate")
+
+    assert outcome(report) == (ENROLLED + 1, ENROLLED + 1, 0, 0)
+    assert place.number("SELECT count(*) FROM keys WHERE due > 0") == ENROLLED + 1
+    epoch = device.epoch
+    device.sign(place.frost, b"hello")
+    assert device.epoch > epoch
+    assert place.number("SELECT count(*) FROM keys WHERE due > 0") == ENROLLED
+
+
+def test_rotate_spreads_the_days_and_an_earlier_day_stays(place_of):
+    place = place_of("hybrid", 300)
+    place.sql("UPDATE keys SET state = 3")  # as if all were enrolled: their rows are not opened here
+    today = place.frost.vault.today
+    place.campaign("rotate", Filters(due_by=today + 9))
+    days = dict(place.sql("SELECT due, count(*) FROM keys GROUP BY due"))
+
+    assert set(days) == set(range(today, today + 10))
+    assert max(days.values()) < 60
+    before = place.sql("SELECT id, due FROM keys WHERE due <= ?", today + 4)
+    report = place.campaign("rotate", Filters(due_from=today + 4, due_by=today + 4, not_due_by=today))
+    assert report.progress.skipped == len(before) - place.number("SELECT count(*) FROM keys WHERE due = ?", today)
+    assert place.sql("SELECT id, due FROM keys WHERE due < ?", today + 4) == [
+        row for row in before if row[1] < today + 4
+    ]
+    assert place.number("SELECT max(due) FROM keys") == today + 4
+
+
+@pytest.mark.parametrize(("custody", "users"), [("hybrid", USERS), ("hierarchical", 300), ("direct", 12)])
+def test_destroy_removes_exactly_those_who_match(place_of, custody, users):
+    place = place_of(custody, users)
+    report = place.campaign("destroy", Filters(state="dealt"))
+
+    assert outcome(report) == (users - ENROLLED, users - ENROLLED, 0, 0)
+    assert place.number("SELECT count(*) FROM keys WHERE state = 4") == users - ENROLLED
+    assert place.number("SELECT count(*) FROM claims") == 0
+    place.check(users)
+    if custody == "direct":
+        alive = place.number("SELECT count(*) FROM root_keys WHERE role = 'user' AND state != 'retired'")
+        assert alive == ENROLLED
+
+
+def test_suspend_stops_keys_that_are_overdue_until_they_are_resumed(place_of):
+    place = place_of()
+    device = enrolled(place.frost, "u100")
+    today = place.frost.vault.today
+    place.sql("UPDATE keys SET due = ? WHERE user IN ('u100', 'u1')", today - 15)
+    place.sql("UPDATE keys SET due = ? WHERE user = 'u2'", today - 14)
+    assert [user for user, _, _ in place.frost.overdue()] == ["u1", "u100"]
+    report = place.campaign("suspend")
+
+    assert outcome(report) == (2, 2, 0, 0)
+    with pytest.raises(RefusedError) as refused:
+        device.sign(place.frost, b"hello")
+    assert refused.value.reason == "suspended"
+    assert place.frost.resume_user("u100").state == "live"
+    epoch = device.epoch
+    device.sign(place.frost, b"hello")
+    assert device.epoch > epoch
+    place.check(USERS)
+
+
+@pytest.mark.parametrize(
+    ("filters", "matching"),
+    [
+        (Filters(epoch=1), "epoch = 1"),
+        (Filters(suite="ed25519", state="live"), "state = 3"),
+        (Filters(data_keys=(2,)), "id IN (SELECT id FROM claims WHERE data_key = 2) OR data_key = 2"),
+        (Filters(origin="dealer", state="dealt"), "state = 2"),
+        (Filters(unchanged_since=2**40), "1 = 1"),
+    ],
+)
+def test_a_filter_lets_through_what_it_names(place_of, filters, matching):
+    place = place_of()
+    report = place.campaign("verify", filters)
+
+    assert report.progress.done == report.campaign.matched
+    assert report.campaign.matched == place.number(f"SELECT count(*) FROM keys WHERE {matching}")
+
+
+def test_a_provider_stands_for_the_root_keys_that_it_holds(place_of):
+    place = place_of()
+    roots = place.office.roots_at("simulated")
+
+    assert sorted(label.split("-")[2] for label in roots) == ["claim", "kek"]
+    assert place.campaign("verify", Filters(root_keys=roots)).campaign.matched == USERS

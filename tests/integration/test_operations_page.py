@@ -1,0 +1,46 @@
+"""The queries of the operations guide run on both databases, and say what is there."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from sqlalchemy import text
+
+from conformance.custody.house import HYBRID, House
+from icehouse import Device
+from icehouse.hsm._simulated import SimulatedHsm
+
+PAGE = Path(__file__).parents[2] / "docs" / "howto" / "operate.md"
+QUERIES = re.findall(r"^```sql\n(.*?)^```$", PAGE.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def house(request, tmp_path):
+    """A vault of three users, one of whom has a device."""
+    url = request.getfixturevalue("postgresql").new_url() if request.param == "postgresql" else ""
+    made = House(tmp_path / "house", HYBRID, SimulatedHsm(), store_url=url)
+    made.service.create_users(["alice", "bob", "carol"])
+    Device.create("alice").enrol(made.service, made.service.enrolment_code("alice"))
+    yield made
+    made.close()
+
+
+def answers(house) -> list[list[tuple[object, ...]]]:
+    with house.service.vault.store.database.read() as connection:
+        return [
+            [tuple(row) for row in connection.execute(text(query), {"an_hour_ago": 0} if ":an_hour" in query else {})]
+            for query in QUERIES
+        ]
+
+
+def test_the_queries_tell_what_is_in_a_vault(house):
+    users, due, offers, data_keys, root_keys, campaigns = answers(house)
+
+    assert users == [(2, 2, 0), (3, 1, 0)]
+    assert due == [(0, None)]
+    assert offers == [(0, None)]
+    assert data_keys == [("claim", "filling", 1, 2), ("server", "filling", 1, 3)]
+    assert root_keys == [("claim", "current", 1), ("kek", "current", 1)]
+    assert campaigns == []

@@ -1,0 +1,110 @@
+"""A server that may lose what it said was durable is refused, and what a standby would lose is told."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+
+import pytest
+
+from icehouse.errors import StoreError
+from icehouse.store import VaultStore
+from servers.postgresql import PostgresServer
+
+
+@contextmanager
+def setting(postgresql, name, value):
+    """The whole server with another setting, for a while."""
+    _reload(postgresql, f"ALTER SYSTEM SET {name} = {value}", name, value)
+    try:
+        yield
+    finally:
+        _reload(postgresql, f"ALTER SYSTEM RESET {name}", name, "on")
+
+
+def _reload(postgresql, statement, name, expected):
+    postgresql.admin(statement)
+    postgresql.admin("SELECT pg_reload_conf()")
+    while postgresql.admin(f"SHOW {name}") != [(expected,)]:
+        pass
+
+
+@pytest.mark.parametrize("name", ["fsync", "full_page_writes", "synchronous_commit"])
+def test_a_server_that_may_forget_is_refused_at_opening(postgresql, house, name):
+    with setting(postgresql, name, "off"), pytest.raises(StoreError, match=f"{name} = off") as caught:
+        VaultStore.open(house.store_url)
+
+    assert f"set {name} = on" in str(caught.value.hint)
+    opened = VaultStore.open(house.store_url)
+    assert opened is not None
+    opened.close()
+
+
+@pytest.mark.parametrize("whose", ["ROLE postgres IN DATABASE postgres", "ROLE postgres", "DATABASE postgres"])
+def test_a_role_or_a_database_that_may_forget_is_refused_too(postgresql, house, whose):
+    postgresql.admin(f"ALTER {whose} SET synchronous_commit = off")
+    try:
+        with pytest.raises(StoreError, match="synchronous_commit = off"):
+            VaultStore.open(house.store_url)
+    finally:
+        postgresql.admin(f"ALTER {whose} RESET synchronous_commit")
+
+
+def test_a_url_that_asks_to_forget_is_refused(house):
+    with pytest.raises(StoreError, match="synchronous_commit = off"):
+        VaultStore.open(f"{house.store_url}%20-csynchronous_commit%3Doff")
+
+
+def test_a_new_connection_of_a_serving_process_is_checked_as_well(postgresql, house):
+    house.service.create_users(["alice"])
+    with setting(postgresql, "fsync", "off"):
+        postgresql.admin("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'icehouse'")
+        with pytest.raises(StoreError, match="fsync = off"):
+            house.service.create_users(["bob"])
+    house.service.create_users(["bob"])
+
+    assert house.service.check() == 2
+
+
+def test_a_database_that_cannot_hold_every_name_is_refused(postgresql):
+    postgresql.admin("CREATE DATABASE ascii TEMPLATE template0 ENCODING 'SQL_ASCII'")
+    with pytest.raises(StoreError, match="must be UTF8, not SQL_ASCII"):
+        VaultStore.open(postgresql.conninfo("ascii"))
+
+
+@pytest.fixture
+def standby(postgresql):
+    """A server that copies the other one, and commits wait for it when they are told to."""
+    copy = PostgresServer(empty=True)
+    source = f"host=127.0.0.1 port={postgresql.port} user=postgres application_name=standby"
+    copy.run("pg_basebackup", "-D", str(copy.data), "-R", "-d", source, "--checkpoint=fast", "--no-sync")
+    copy.start()
+    yield copy
+    copy.close()
+
+
+def test_what_an_asynchronous_standby_would_lose_is_told_and_a_standby_decides_nothing(postgresql, standby, house):
+    store = house.service.vault.store
+    while not postgresql.admin("SELECT 1 FROM pg_stat_replication WHERE state = 'streaming'"):
+        pass
+    told = [warning for warning in store.warnings() if "standby" in warning]
+    assert len(told) == 1
+    assert told[0].startswith("1 standby servers copy the database, and no commit waits for them")
+
+    url = house.store_url.replace(f":{postgresql.port}/", f":{standby.port}/")
+    with pytest.raises(StoreError, match="the database failed"):
+        VaultStore.open(url)
+    with pytest.raises(StoreError, match="standby, and icehouse decides on the primary only"):
+        VaultStore.open(f"{url}&target_session_attrs=any")
+
+    postgresql.admin("ALTER SYSTEM SET synchronous_standby_names = '*'")
+    postgresql.admin("SELECT pg_reload_conf()")
+    try:
+        while [warning for warning in store.warnings() if "standby" in warning]:
+            pass
+        house.service.create_users(["alice"])
+        (seen,) = standby.admin(f"SELECT count(*) FROM {house.store_url.rpartition('%3D')[2]}.keys")
+    finally:
+        postgresql.admin("ALTER SYSTEM RESET synchronous_standby_names")
+        postgresql.admin("SELECT pg_reload_conf()")
+
+    assert seen == (1,)
