@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from copy import deepcopy
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -15,18 +16,24 @@ from icehouse.cloudhsm.certificate_files import KEY_FILE
 from icehouse.cloudhsm.down import lower
 from icehouse.cloudhsm.record import TAG, Notebook
 from icehouse.cloudhsm.up import Raising
-from servers.aws import ACCOUNT, REGION
+from servers.aws import ACCOUNT, REGION, World
 from servers.aws_clock import ApiError
 from servers.aws_teardown import Group, Machine, Role
+from servers.cloudhsm import Hsm
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from servers.aws import World
-
 OWNER, STRANGER = "AKIAICEHOUSEOWNER000", "AKIAICEHOUSEOTHER000"
 SUBNETS = ("subnet-0000000a", "subnet-0000000b")
+CREDENTIALS = {
+    "AWS_ACCESS_KEY_ID": OWNER,
+    "AWS_SECRET_ACCESS_KEY": "secret",
+    "AWS_EC2_METADATA_DISABLED": "true",
+    "AWS_CONFIG_FILE": os.devnull,
+    "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+}
 WANTED = Wanted(2 * 3600, SUBNETS)
 PASSPHRASE = "only for these tests"
 ROOT_KEY = rsa.generate_private_key(65537, 1024).private_bytes(
@@ -62,6 +69,32 @@ class FOREIGN:
                 "groups": world.teardowns.groups.get("default"),
             }
         )
+
+
+class ControlPlane:
+    """An account with one active cluster of two HSMs, and credentials for it in the environment until it is stopped."""
+
+    def __init__(self) -> None:
+        self.world = World(tick=0)
+        self._server = self.world.serve()
+        self.url = f"http://127.0.0.1:{self._server.server_port}"
+        self.cluster = self.world.hsm.add_foreign({})
+        self.cluster.hsms.append(Hsm("hsm-second", "us-east-1b", "subnet-0000000b", "ACTIVE", 0))
+        self._before = {name: os.environ.get(name) for name in CREDENTIALS}
+        os.environ.update(CREDENTIALS)
+
+    @property
+    def config(self) -> dict[str, str]:
+        """What `create_hsm_frost("aws", …)` takes to find the cluster."""
+        return {"region": REGION, "cluster_id": self.cluster.cluster, "endpoint": self.url}
+
+    def stop(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+        for name, value in self._before.items():
+            os.environ.pop(name)
+            if value is not None:
+                os.environ[name] = value
 
 
 class Killed(BaseException):

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use cryptoki::error::{Error as Cryptoki, RvError};
 use cryptoki::mechanism::Mechanism;
 use cryptoki::object::{Attribute, AttributeType, KeyType, ObjectClass, ObjectHandle};
-use cryptoki::session::{Session, SessionState};
+use cryptoki::session::Session;
 
 use crate::error::{translate, Error, Failure};
 use crate::patience::patiently;
@@ -133,21 +133,8 @@ pub(crate) fn labelled(
     Ok(found)
 }
 
-/// That the session shows private keys. Otherwise they are not found, and no call says why.
-pub(crate) fn logged_in(session: &Session, profile: &Profile) -> Result<(), Failure> {
-    let info = patiently(profile, || session.get_session_info());
-    match info.map_err(|why| translate(profile, why))?.session_state() {
-        SessionState::RwUser => Ok(()),
-        state => Err(Failure::Lost {
-            why: format!("the token logged out ({state:?})"),
-            sessions_alive: true,
-        }),
-    }
-}
-
 /// Every key of a kind known here, with its label.
 pub(crate) fn all(session: &Session, profile: &Profile) -> Result<Vec<(String, Kind)>, Failure> {
-    logged_in(session, profile)?;
     let mut found = Vec::new();
     for class in [ObjectClass::SECRET_KEY, ObjectClass::PRIVATE_KEY] {
         let template = [Attribute::Token(true), Attribute::Class(class)];

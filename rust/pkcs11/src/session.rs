@@ -215,9 +215,14 @@ impl Pool {
         self.state().handles.remove(label);
     }
 
+    /// Has every key found again, in the same login.
+    pub fn forget_handles(&self) {
+        self.state().handles.clear();
+    }
+
     /// What a session showed is all there is only if its login lasted until now: keys vanish with it, one by one.
     pub fn still_logged_in(&self, lent: &Lent, profile: &Profile) -> Result<(), Failure> {
-        let told = lent.session.get_session_info();
+        let told = patiently(profile, || lent.session.get_session_info());
         let info = told.map_err(|why| translate(profile, why))?;
         // The module first: a login that replaced ours counts once it is made.
         let state = self.state();
@@ -229,11 +234,6 @@ impl Pool {
             why: "the login ended meanwhile".into(),
             sessions_alive: true,
         })
-    }
-
-    /// Has every key found again, in the same login.
-    pub fn forget_handles(&self) {
-        self.state().handles.clear();
     }
 
     fn logged_in<'s>(&self, state: &'s mut State, start: u64) -> Result<&'s Login, Failure> {

@@ -79,27 +79,34 @@ impl Token {
                 Error::refused(format!("the token already has a key labelled '{label}'")).into(),
             ),
         })?;
-        let mut tries = TRIES;
-        loop {
-            tries -= 1;
-            match self.run(Retry::Never, |lent| self.generate(lent, label, kind)) {
-                Err(Failed::Lost(why)) => {
-                    // Only the token knows whether the key was made.
-                    self.settling.made(label);
-                    match self.look(label)?[..] {
-                        [handle] if handle.kind == kind => break,
-                        [] if tries > 0 => {}
-                        _ => return Err(Error::Unavailable(format!(
-                            "the session was lost while the key '{label}' was made, and the token does not show it: {why}"
-                        ))),
-                    }
-                }
-                other => break other?,
-            }
-        }
+        self.make(label, kind)?;
         self.settling.made(label);
         self.met().insert(label.to_owned());
         Ok(())
+    }
+
+    fn make(&self, label: &str, kind: Kind) -> Result<()> {
+        let mut tries = TRIES;
+        loop {
+            tries -= 1;
+            let why = match self.run(Retry::Never, |lent| self.generate(lent, label, kind)) {
+                Err(Failed::Lost(why)) => why,
+                other => return Ok(other?),
+            };
+            // Only the token knows whether the key was made.
+            self.settling.made(label);
+            let found = self.run(Retry::Once, |lent| match self.labelled(lent, label)? {
+                none if none.is_empty() && self.settling.waits_for(label) => Err(unsettled(label)),
+                found => Ok(found),
+            });
+            match found?[..] {
+                [handle] if handle.kind == kind => return Ok(()),
+                [] if tries > 0 => {}
+                _ => return Err(Error::Unavailable(format!(
+                    "the session was lost while the key '{label}' was made, and the token does not show it: {why}"
+                ))),
+            }
+        }
     }
 
     fn generate(&self, lent: &Lent, label: &str, kind: Kind) -> Attempt<()> {
@@ -116,40 +123,18 @@ impl Token {
         Ok(())
     }
 
-    /// The keys of a label, once they have had the time to show.
-    fn look(&self, label: &str) -> std::result::Result<Vec<Handle>, Failed> {
-        self.run(Retry::Once, |lent| match self.labelled(lent, label)? {
-            none if none.is_empty() && self.settling.waits_for(label) => Err(unsettled(label)),
-            found => Ok(found),
-        })
-    }
-
     /// Destroys a key, and the public half of a pair, at once.
     pub fn destroy_key(&self, label: &str, kind: Kind) -> Result<()> {
         let _turn = self.turn();
-        // Not `find`: a key that must not be trusted may still be destroyed.
-        let found = |lent: &Lent| {
-            let handle = self.one(lent, label)?;
-            of_kind(label, handle, kind)?;
-            Ok(handle)
-        };
-        self.run(Retry::Once, found)?;
+        self.run(Retry::Once, |lent| self.doomed(lent, label, kind))?;
         let mut tries = TRIES;
         loop {
             tries -= 1;
-            let outcome = self.run(Retry::Never, |lent| {
-                let handle = found(lent)?;
-                // The public half goes first. Where the session is lost in between, the private one is still there to
-                // be found, and the next try ends it.
-                for public in key::public_objects(&lent.session, self.profile(), label)? {
-                    self.done(lent.session.destroy_object(public))?;
-                }
-                self.done(lent.session.destroy_object(handle.object))
-            });
+            let outcome = self.run(Retry::Never, |lent| self.destroy(lent, label, kind));
             self.pool.forget_handle(label);
             match outcome {
-                Err(Failed::Lost(_)) if tries > 0 && !self.look(label)?.is_empty() => {}
-                Err(Failed::Lost(_)) if tries > 0 => break,
+                Err(Failed::Lost(_)) if tries > 0 && self.is_gone(label)? => break,
+                Err(Failed::Lost(_)) if tries > 0 => {}
                 other => break other?,
             }
         }
@@ -158,9 +143,40 @@ impl Token {
         Ok(())
     }
 
+    // Not `find`: a key that must not be trusted may still be destroyed.
+    fn doomed(&self, lent: &Lent, label: &str, kind: Kind) -> Attempt<Handle> {
+        let handle = self.one(lent, label)?;
+        of_kind(label, handle, kind)?;
+        Ok(handle)
+    }
+
+    fn destroy(&self, lent: &Lent, label: &str, kind: Kind) -> Attempt<()> {
+        let handle = self.doomed(lent, label, kind)?;
+        // The public half goes first. Where the session is lost in between, the private one is still there to be found,
+        // and the next try ends it.
+        for public in key::public_objects(&lent.session, self.profile(), label)? {
+            self.done(lent.session.destroy_object(public))?;
+        }
+        self.done(lent.session.destroy_object(handle.object))
+    }
+
+    /// Whether a key whose destruction was not answered is gone: the token must show others that were met before.
+    fn is_gone(&self, label: &str) -> std::result::Result<bool, Failed> {
+        self.run(Retry::Once, |lent| {
+            if !self.labelled(lent, label)?.is_empty() {
+                return Ok(false);
+            }
+            match self.missing(lent, label)? {
+                Failure::Is(_) => Ok(true),
+                away => Err(away),
+            }
+        })
+    }
+
     /// The keys whose labels start with `prefix`, by label.
     pub fn keys(&self, prefix: &str) -> Result<Vec<(String, Kind)>> {
         let all = self.run(Retry::Once, |lent| {
+            self.pool.still_logged_in(lent, self.profile())?;
             let all = key::all(&lent.session, self.profile())?;
             self.pool.still_logged_in(lent, self.profile())?;
             if self.settling.lacks(&all) {
@@ -281,9 +297,13 @@ impl Token {
 
     fn labelled(&self, lent: &Lent, label: &str) -> Attempt<Vec<Handle>> {
         let found = key::labelled(&lent.session, self.profile(), label)?;
-        if found.is_empty() {
-            self.pool.still_logged_in(lent, self.profile())?;
+        if !found.is_empty() {
+            return Ok(found);
         }
+        // A session that was opened after the token lost its login shows nothing, and may be logged in since by another.
+        self.pool.still_logged_in(lent, self.profile())?;
+        let found = key::labelled(&lent.session, self.profile(), label)?;
+        self.pool.still_logged_in(lent, self.profile())?;
         Ok(found)
     }
 

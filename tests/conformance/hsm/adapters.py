@@ -18,7 +18,7 @@ from conformance.hsm.descriptors import connections_to, open_files
 from icehouse.hsm import open_hsm
 from icehouse.hsm._profile import Fault
 from servers.awskms import REGION, AwsKmsServer
-from servers.cloudhsm_active import ActiveCluster
+from servers.cloudhsm_trial import ControlPlane
 from servers.gcpkms import KmsServer
 from servers.openbao import bao, policy_of
 from servers.openbao_front import Front
@@ -232,8 +232,8 @@ class Pkcs11InWeather(Pkcs11OnSoftHsm):
 
     @property
     def provider(self):
-        named, config = super().provider
-        return named, config | {"module_path": self.module.path}
+        name, config = super().provider
+        return name, config | {"module_path": self.module.path}
 
     def lose_session(self, _hsm):
         self.module.close_all_sessions()
@@ -244,7 +244,7 @@ class Pkcs11InWeather(Pkcs11OnSoftHsm):
     def held(self):
         return self.module.open_sessions
 
-    def storm(self, failing, latency, per_second):
+    def storm(self, failing: float, latency: float, per_second: float) -> None:
         weather = self.module.weather
         weather.failing, weather.latency, weather.per_second, weather.burst = failing, latency, per_second, 50
 
@@ -262,20 +262,20 @@ class CloudHsmOnShim(Pkcs11InWeather):
     def make(self, softhsm):
         uri = super().make(softhsm)
         self.module.weather.hidden, self.module.weather.stale = 1, 1
+        self._control: ControlPlane | None = None
         self.pin_file = crypto_user(self.token, self.directory).pin_file
-        self._cluster: ActiveCluster | None = None
         return f"{uri.replace(str(self.token.pin_file), str(self.pin_file))}&profile=cloudhsm&single-hsm=1"
 
     @property
     def provider(self):
-        self._cluster = self._cluster or ActiveCluster()
+        self._control = self._control or ControlPlane()
         _, config = super().provider
-        return "aws", config | self._cluster.config | {"pin_source": self.pin_file}
+        return "aws", config | {"pin_source": self.pin_file} | self._control.config
 
     def clean(self) -> None:
         super().clean()
-        if self._cluster is not None:
-            self._cluster.stop()
+        if self._control:
+            self._control.stop()
 
 
 class GoogleKmsOnLoopback(Adapter):

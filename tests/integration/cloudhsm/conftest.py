@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from itertools import count
@@ -11,9 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from icehouse.hsm import Hsm, open_hsm
-from servers.aws import REGION, World
-from servers.cloudhsm import Hsm as HsmInCluster
-from servers.cloudhsm_trial import OWNER
+from servers.cloudhsm_trial import ControlPlane
 from servers.weather import Module, crypto_user, module
 
 if TYPE_CHECKING:
@@ -69,39 +66,25 @@ def hsm(opened):
 
 
 @pytest.fixture
-def world(monkeypatch):
-    made = World(tick=0)
-    server = made.serve()
-    made.url = f"http://127.0.0.1:{server.server_port}"
-    for name, value in {
-        "AWS_ACCESS_KEY_ID": OWNER,
-        "AWS_SECRET_ACCESS_KEY": "secret",
-        "AWS_EC2_METADATA_DISABLED": "true",
-        "AWS_CONFIG_FILE": os.devnull,
-        "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
-    }.items():
-        monkeypatch.setenv(name, value)
+def control():
+    """AWS's control plane, with an active cluster of two HSMs."""
+    made = ControlPlane()
     yield made
-    server.shutdown()
-    server.server_close()
+    made.stop()
 
 
 @pytest.fixture
-def cluster(world):
-    """An active cluster of two HSMs."""
-    made = world.hsm.add_foreign({})
-    made.hsms.append(HsmInCluster("hsm-second", "us-east-1b", "subnet-0000000b", "ACTIVE", 0))
-    return made
+def world(control):
+    return control.world
 
 
 @pytest.fixture
-def config(place, world, cluster):
+def cluster(control):
+    return control.cluster
+
+
+@pytest.fixture
+def config(place, control):
     """What `create_hsm_frost("aws", …)` takes."""
-    return {
-        "region": REGION,
-        "cluster_id": cluster.cluster,
-        "pin_source": str(place.pin_file),
-        "module_path": str(place.module.path),
-        "token_label": place.label,
-        "endpoint": world.url,
-    }
+    token = {"module_path": str(place.module.path), "token_label": place.label, "pin_source": str(place.pin_file)}
+    return token | control.config

@@ -82,6 +82,12 @@ def test_a_cluster_that_is_not_active_is_not_opened(config, cluster, state, kind
     assert refusal(config, kind, state)
 
 
+def test_a_degraded_cluster_serves(config, cluster, opened):
+    cluster.state = "DEGRADED"
+
+    opened(hsm_uri("aws", config)).create_key("kek", KeyKind.AES)
+
+
 @pytest.mark.usefixtures("nothing_made")
 def test_with_one_active_hsm_no_key_is_made_unless_it_is_said_to_be_enough(config, cluster):
     cluster.hsms[1].state = "CREATE_IN_PROGRESS"

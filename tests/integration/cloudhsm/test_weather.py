@@ -75,6 +75,18 @@ def test_a_storm_is_sat_out(hsm, shim, keys):
     assert shim.open_sessions == 0
 
 
+def test_keys_are_made_and_destroyed_once_though_every_fifth_call_fails(hsm, shim):
+    shim.weather.failing = 0.2
+    made = [hsm.create_key(f"key-{number}", kind) for number in range(4) for kind in (list(KeyKind)[number % 3],)]
+    assert hsm.keys("") == made
+
+    # Of two keys of one label, no attribute is told.
+    assert all(hsm.attributes(key.label)["CKA_LOCAL"] for key in made)
+    for key in made[1:]:
+        hsm.destroy_key(key)
+    assert hsm.keys("") == made[:1]
+
+
 def storm(weather) -> None:
     weather.failing, weather.latency, weather.per_second, weather.burst = 0.05, 0.005, 500, 50
 
