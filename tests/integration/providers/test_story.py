@@ -61,5 +61,6 @@ def test_on_a_bad_day_every_user_is_made_enrolled_signs_and_rotates(adapter, cus
 
         assert {patiently(lambda user=user: frost.get_shards(user)).epoch for user in users} == {2}
         assert seen.longest < DEADLINE
+        assert seen.failed + adapter.struck() > 0
         if custody == "hybrid":
             assert frost.hsm.operations.total <= MOST_OPERATIONS + seen.failed
