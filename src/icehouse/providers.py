@@ -11,10 +11,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 
+_FALLBACK = {"path": "fallback_path", "pin_source": "fallback_pin_source"}
 CLOUDHSM_MODULE = "/opt/cloudhsm/lib/libcloudhsm_pkcs11.so"
 CLOUDHSM_TOKEN = "hsm1"  # noqa: S105  a token, not a secret
 _AWS_OPTIONS = {"module_path", "token_label", "endpoint", "single_hsm"}
-_FALLBACK = {"path": "fallback_path", "pin_source": "fallback_pin_source"}
 _PROFILE = {"latency", "rate_limit", "capacity"}
 _AWS_KMS_OPTIONS = {
     "region",

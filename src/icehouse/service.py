@@ -278,11 +278,11 @@ def create_hsm_frost(
 ) -> FrostService:
     """Open the vault of a store, or make it where the store holds none.
 
-    `hsm_provider` is "simulated" or "pkcs11"; `config` for "pkcs11" has `module_path`, `token_label`, `pin_source`
-    (a file's path), for "simulated" `path` and `pin_source`, or nothing for one in memory. `custody` is "hybrid",
-    "hierarchical" or "direct"; `buckets`, for a hierarchical vault, is how many nodes its users share (0: a node and
-    an HSM operation for each). `store` is a SQLAlchemy URL; without one an in-memory SQLite serves.
-    "aws" is a CloudHSM cluster: `region`, `cluster_id`, `pin_source`, and as docs/reference/hsm.md says.
+    `hsm_provider` is "simulated", "pkcs11", "google", "aws" (a CloudHSM cluster), "aws-kms" or "openbao". `config`
+    names the module, ring, cluster or server, and files of secrets by their paths, as docs/reference/hsm.md says;
+    nothing is a simulated HSM in memory. `custody` is "hybrid", "hierarchical" or "direct"; `buckets`, for a
+    hierarchical vault, is how many nodes its users share (0: a node and an HSM operation for each). `store` is a
+    SQLAlchemy URL; without one an in-memory SQLite serves.
 
     With `fallback_to_software`, while the HSM cannot be opened, new keys are made in a simulated module and say so for
     ever; a `FallbackWarning` tells. With a durable store `config` names its file too: `fallback_path` and

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from threading import Event, Thread
@@ -13,6 +14,7 @@ import pytest
 
 from campaigns.place import ENROLLED, Place
 from campaigns.test_leases import LONG_AGO, Slow
+from executable import Shell
 from icehouse.store.campaigns import CampaignState, SupersededError
 from icehouse.store.selection import Filters
 
@@ -117,3 +119,24 @@ def restarted(place, number, pages, restarts):
         while place.office.report(number).progress.pages_done < pages * part // (restarts + 1):
             pass
         place.server.restart()
+
+
+def test_workers_on_postgresql_are_woken_take_over_and_end_at_sigterm(place_in):
+    place = place_in()
+    shell = Shell(place.directory.parent, {"ICEHOUSE_VAULT": str(place.directory)})
+    workers = [shell.start("worker", "--threads", 2, "--format", "json") for _ in range(2)]
+    for worker in workers:
+        said = b""
+        while b"is at work" not in said:
+            said += worker.stderr.readline()
+    started = shell.do("campaign", "start", "verify", "--detach", "--format", "json").json
+    number = started["campaign"]
+    while place.office.report(number).campaign.state is CampaignState.RUNNING:
+        assert all(worker.poll() is None for worker in workers)
+    for worker in workers:
+        worker.send_signal(signal.SIGTERM)
+    ended = [worker.communicate(timeout=60) for worker in workers]
+
+    assert [worker.returncode for worker in workers] == [0, 0], ended
+    assert sum(json.loads(out)["pages"] for out, _ in ended) == place.number("SELECT count(*) FROM pages")
+    assert place.office.report(number).progress.done == USERS

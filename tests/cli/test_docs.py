@@ -55,6 +55,7 @@ def test_the_readmes_first_screen_is_one():
 
 
 PAGES = (
+    "campaigns.md",
     "choose-a-custody.md",
     "destroy-a-user.md",
     "fall-back-to-software.md",

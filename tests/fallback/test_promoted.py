@@ -51,7 +51,7 @@ def test_rewrap_promotes_and_the_software_module_can_go(place, custody):
         assert frost.upkeep.rewrap() == 3
         assert not numbers_of(frost, "new") & before
         assert under_software(frost) == []
-        assert [frost.vault.store.key_of(user).due for user in ("new", "third", "unclaimed")] == [True, True, False]
+        assert [frost.vault.store.key_of(user).due > 0 for user in ("new", "third", "unclaimed")] == [True, True, False]
         trimmed = frost.upkeep.trim(void_backups=True)
 
         assert all(map(is_software, trimmed.root_keys))

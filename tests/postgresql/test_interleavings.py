@@ -119,9 +119,9 @@ def test_a_data_key_retires_with_the_record_that_is_being_sealed_under_it(postgr
 def test_a_row_that_is_being_written_is_waited_for_and_then_another_writers(postgresql, house):
     house.service.create_users(["alice"])
     store, seen = house.service.vault.store, house.key("alice")
-    again = lambda: store.replace(seen, replace(seen, due=True))  # noqa: E731
+    again = lambda: store.replace(seen, replace(seen, due=1))  # noqa: E731
     with meanwhile(postgresql, store.database, again) as (connection, outcome):
-        store.replace_in(connection, seen, replace(seen, due=True))
+        store.replace_in(connection, seen, replace(seen, due=1))
 
     assert [type(one) for one in outcome] == [ConflictError]
     assert house.key("alice").rev == seen.rev + 1

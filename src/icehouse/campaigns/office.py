@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from icehouse.campaigns import transport
 from icehouse.campaigns.meter import pace_name
 from icehouse.campaigns.verbs import VERBS
 from icehouse.campaigns.worker import Crew
@@ -72,6 +73,7 @@ class Office:
         campaign = campaigns.register(self._database, verb, filters, ranges)
         if rate is not None or not others:
             self._limit(rate)
+        transport.announce(self._database, campaign.id, len(ranges))
         return campaign
 
     def _limit(self, rate: float | None) -> None:
@@ -189,7 +191,10 @@ class Office:
 
     def resume(self, number: int) -> Campaign:
         """Go on with a campaign that was paused."""
-        return campaigns.resume(self._database, number)
+        found = campaigns.resume(self._database, number)
+        left = campaigns.progress(self._database, number)
+        transport.announce(self._database, number, left.pages - left.pages_done)
+        return found
 
     def cancel(self, number: int) -> Campaign:
         """End a campaign where it stands; what is done stays done."""

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
-from threading import Event
+from threading import Event, Lock, get_ident
 from time import monotonic
 from typing import TYPE_CHECKING
 from uuid import uuid4
@@ -63,8 +63,11 @@ class Crew:
     patience: int = PATIENCE
     stop: Event = field(default_factory=Event)
     advance: Callable[[int], None] = lambda _: None
+    _lock: Lock = field(default_factory=Lock)
     idle: Callable[[], object] = lambda: None
     """Called now and then by a thread that waits."""
+    tally: Tally = field(default_factory=Tally)
+    """What `step` did so far."""
     name: str = field(default_factory=lambda: f"{socket.gethostname()}-{os.getpid()}-{uuid4().hex[:8]}")
 
     def run(self) -> Tally:
@@ -77,6 +80,16 @@ class Crew:
             finally:
                 self.stop.set()
 
+    def step(self, campaign: int) -> None:
+        """Do one page of a campaign, in a thread of somebody else's; raises what made it give the page back."""
+        meter = Meter.over(self.vault.custody.roots, self.vault.store.database)
+        worker = Worker(self, meter, f"{self.name}-{get_ident()}", patient=False)
+        try:
+            worker.step(campaign)
+        finally:
+            with self._lock:
+                self.tally += worker.tally
+
     def _one(self, meter: Meter, number: int) -> Tally:
         try:
             return Worker(self, meter, f"{self.name}-{number}").run()
@@ -88,13 +101,20 @@ class Crew:
 class Worker:
     """One thread of a crew."""
 
-    def __init__(self, crew: Crew, meter: Meter, name: str) -> None:
+    def __init__(self, crew: Crew, meter: Meter, name: str, *, patient: bool = True) -> None:
         self._crew = crew
         self._meter = meter
         self._name = name
         self._database = crew.vault.store.database
-        self._tally = Tally()
-        self._failures = 0
+        self.tally = Tally()
+        self._failures = 0 if patient else _GIVES_UP_AFTER
+        """One that is not patient gives up at the first failure: whoever called it tries again."""
+
+    def step(self, campaign: int) -> None:
+        """Do one page, if there is one to be had."""
+        lease = campaigns.lease(self._database, self._name, self._crew.patience, campaign)
+        if lease is not None:
+            self._work_on(lease)
 
     def run(self) -> Tally:
         """Take one page after the other."""
@@ -108,10 +128,10 @@ class Worker:
                     crew.idle()
                     crew.stop.wait(_LOOKS_EVERY)
                 else:
-                    return self._tally
+                    return self.tally
             except StoreError as exc:
                 self._failed(exc)
-        return self._tally
+        return self.tally
 
     def _work_on(self, lease: Lease) -> None:
         start, seen = self._meter.spent, monotonic()
@@ -131,19 +151,19 @@ class Worker:
                 VERBS[lease.campaign.verb](page)
                 self._database.change(partial(end, page))
         except SupersededError:
-            self._tally.superseded += 1
+            self.tally.superseded += 1
             _logger.warning("page %d of campaign %d was taken over", lease.number, lease.campaign.id)
             return
         except (HsmError, StoreError) as exc:
             self._give_back(lease, exc)
             return
-        self._tally.pages += 1
+        self.tally.pages += 1
         self._failures = 0
         self._crew.advance(lease.matched)
 
     def _give_back(self, lease: Lease, exc: HsmError | StoreError) -> None:
         """Whoever comes next goes on where this worker stopped."""
-        self._tally.given_back += 1
+        self.tally.given_back += 1
         delay = min(_LONGEST_DELAY, _FIRST_DELAY * 2**lease.attempts)
         with suppress(StoreError):  # where nobody can be told, the page is taken over when it shows no life
             self._database.change(partial(lease.give_back, delay))

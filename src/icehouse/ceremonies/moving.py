@@ -41,8 +41,12 @@ def moved(vault: Vault, key: Key, slots: Slots) -> Resealed:
     device_share = custody.open_claim(key) if unclaimed else None
     pending = custody.open_pending(key, key.offer) if key.offer else None
     exposed = _leaves_software(vault, key, slots)
-    due, again = (vault.today, key.again or key.offer is not None) if exposed else (key.due, key.again)
-    after = replace(key, salt=None, due=due, again=again)
+    after = replace(
+        key,
+        salt=None,
+        due=vault.today if exposed and not vault.is_due(key) else key.due,
+        again=key.again or (exposed and key.offer is not None),
+    )
     after = replace(
         after,
         sealed=custody.seal_share(after, share, slots.server),

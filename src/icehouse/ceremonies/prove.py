@@ -56,7 +56,7 @@ def _committed(vault: Vault, key: Key, offer: StandingOffer, pending: Share) -> 
         epoch=offer.epoch,
         commitments=offer.commitments,
         state=State.LIVE,
-        due=vault.today if key.again else vault.next_rotation(key.id),
+        due=key.due if key.again else vault.next_rotation(key.id),
         again=False,
         salt=None,
         offer_id=offer.offer_id,

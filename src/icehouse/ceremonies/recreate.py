@@ -51,6 +51,7 @@ def recreate(vault: Vault, tombstone: Key, suite: str) -> Key:
         origin=origin,
         attested=attested,
         due=0,
+        again=False,
         sealed=Sealed(NO_DATA_KEY, b""),
     )
     if isinstance(vault.custody, HierarchicalCustody):

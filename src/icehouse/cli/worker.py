@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from icehouse.campaigns import schedule
+from icehouse.campaigns import schedule, transport
 from icehouse.campaigns.office import Office
-from icehouse.campaigns.worker import PATIENCE, Crew
+from icehouse.campaigns.worker import PATIENCE, Crew, Tally
 from icehouse.cli.campaign import stopping
 from icehouse.cli.options import FormatOption, VaultOption, named
 from icehouse.cli.printer import Format, put_facts, say
@@ -43,11 +43,16 @@ def worker(
         if not once:
             crew.idle = _hourly(service.vault)
         say(f"worker {crew.name} is at work")
-        tally = crew.run()
+        tally = _served(crew) if transport.is_needed(service.vault.store.database) and not once else crew.run()
     put_facts(
         {"worker": crew.name, "pages": tally.pages, "superseded": tally.superseded, "given_back": tally.given_back},
         form,
     )
+
+
+def _served(crew: Crew) -> Tally:
+    transport.serve(crew)
+    return crew.tally
 
 
 def _hourly(vault: Vault) -> Callable[[], None]:

@@ -6,7 +6,7 @@ from collections import Counter
 from time import time
 from typing import TYPE_CHECKING, NamedTuple
 
-from sqlalchemy import insert, select
+from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 
 from icehouse._core import user_tags
@@ -50,24 +50,15 @@ class Making(NamedTuple):
 
 def insert_page(store: VaultStore, users: Sequence[str], dealt: Sequence[DealtRow], making: Making) -> None:
     """Write a page of new keys; raises `ConflictError` where a user has one already, and writes nothing."""
-    suite, claim = SUITES.index(making.suite), making.claim
-    origin, attested = origin_number(making.origin), int(making.attested)
-    now = int(time())
-    first = store.allocate_keys(len(users))
-    rows = [
-        (number, FIRST_REV, user_tag, key_tag, user, suite, 0, 0, 1, DEALT_NUMBER,
-         origin, attested, 0, commitments, NO_SALT, None, server, record, now)
-        for number, (user, server, (user_tag, key_tag, commitments, record, _)) in enumerate(
-            zip(users, making.servers, dealt, strict=True), first
-        )
-    ]  # fmt: skip
-    beside = [(number, claim, new[4]) for number, new in enumerate(dealt, first)] if claim != NO_DATA_KEY else []
+    # Where writers work side by side, a counter that all of them want is not held while a page is written.
+    taken = store.allocate_keys(len(users)) if store.database.side_by_side else None
 
     def work(connection: Connection) -> None:
         _take_room(connection, store, making)
-        insert_rows(connection, keys, rows)
-        if beside:
-            insert_rows(connection, claims, beside)
+        first = taken or take_numbers(connection, "next_key", len(users), keys.c.id)
+        insert_rows(connection, keys, _key_rows(first, users, dealt, making))
+        if making.claim != NO_DATA_KEY:
+            insert_rows(connection, claims, [(id_, making.claim, new[4]) for id_, new in enumerate(dealt, first)])
 
     try:
         store.database.change(work)
@@ -76,41 +67,47 @@ def insert_page(store: VaultStore, users: Sequence[str], dealt: Sequence[DealtRo
         raise ConflictError(msg) from exc
 
 
+def _key_rows(first: int, users: Sequence[str], dealt: Sequence[DealtRow], making: Making) -> list[tuple[object, ...]]:
+    suite = SUITES.index(making.suite)
+    origin, attested = origin_number(making.origin), int(making.attested)
+    now = int(time())
+    return [
+        (number, FIRST_REV, user_tag, key_tag, user, suite, 0, 0, 1, DEALT_NUMBER,
+         origin, attested, 0, commitments, NO_SALT, None, server, record, now)
+        for number, (user, server, (user_tag, key_tag, commitments, record, _)) in enumerate(
+            zip(users, making.servers, dealt, strict=True), first
+        )
+    ]  # fmt: skip
+
+
 def insert_keys(store: VaultStore, made: Sequence[Key]) -> None:
     """Write a vault with keys that were made elsewhere, in one transaction; derived ones and tombstones only.
 
     Raises `ConflictError` where the database holds another vault, or keys.
     """
+    rows = [_row_of(store, key) for key in made]
     try:
-        store.database.change(lambda connection: _insert_keys(connection, store, made))
+        store.database.change(lambda connection: _insert_keys(connection, store, rows))
     except IntegrityError as exc:
         raise ConflictError(_OCCUPIED, hint=_OCCUPIED_HINT) from exc
 
 
-def _insert_keys(connection: Connection, store: VaultStore, made: Sequence[Key]) -> None:
+def _row_of(store: VaultStore, key: Key) -> tuple[object, ...]:
+    """The columns of a key's row, but its number."""
+    tags = user_tag(store.vault_id, key.user), tag(key.key_id)
+    return (FIRST_REV, *tags, key.user, SUITES.index(key.suite), key.generation, *key_row(key).values())
+
+
+def _insert_keys(connection: Connection, store: VaultStore, rows: Sequence[tuple[object, ...]]) -> None:
     connection.execute(statements.HOLD_VAULT)  # one recovery at a time
     there = read_record(connection)
     if there is None:
         store.found(connection)
     elif there != store.record or connection.execute(select(keys.c.id).limit(1)).first() is not None:
         raise ConflictError(_OCCUPIED, hint=_OCCUPIED_HINT)
-    if not made:
-        return
-    first = take_numbers(connection, "next_key", len(made), keys.c.id)
-    rows = [
-        {
-            "id": number,
-            "rev": FIRST_REV,
-            "user_tag": user_tag(store.vault_id, key.user),
-            "key_tag": tag(key.key_id),
-            "user": key.user,
-            "suite": SUITES.index(key.suite),
-            "generation": key.generation,
-            **key_row(key),
-        }
-        for number, key in enumerate(made, first)
-    ]
-    connection.execute(insert(keys), rows)
+    if rows:
+        first = take_numbers(connection, "next_key", len(rows), keys.c.id)
+        insert_rows(connection, keys, [(number, *row) for number, row in enumerate(rows, first)])
 
 
 _OCCUPIED = "the database holds a vault already"

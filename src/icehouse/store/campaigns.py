@@ -343,3 +343,17 @@ def found_by(database: Database, number: int) -> list[tuple[str, str, str]]:
             .order_by(findings.c.subject)
         ).all()
     return [(row.whose, row.reason, row.words) for row in found]
+
+
+def waiting(database: Database, patience: int) -> list[tuple[int, int]]:
+    """Campaigns that have pages nobody works on, and how many."""
+    now = int(time())
+    stalled = (pages.c.state == "leased") & (pages.c.beat < now - patience)
+    wanted = (
+        select(pages.c.campaign, func.count())
+        .select_from(pages.join(campaigns, campaigns.c.id == pages.c.campaign))
+        .where(campaigns.c.state == CampaignState.RUNNING, or_(pages.c.state == "open", stalled))
+        .group_by(pages.c.campaign)
+    )
+    with database.read() as connection:
+        return [(int(row[0]), int(row[1])) for row in connection.execute(wanted)]

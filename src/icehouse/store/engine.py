@@ -48,6 +48,8 @@ class Database:
             msg = f"the setting store.connections must be 1 or more, not {connections}"
             raise RequestError(msg)
         self.backend = parsed.get_backend_name()
+        self.side_by_side = self.backend == "postgresql"
+        """Whether several transactions write at the same time."""
         self.in_memory = self.backend == "sqlite" and parsed.database in {None, "", ":memory:"}
         # One in-memory database is one connection, so its users take turns.
         self._turn: AbstractContextManager[object] = RLock() if self.in_memory else nullcontext()
@@ -74,6 +76,7 @@ class Database:
             "connect_args": postgresql.connect_arguments(url),
             # Every change is conditional or locks what it relies on (ADR 0025); a server's default may be another.
             "isolation_level": "READ COMMITTED",
+            "hide_parameters": True,
             "pool_size": connections,
             "max_overflow": 0,
             "pool_timeout": _WAIT_SECONDS,
@@ -238,6 +241,8 @@ def _hint(words: str) -> str | None:
         ("unable to open", "check that the directory of the database exists and may be written"),
         ("locked", "another process has been writing for too long; try again"),
         ("lock timeout", "another process has been writing for too long; try again"),
+        ("authentication failed", "give the role's password: in a file (PGPASSFILE), in PGPASSWORD or in vault.toml"),
+        ("read-only", "name the primary in the store's URL"),
         ("permission denied", "grant the role what it needs: see docs/howto/postgresql.md"),
         ("No space left", "make room on the disk of the database; nothing was written"),
         ("connection", "check that the database runs and can be reached"),

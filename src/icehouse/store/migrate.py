@@ -43,9 +43,5 @@ def check(connection: Connection) -> None:
     if found != HEAD:
         msg = f"the database is at schema {found}, this icehouse knows schema {HEAD}"
         older = isinstance(found, str) and found < HEAD
-        hint = (
-            "bring it to this one with 'icehouse store prepare'"
-            if older
-            else "use the version of icehouse that wrote it"
-        )
+        hint = "bring it to this one with 'icehouse store prepare'" if older else "use the newer icehouse that wrote it"
         raise StoreError(msg, hint=hint)

@@ -65,6 +65,14 @@ def listen(engine: Engine) -> None:
 
 def _prepare(connection: Any, _record: object) -> None:  # noqa: ANN401  the driver's own class
     """Refuse a server that may lose what it said was durable; each session may have settings of its own."""
+    try:
+        _check(connection)
+    except BaseException:
+        connection.close()
+        raise
+
+
+def _check(connection: Any) -> None:  # noqa: ANN401  the driver's own class
     before, connection.autocommit = connection.autocommit, True
     try:
         schema, standby, encoding, *settings = connection.execute(_PREPARE).fetchone()[:6]

@@ -38,6 +38,7 @@ def grant(database: Database, role: str) -> None:
         connection.exec_driver_sql(f"REVOKE ALL ON SCHEMA {quoted} FROM PUBLIC, {to}")
         connection.exec_driver_sql(f"REVOKE ALL ON ALL TABLES IN SCHEMA {quoted} FROM PUBLIC, {to}")
         connection.exec_driver_sql(f"GRANT USAGE ON SCHEMA {quoted} TO {to}")
+        connection.exec_driver_sql(f"GRANT USAGE ON ALL SEQUENCES IN SCHEMA {quoted} TO {to}")
         for (table,) in connection.exec_driver_sql(
             "SELECT tablename FROM pg_tables WHERE schemaname = %s AND tableowner = current_user", (schema,)
         ).all():

@@ -44,7 +44,7 @@ def key_row(key: Key) -> dict[str, Any]:
         "origin": _ORIGINS[key.origin],
         "attested": int(key.attested),
         # Below zero where the offer that stands does not satisfy it: another rotation is due after that one's commit.
-        "due": -key.due if key.again else key.due,
+        "due": -int(key.due) if key.again and key.offer else int(key.due),
         "commitments": key.commitments,
         "salt": NO_SALT if key.salt is None and key.state is State.DEALT else key.salt,
         "offer_id": key.offer_id,

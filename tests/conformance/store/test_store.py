@@ -146,16 +146,16 @@ def test_the_tables_are_those_that_the_code_names(new_url):
 def test_of_two_changes_to_one_row_the_second_is_refused(house):
     house.service.create_users(["alice"])
     seen, store = house.key("alice"), house.service.vault.store
-    store.replace(seen, replace(seen, due=True))
+    store.replace(seen, replace(seen, due=1))
 
     with pytest.raises(ConflictError, match="changed by someone else"):
-        store.replace(seen, replace(seen, due=True))
+        store.replace(seen, replace(seen, due=1))
 
 
 def test_of_many_changes_at_once_exactly_one_is_made(house):
     house.service.create_users(["alice"])
     seen, store = house.key("alice"), house.service.vault.store
-    outcomes = at_once(*[lambda: store.replace(seen, replace(seen, due=True))] * THREADS)
+    outcomes = at_once(*[lambda: store.replace(seen, replace(seen, due=1))] * THREADS)
 
     assert sorted(type(outcome).__name__ for outcome in outcomes) == ["ConflictError"] * (THREADS - 1) + ["Key"]
     assert house.key("alice").rev == seen.rev + 1
@@ -270,11 +270,11 @@ def test_a_page_of_changes_is_written_whole_or_not_at_all(house):
     house.service.create_users(["alice", "bob", "carol"])
     store = house.service.vault.store
     seen = [house.key(user) for user in ("alice", "bob", "carol")]
-    store.replace(seen[1], replace(seen[1], due=True))
+    store.replace(seen[1], replace(seen[1], due=1))
 
     with pytest.raises(ConflictError):
-        write_page(store, [(key, replace(key, due=True)) for key in seen])
-    assert [house.key(user).due for user in ("alice", "bob", "carol")] == [False, True, False]
+        write_page(store, [(key, replace(key, due=1)) for key in seen])
+    assert [house.key(user).due for user in ("alice", "bob", "carol")] == [0, 1, 0]
 
 
 def test_a_page_of_changes_leaves_what_single_changes_leave(house):
@@ -283,10 +283,10 @@ def test_a_page_of_changes_leaves_what_single_changes_leave(house):
     house.service.enrolment_code("carol")
     store = house.service.vault.store
     seen = [house.key(user) for user in ("alice", "bob", "carol")]
-    write_page(store, [(key, replace(key, due=True)) for key in seen])
+    write_page(store, [(key, replace(key, due=1)) for key in seen])
 
     written = [house.key(user) for user in ("alice", "bob", "carol")]
-    expected = [replace(key, due=True, rev=key.rev + 1) for key in seen]
+    expected = [replace(key, due=1, rev=key.rev + 1) for key in seen]
     assert [replace(key, changed=0) for key in written] == [replace(key, changed=0) for key in expected]
     assert miscounts(store) == []
 

@@ -79,3 +79,12 @@ def upgrade() -> None:
         _float("at"),
         _big("rev"),
     )
+    if op.get_bind().dialect.name == "postgresql":
+        _carry_pages()
+
+
+def _carry_pages() -> None:
+    """The tables and functions of procrastinate, which wakes workers; as the version that is installed has them."""
+    from procrastinate.schema import SchemaManager  # noqa: PLC0415  SQLite needs none
+
+    op.get_bind().exec_driver_sql(SchemaManager.get_schema().replace("%", "%%"))

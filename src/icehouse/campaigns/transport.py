@@ -1,0 +1,114 @@
+"""PostgreSQL: procrastinate wakes the workers of all machines; the table of pages decides who works on what.
+
+A job says no more than "this campaign has a page": whoever takes it leases one, or finds none. So a job that is lost
+or done twice changes nothing, and once a minute one worker of all announces again what nobody has taken.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING, Any
+
+from icehouse.errors import HsmError, MissingExtraError, StoreError
+from icehouse.store import campaigns
+
+if TYPE_CHECKING:
+    from procrastinate import App
+
+    from icehouse.campaigns.worker import Crew
+    from icehouse.store.engine import Database
+
+QUEUE = "icehouse"
+_PAGE, _MINUTE = "icehouse.page", "icehouse.minute"
+_AT_ONCE = 500
+_ATTEMPTS = 5
+_LONGEST_POLL = 5.0
+
+
+def is_needed(database: Database) -> bool:
+    """Whether pages are announced; one machine's processes look for them in the database themselves."""
+    return database.backend == "postgresql"
+
+
+def announce(database: Database, campaign: int, pages: int) -> None:
+    """Wake workers for so many pages of a campaign."""
+    if not (is_needed(database) and pages):
+        return
+    app = _app(database, pool_size=1)
+    with _translated(), app.open():
+        task = app.configure_task(_PAGE, queue=QUEUE)
+        for at in range(0, pages, _AT_ONCE):
+            task.batch_defer(*_jobs(campaign, pages - at))
+
+
+def serve(crew: Crew) -> None:
+    """Work on pages as they are announced, until SIGTERM or Ctrl-C; the page that is begun is ended first."""
+    from procrastinate import RetryStrategy  # noqa: PLC0415  an extra's
+
+    database = crew.vault.store.database
+    app = _app(database, pool_size=crew.threads + 2)
+    again = RetryStrategy(max_attempts=_ATTEMPTS, exponential_wait=2, retry_exceptions={HsmError, StoreError})
+
+    @app.task(name=_PAGE, queue=QUEUE, retry=again)
+    def page(campaign: int) -> None:
+        crew.step(campaign)
+
+    @app.periodic(cron="* * * * *")
+    @app.task(name=_MINUTE, queue=QUEUE, queueing_lock=_MINUTE)
+    async def minute(timestamp: int) -> None:
+        del timestamp
+        for stalled in await app.job_manager.get_stalled_jobs(queue=QUEUE):
+            # Its worker was killed. Its page is taken over by whoever finds it without a sign of life.
+            await app.job_manager.finish_job(stalled, _failed(), delete_job=True)
+        await asyncio.to_thread(crew.idle)
+        for campaign, pages in await asyncio.to_thread(campaigns.waiting, database, crew.patience):
+            await app.configure_task(_PAGE, queue=QUEUE).batch_defer_async(*_jobs(campaign, pages))
+
+    with _translated():
+        app.run_worker(
+            queues=[QUEUE],
+            name=crew.name,
+            concurrency=crew.threads,
+            fetch_job_polling_interval=_LONGEST_POLL,
+            delete_jobs="always",
+            install_signal_handlers=True,
+        )
+
+
+def _jobs(campaign: int, pages: int) -> list[dict[str, Any]]:
+    return [{"campaign": campaign}] * min(pages, _AT_ONCE)
+
+
+def _failed() -> Any:  # noqa: ANN401  an extra's enum
+    from procrastinate.jobs import Status  # noqa: PLC0415
+
+    return Status.FAILED
+
+
+def _app(database: Database, pool_size: int) -> App:
+    try:
+        from procrastinate import App, PsycopgConnector  # noqa: PLC0415  an extra's
+    except ModuleNotFoundError as exc:
+        extra = "postgresql"
+        raise MissingExtraError(extra) from exc
+    logging.getLogger("procrastinate").setLevel(logging.WARNING)
+    url = database.engine.url.set(drivername="postgresql").render_as_string(hide_password=False)
+    return App(connector=PsycopgConnector(conninfo=url, min_size=1, max_size=pool_size))
+
+
+class _Translated:
+    """What procrastinate says of the database, as everything else says it."""
+
+    def __enter__(self) -> None:
+        """Nothing is to be prepared."""
+
+    def __exit__(self, _kind: object, raised: BaseException | None, _trace: object) -> None:
+        from procrastinate.exceptions import ConnectorException  # noqa: PLC0415  an extra's
+
+        if isinstance(raised, ConnectorException):
+            msg = f"the database failed: {raised.__cause__ or raised}"
+            raise StoreError(msg) from raised
+
+
+_translated = _Translated
