@@ -16,7 +16,7 @@ from icehouse.cloudhsm.certificate_files import KEY_FILE
 from icehouse.cloudhsm.down import lower
 from icehouse.cloudhsm.record import TAG, Notebook
 from icehouse.cloudhsm.up import Raising
-from servers.aws import ACCOUNT, REGION, World
+from servers.aws import ACCOUNT, KEYS, REGION, World
 from servers.aws_clock import ApiError
 from servers.aws_teardown import Group, Machine, Role
 from servers.cloudhsm import Hsm
@@ -80,8 +80,10 @@ class ControlPlane:
         self.url = f"http://127.0.0.1:{self._server.server_port}"
         self.cluster = self.world.hsm.add_foreign({})
         self.cluster.hsms.append(Hsm("hsm-second", "us-east-1b", "subnet-0000000b", "ACTIVE", 0))
-        self._before = {name: os.environ.get(name) for name in CREDENTIALS}
-        os.environ.update(CREDENTIALS)
+        # Where another test server's credentials stand already, they are good here, too.
+        self._set = [name for name in CREDENTIALS if name not in os.environ]
+        os.environ.update((name, CREDENTIALS[name]) for name in self._set)
+        KEYS.setdefault(os.environ["AWS_ACCESS_KEY_ID"], ACCOUNT)
 
     @property
     def config(self) -> dict[str, str]:
@@ -91,10 +93,8 @@ class ControlPlane:
     def stop(self) -> None:
         self._server.shutdown()
         self._server.server_close()
-        for name, value in self._before.items():
-            os.environ.pop(name)
-            if value is not None:
-                os.environ[name] = value
+        for name in self._set:
+            os.environ.pop(name, None)
 
 
 class Killed(BaseException):
