@@ -92,6 +92,8 @@ class Rules:
             answer |= {"KeyId": key.arn, "KeyState": "PendingDeletion"}
         if action in {"CreateAlias", "UpdateAlias"}:
             self._young[asked["AliasName"]] = self.lag
+        if action == "ListAliases":
+            answer["Aliases"] = [each for each in answer["Aliases"] if not self._young.get(each["AliasName"])]
         for listed in {"ListKeys": ["Keys"], "ListAliases": ["Aliases"]}.get(action, []):
             start = int(asked.get("Marker", 0))
             end = start + min(self.page, asked.get("Limit", self.page))

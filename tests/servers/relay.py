@@ -28,6 +28,7 @@ class Relay:
         self._drop()
 
     def close(self) -> None:
+        self._listener.shutdown(socket.SHUT_RDWR)  # else the thread in `accept` would stay
         self._listener.close()
         self._drop()
 

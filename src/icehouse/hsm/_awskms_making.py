@@ -43,23 +43,24 @@ class Making:
         target = aliases.get(self._keys.alias(key.label))
         if target is not None and self._keys.lives(target):
             raise _taken(key.label)
-        arn = self._made(key, aliases)
+        # Whoever may create a key may write any description, and a key policy of his own: none of these is ever taken.
+        left = self._orphans(key, aliases)
+        arn = self._made(key)
         try:
             self._claim(key, arn, "create_alias" if target is None else "update_alias")
         except HsmRefusedError as exc:
             self._discard(arn, key, exc)
             raise
-        if self._lost:
-            self._sweep(key)
+        self._sweep(key, arn, left if target is None else [])
         self._wait_for(key, arn)
         return arn
 
-    def _made(self, key: HsmKey, aliases: dict[str, str]) -> str:
-        """A key without an alias: one that an interrupted creation left, or a new one."""
+    def _made(self, key: HsmKey) -> str:
+        """A new key; where an answer got lost, the one that was made all the same."""
         while True:
-            left = self._orphans(key, aliases)
-            if left:
-                return left[0]
+            made = self._orphans(key, self._keys.aliases(), self._mark) if self._lost else []
+            if made:
+                return made[0]
             try:
                 return self._new(key)
             except HsmUnavailableError:
@@ -67,7 +68,6 @@ class Making:
                 self._lost = True
                 if not self._deadline.pause(_PAUSE):
                     raise
-                aliases = self._keys.aliases()
 
     def _new(self, key: HsmKey) -> str:
         shape = SHAPES[key.kind]
@@ -134,11 +134,16 @@ class Making:
             left = f"{arn}, made for it, could not be scheduled for deletion ({exc}): do it by hand"
             why.hint = f"{why.hint}; {left}" if why.hint else left
 
-    def _sweep(self, key: HsmKey) -> None:
-        """Schedule the deletion of what else this creation made, whose answers got lost."""
+    def _sweep(self, key: HsmKey, kept: str, left: list[str]) -> None:
+        """Schedule the deletion of what interrupted creations left, and of what else this one made unheard.
+
+        The alias is ours by now: whoever else is about to claim it with one of these gets nothing.
+        """
         # The key that was wanted is made; what cannot be swept costs money, and is found by its description.
         with suppress(HsmError):
-            for arn in self._orphans(key, self._keys.aliases(), self._mark):
+            unheard = self._orphans(key, self._keys.aliases(), self._mark) if self._lost else []
+            # Lists lag behind: the key that has the alias may still seem to have none.
+            for arn in {*left, *unheard} - {kept}:
                 self._keys.scheduled(arn, _SHORTEST_WINDOW)
 
     def _wait_for(self, key: HsmKey, arn: str) -> None:

@@ -91,6 +91,10 @@ class Adapter(ABC):
         """
         raise AssertionError(self.name, failing, latency, per_second)
 
+    def struck(self) -> int:
+        """How many calls the storm made fail, whoever repeated them."""
+        raise AssertionError(self.name)
+
     def held(self) -> int:
         """How many sessions or connections this process holds open to the module."""
         raise AssertionError(self.name)
@@ -118,6 +122,9 @@ class SimulatedInMemory(Adapter):
 
     def storm(self, failing, latency, per_second):
         self._weather = simulated_storm(failing, latency, per_second)
+
+    def struck(self):
+        return 0  # it repeats nothing itself: each is its caller's
 
     def held(self):
         return 0  # it is in this process
@@ -152,6 +159,9 @@ class SimulatedInFile(Adapter):
 
     def storm(self, failing, latency, per_second):
         self._weather = simulated_storm(failing, latency, per_second)
+
+    def struck(self):
+        return 0  # it repeats nothing itself: each is its caller's
 
     def held(self):
         return open_files(self._file)
@@ -248,6 +258,9 @@ class Pkcs11InWeather(Pkcs11OnSoftHsm):
         weather = self.module.weather
         weather.failing, weather.latency, weather.per_second, weather.burst = failing, latency, per_second, 50
 
+    def struck(self):
+        return self.module.weather.failed
+
     def clean(self) -> None:
         self.module.weather.clear()
         super().clean()
@@ -315,6 +328,9 @@ class GoogleKmsOnLoopback(Adapter):
     def storm(self, failing, latency, per_second):
         weather = self.server.weather
         weather.failing, weather.latency, weather.per_second, weather.burst = failing, latency, per_second, 50
+
+    def struck(self):
+        return self.server.failed
 
     def held(self):
         return connections_to(self.server.port)
@@ -384,6 +400,9 @@ class OpenBaoOnLoopback(Adapter):
     def storm(self, failing, latency, per_second):
         weather = self.front.weather
         weather.failing, weather.latency, weather.per_second, weather.burst = failing, latency, per_second, 50
+
+    def struck(self):
+        return self.front.failed
 
     def clean(self) -> None:
         super().clean()

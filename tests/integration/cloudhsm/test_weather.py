@@ -7,11 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 import pytest
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from conformance.hsm.adapters import Pkcs11InWeather
 from conformance.hsm.patience import eventually
-from icehouse import Device, create_hsm_frost
 from icehouse._core import DataKey, same_secret
 from icehouse.hsm import KeyKind
 
@@ -85,47 +82,3 @@ def test_keys_are_made_and_destroyed_once_though_every_fifth_call_fails(hsm, shi
     for key in made[1:]:
         hsm.destroy_key(key)
     assert hsm.keys("") == made[:1]
-
-
-def storm(weather) -> None:
-    weather.failing, weather.latency, weather.per_second, weather.burst = 0.05, 0.005, 500, 50
-
-
-def live(frost, users) -> None:
-    """Every user enrols, rotates and signs."""
-    frost.create_users(users)
-
-    def live_one(user: str) -> None:
-        device = Device.create(user)
-        device.enrol(frost, frost.enrolment_code(user))
-        device.rotate(frost)
-        key = Ed25519PublicKey.from_public_bytes(frost.get_shards(user).public_key)
-        key.verify(device.sign(frost, b"message"), b"message")
-
-    with ThreadPoolExecutor(4) as pool:
-        list(pool.map(live_one, users))
-    assert {frost.get_shards(user).epoch for user in users} == {2}
-
-
-@pytest.mark.parametrize(("custody", "many"), [("hybrid", 100), ("hierarchical", 20), ("direct", 5)])
-def test_users_of_a_cluster_are_made_enrol_rotate_and_sign_in_a_storm(config, shim, custody, many):
-    shim.weather.hidden, shim.weather.stale = 1, 1
-    storm(shim.weather)
-    with create_hsm_frost("aws", config, custody=custody) as frost:
-        live(frost, [f"user-{number}" for number in range(many)])
-
-    assert shim.weather.failed > 0
-    assert shim.open_sessions == 0
-
-
-def test_users_of_any_other_token_are_made_enrol_rotate_and_sign_in_a_storm(softhsm, tmp_path):
-    plain = Pkcs11InWeather(tmp_path, lambda: softhsm)
-    pin = plain.token.pin_file
-    config = {"module_path": plain.module.path, "token_label": plain.token.label, "pin_source": pin}
-    storm(plain.module.weather)
-    with create_hsm_frost("pkcs11", config, custody="hierarchical") as frost:
-        live(frost, [f"user-{number}" for number in range(20)])
-
-    assert plain.module.weather.failed > 0
-    assert plain.module.open_sessions == 0
-    plain.clean()

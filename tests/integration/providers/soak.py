@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric.ec import ECDSA, SECP256R1, EllipticCurvePublicKey
 from cryptography.hazmat.primitives.asymmetric.utils import Prehashed, encode_dss_signature
 
-from conformance.hsm.adapters import ADAPTERS
+from conformance.hsm.adapters import ADAPTERS, Pkcs11InWeather
 from icehouse._core import DataKey, same_secret
 from icehouse.errors import HsmUnavailableError, IcehouseError, SealError
 from icehouse.hsm import KeyKind
@@ -160,7 +160,7 @@ def main() -> None:
     tell("|---|---|---|---|---|---|---|")
     with tempfile.TemporaryDirectory() as place:
         softhsm = SoftHsm(Path(place) / "softhsm")
-        for make in ADAPTERS:
+        for make in (*ADAPTERS, Pkcs11InWeather):
             directory = Path(place) / make.name
             directory.mkdir()
             adapter = make(directory, lambda: softhsm)

@@ -49,6 +49,8 @@ def live(frost, user: str) -> None:
 @pytest.mark.needs(Can.STORM)
 @pytest.mark.parametrize(("custody", "many"), [("hybrid", 1000), ("hierarchical", 50), ("direct", 20)])
 def test_on_a_bad_day_every_user_is_made_enrolled_signs_and_rotates(adapter, custody, many, monkeypatch):
+    if adapter.name == "simulated-in-memory":
+        many //= 10  # it is the same module as the one in a file
     adapter.storm(**BAD_DAY)
     seen = watch(monkeypatch, adapter.uri.partition(":")[0])
     users = [f"user-{number}" for number in range(many)]
@@ -59,5 +61,6 @@ def test_on_a_bad_day_every_user_is_made_enrolled_signs_and_rotates(adapter, cus
 
         assert {patiently(lambda user=user: frost.get_shards(user)).epoch for user in users} == {2}
         assert seen.longest < DEADLINE
+        assert seen.failed + adapter.struck() > 0
         if custody == "hybrid":
             assert frost.hsm.operations.total <= MOST_OPERATIONS + seen.failed

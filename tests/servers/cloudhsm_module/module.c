@@ -38,15 +38,9 @@ static UL finalize(void *reserved) {
     return CALL(FINALIZE, (UL)reserved, 0, 0, 0, 0, 0, 0, 0);
 }
 
-static UL open_session(UL slot, UL flags, void *application, void *notify, UL *handle) {
-    UL bad = weather();
-    if (bad) return bad;
-    if (CLOUDHSM && !(flags & 2)) return SESSION_READ_ONLY;
-    if (CLOUDHSM && (uint64_t)open_count >= (control[SESSIONS] ? control[SESSIONS] : 1024)) return SESSION_COUNT;
-    UL answer = CALL(OPEN_SESSION, slot, flags, (UL)application, (UL)notify, (UL)handle, 0, 0, 0);
-    if (answer) return answer;
+static void note(UL handle, UL slot) {
     struct session *made = calloc(1, sizeof *made);
-    made->handle = *handle, made->slot = slot;
+    made->handle = handle, made->slot = slot;
     pthread_mutex_lock(&mutex);
     for (int i = 0; i < MOST; i++)
         if (!sessions[i]) {
@@ -55,7 +49,19 @@ static UL open_session(UL slot, UL flags, void *application, void *notify, UL *h
         }
     if ((uint64_t)++open_count > control[LARGEST_POOL]) control[LARGEST_POOL] = open_count;
     pthread_mutex_unlock(&mutex);
-    return OK;
+}
+
+static UL open_session(UL slot, UL flags, void *application, void *notify, UL *handle) {
+    UL bad = weather();
+    if (bad) return bad;
+    if (CLOUDHSM && !(flags & 2)) return SESSION_READ_ONLY;
+    if (CLOUDHSM && (uint64_t)open_count >= (control[SESSIONS] ? control[SESSIONS] : 1024)) return SESSION_COUNT;
+    /* Noted down before anybody may drop it. */
+    pthread_rwlock_rdlock(&calls);
+    UL answer = inner.call[OPEN_SESSION](slot, flags, application, notify, handle);
+    if (!answer) note(*handle, slot);
+    pthread_rwlock_unlock(&calls);
+    return answer;
 }
 
 static UL close_session(UL handle) {
@@ -67,8 +73,8 @@ static UL close_session(UL handle) {
 static UL close_all_sessions(UL slot) {
     pthread_rwlock_wrlock(&calls);
     UL answer = inner.call[CLOSE_ALL_SESSIONS](slot);
-    pthread_rwlock_unlock(&calls);
     forget(0, &slot);
+    pthread_rwlock_unlock(&calls);
     return answer;
 }
 

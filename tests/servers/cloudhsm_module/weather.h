@@ -71,12 +71,21 @@ static struct session *of(UL handle) {
     return found;
 }
 
+/* Another thread may be in the middle of a call on a session that goes: its memory is given back long after. */
+static void bury(struct session *gone) {
+    static struct session *graves[1024];
+    static unsigned next;
+    struct session **grave = &graves[next++ % (sizeof graves / sizeof *graves)];
+    free(*grave);
+    *grave = gone;
+}
+
 /* Forgets one session, those of a slot, or all. */
 static void forget(UL handle, const UL *slot) {
     pthread_mutex_lock(&mutex);
     for (int i = 0; i < MOST; i++)
         if (sessions[i] && (sessions[i]->handle == handle || (!handle && (!slot || sessions[i]->slot == *slot)))) {
-            free(sessions[i]);
+            bury(sessions[i]);
             sessions[i] = NULL;
             open_count--;
         }
