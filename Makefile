@@ -26,7 +26,7 @@ demo: $(VENV)/.built
 test: $(VENV)/.dev $(VENV)/.built
 	tests/install-packages
 	cargo test --quiet --release --locked --package icehouse-core --package icehouse-pkcs11
-	$(BIN)/pytest
+	$(BIN)/pytest --numprocesses 2 --dist loadfile
 
 check: $(VENV)/.dev $(VENV)/.built
 	cargo fmt --all --check

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import shutil
@@ -27,10 +28,12 @@ def node():
     program = shutil.which("node")
     assert program, "nodejs must be installed: a foreign device is one in JavaScript"
     lock, installed = HERE / "package-lock.json", HERE / "node_modules" / ".package-lock.json"
-    if not installed.exists() or installed.stat().st_mtime < lock.stat().st_mtime:
-        command = ["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--silent"]
-        subprocess.run(command, cwd=HERE, check=True, timeout=300)
-        installed.touch()
+    with lock.open() as turn:
+        fcntl.flock(turn, fcntl.LOCK_EX)  # tests run in several processes, and one installation is enough
+        if not installed.exists() or installed.stat().st_mtime < lock.stat().st_mtime:
+            command = ["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--silent"]
+            subprocess.run(command, cwd=HERE, check=True, timeout=300)
+            installed.touch()
     return program
 
 
