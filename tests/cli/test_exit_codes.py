@@ -10,7 +10,11 @@ from icehouse import errors
 from icehouse.cli.printer import EXIT_CODES, exit_code, explain
 from icehouse.store import DataKeyFullError
 
-CLASSES = [kind for _, kind in inspect.getmembers(errors, inspect.isclass) if kind.__module__ == errors.__name__]
+CLASSES = [
+    kind
+    for _, kind in inspect.getmembers(errors, inspect.isclass)
+    if kind.__module__ == errors.__name__ and not issubclass(kind, Warning)
+]
 WRONG = {"RequestError", "ConflictError", "StaleEpochError", "RefusedError", "MissingExtraError"}
 
 

@@ -63,7 +63,7 @@ class Keys:
 
     def usable(self, key: HsmKey) -> str:
         """The ARN of the key that serves; refused unless everything about it is as icehouse made it."""
-        metadata = self._ofkind_of(key)
+        metadata = self._pinned(key)
         self._check_ours(metadata, key.label)
         state, arn = metadata.get("KeyState"), str(metadata["Arn"])
         if state != "Enabled":
@@ -84,7 +84,7 @@ class Keys:
 
     def destroy(self, key: HsmKey) -> datetime | None:
         """Schedule the deletion; until when it can be cancelled. The alias stays, and goes with the key."""
-        metadata = self._ofkind_of(key)
+        metadata = self._pinned(key)
         self._check_ours(metadata, key.label)
         try:
             told = self.scheduled(metadata["Arn"], self._uri.deletion_days)
@@ -96,7 +96,7 @@ class Keys:
         until = told.get("DeletionDate")
         return until.astimezone(UTC) if isinstance(until, datetime) else None
 
-    def _ofkind_of(self, key: HsmKey) -> dict[str, Any]:
+    def _pinned(self, key: HsmKey) -> dict[str, Any]:
         try:
             metadata = self.describe(self.alias(key.label))
         except NotThereError:

@@ -150,15 +150,20 @@ class Making:
         """Until the alias is known everywhere: AWS KMS agrees with itself after a while only."""
         while True:
             try:
-                if self._keys.describe(self._keys.alias(key.label))["Arn"] == arn:
-                    return
+                named = self._keys.describe(self._keys.alias(key.label))["Arn"]
             except NotThereError:
-                pass
+                named = arn
             except HsmError:
                 # The key is made; what is wrong now is told when it is used.
                 return
+            else:
+                if named == arn:
+                    return
             if not self._deadline.pause(_PAUSE):
-                return
+                break
+        if named != arn:
+            msg = f"the alias of {key.label!r} still names another key than the one that was made for it"
+            raise HsmUnavailableError(msg, hint="was it made twice at once? 'icehouse doctor' says which key it names")
 
 
 def _serves(metadata: dict[str, Any], key: HsmKey) -> bool:
