@@ -119,6 +119,10 @@ class VaultRecord:
         if types != (bytes, str, int, bytes) or not all(type(root.label) is str for root in self.roots):
             msg = "the vault's settings in the database were changed: they hold a value that icehouse never writes"
             raise SealError(msg)
+        for root in self.roots:
+            if root.label != root_label(self.vault_id, root.role, root.version):
+                msg = f"the root key {root.label!r} in the database is not this vault's {root.role} {root.version}"
+                raise SealError(msg)
 
     def current(self, role: Role) -> RootKey | None:
         """The root key of this role that new data keys are wrapped under."""
