@@ -263,6 +263,10 @@ def _vault(settings: Settings, store: VaultStore, roots: RootKeys) -> Vault:
     def custody_of(record: VaultRecord) -> Custody:
         check_settings(record, roots)
         match record.custody:
+            case "hierarchical" if not roots.vouched:
+                # It has no fallback, so only a vault of another custody is opened before its HSM has looked at it.
+                msg = "the vault's settings in the database were changed: it was of another custody"
+                raise SealError(msg)
             case "hierarchical":
                 return HierarchicalCustody(record, roots, nodes)
             case "direct":

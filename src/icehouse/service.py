@@ -57,7 +57,7 @@ class FrostService:
     @classmethod
     def open(cls, path: str | Path) -> Self:
         """Open the vault of a directory or a settings file."""
-        place = Path(path)
+        place = Path(path).absolute()  # to be read anew, wherever this process works by then
         return cls(open_vault(vault_settings.load(place), again=lambda: vault_settings.load(place)))
 
     @property

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from icehouse._core import DataKey, same_secret
 from icehouse.ceremonies.new_roots import left_behind, make_root, next_root
-from icehouse.custody import HybridCustody, seal_settings
+from icehouse.custody import HybridCustody, check_settings, seal_settings
 from icehouse.errors import ConflictError, HsmError, HsmRefusedError, RequestError
 from icehouse.hsm import KeyKind
 from icehouse.model import NO_DATA_KEY, Purpose, Role, RootKey, RootState
@@ -134,6 +134,9 @@ def flip(vault: Vault, before: VaultRecord, made: list[RootKey], custody: str | 
         custody=custody or before.custody,
         roots=(*kept, *(replace(root, state=RootState.CURRENT) for root in made)),
     )
+    # They may have been changed since they were looked at, and the new seal must not vouch for that.
+    check_settings(before, vault.custody.roots)
+    vault.custody.roots.check_vouched()
     sealed = replace(after, seal=seal_settings(after, vault.custody.roots))
     root_keys.flip(vault.store.database, before, sealed)
     vault.refresh()

@@ -86,18 +86,26 @@ class HybridCustody:
         """
         if self.roots.software is None or (key is not None and key.origin != SOFTWARE):
             return False
+        if self.roots.away:
+            return True
         self._vouch()
-        return self.roots.away or self._record.current(Role.CLAIM) is None
+        return self._record.current(Role.CLAIM) is None
 
     def _vouch(self) -> None:
-        """Have the HSM look at the vault's settings, once it is back from where it was when the vault was opened."""
-        if not self.roots.vouched and not self.roots.away:
+        """Have the HSM look at the vault's settings, before anything is made or opened under it.
+
+        Raises `HsmUnavailableError` where it was away when the vault was opened, and cannot look yet.
+        """
+        if not self.roots.vouched:
             self._record = self._reload()
+            self.roots.check_vouched()
             _logger.warning("the HSM is back: it vouches for the vault, and new keys are made under it again")
 
     def root_key(self, purpose: Purpose, key: Key | None, *, software: bool = False) -> str | None:
         """The label of the vault's current root key of this purpose."""
         del key
+        if not software:
+            self._vouch()
         role = (_STAND_INS if software else _ROLES)[purpose]
         root = self._record.current(role)
         if root is None:
@@ -209,7 +217,11 @@ class HybridCustody:
     def _open(
         self, key: Key, role: _Role, sealed: Sealed, purpose: Purpose, columns: PendingColumns | None = None
     ) -> Share:
-        data_key = _needed(self.open_number(sealed.data_key, purpose))
+        under = self.open_number(sealed.data_key, purpose)
+        if key.origin != SOFTWARE and is_software(under.wrapped.root_key):
+            msg = f"the {role} record of {key.user!r}, which says that it was made under the HSM, is under software"
+            raise SealError(msg)
+        data_key = _needed(under)
         participant = DEVICE_NUMBER if purpose is Purpose.CLAIM else SERVER_NUMBER
         try:
             return key.row.open(role, data_key, sealed.data_key, participant, sealed.record, columns)

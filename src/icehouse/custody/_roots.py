@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, TypeVar
 
-from icehouse.errors import HsmRefusedError, HsmUnavailableError
+from icehouse.errors import HsmRefusedError, HsmUnavailableError, MissingExtraError, RequestError
 from icehouse.hsm import AbsentHsm, HsmKey, KeyKind
-from icehouse.model import STAND_INS, USERS_OWN, Role
+from icehouse.model import STAND_INS, USERS_OWN, Role, is_software
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from icehouse.hsm import Hsm
 
 T = TypeVar("T")
+_logger = logging.getLogger("icehouse")
 
 
 class RootKeys:
@@ -58,6 +60,12 @@ class RootKeys:
         """Whether the HSM of new root keys is away: it is looked for. Raises `HsmRefusedError` where it refuses."""
         return not all(hsm.look() for hsm in self.absent if hsm in {self.main, self.claim})
 
+    def check_vouched(self) -> None:
+        """Raise `HsmUnavailableError` until the HSM that seals the vault's settings has seen them."""
+        if not self.vouched:
+            msg = "the HSM that vouches for the vault's settings is away, so nothing is done under an HSM"
+            raise HsmUnavailableError(msg)
+
     def home(self, role: Role) -> Hsm:
         """Where a new root key of this role is made."""
         if role in STAND_INS.values():
@@ -84,7 +92,12 @@ class RootKeys:
         """Find all keys of a prefix at once: one listing of each HSM, however many they are."""
         for hsm in self.hsms:
             for key in hsm.keys(prefix):
-                self._found.setdefault(key.label, hsm)
+                if hsm in self._where(key.label):
+                    self._found.setdefault(key.label, hsm)
+
+    def _where(self, label: str) -> list[Hsm]:
+        """The HSMs in which a label may be: the stand-in's file never holds a key that the HSM is to vouch for."""
+        return [hsm for hsm in self.hsms if is_software(label) or hsm is not self.software]
 
     def forget(self, label: str) -> None:
         """Forget where a key was: it was destroyed."""
@@ -113,7 +126,7 @@ class RootKeys:
     def _tried(self, label: str, kind: KeyKind, work: Callable[[Hsm, HsmKey], T]) -> T:
         refusal: HsmRefusedError | None = None
         away: HsmUnavailableError | None = None
-        for hsm in self.hsms:
+        for hsm in self._where(label):
             try:
                 done = work(hsm, HsmKey(label, kind))
             except HsmRefusedError as exc:
@@ -140,10 +153,17 @@ class RootKeys:
             self._again = wrapped
 
     def _told_anew(self) -> bool:
-        """Read the configuration anew; whether it names other HSMs than before."""
+        """Read the configuration anew; whether it names other HSMs than before.
+
+        One that is wrong by now is nothing to a device that asks: what this process was told before stands.
+        """
         if self._again is None:
             return False
-        fresh, known = self._again(), self.hsms
+        try:
+            fresh, known = self._again(), self.hsms
+        except (RequestError, MissingExtraError) as exc:
+            _logger.error("the vault's configuration was to be read anew, and cannot be: %s", exc)  # noqa: TRY400
+            return False
         self.main, self.claim, self.former, self.software = fresh.main, fresh.claim, fresh.former, fresh.software
         return self.hsms != known
 
@@ -164,7 +184,7 @@ class RootKeys:
 
     def _search(self, label: str) -> Hsm | None:
         away: HsmUnavailableError | None = None
-        for hsm in self.hsms:
+        for hsm in self._where(label):
             try:
                 if self.holds(hsm, label):
                     return hsm
