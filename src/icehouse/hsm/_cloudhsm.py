@@ -29,8 +29,13 @@ _PAUSE = 0.2
 _FRESH = 60.0
 _CLUSTER = re.compile(r"cluster-[2-7a-zA-Z]{11,16}")
 _USABLE = frozenset({"ACTIVE", "DEGRADED"})
-_STRANGER = re.compile(r"Expired|InvalidClientTokenId|UnrecognizedClient|Signature|AuthFailure")
+_STRANGER = re.compile(r"Expired|MissingAuthentication|InvalidClientTokenId|UnrecognizedClient|Signature|AuthFailure")
 _REFUSED = re.compile(r"AccessDenied|NotAuthorized|UnauthorizedOperation")
+_PASSING = re.compile(
+    r"Throttl|TooManyRequests|RequestLimit|RequestTimeout|InternalFailure|Unavailable|ServiceException"
+)
+_FAULT = 500
+_LOG_IN = "set AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
 _log = logging.getLogger("icehouse.hsm")
 
 
@@ -101,10 +106,16 @@ class Lookup:
         try:
             import boto3  # noqa: PLC0415  loaded by whoever uses it
             import botocore.config  # noqa: PLC0415
+            from botocore import exceptions as problems  # noqa: PLC0415
         except ImportError as exc:
             extra = "aws"
             raise MissingExtraError(extra) from exc
-        session = boto3.session.Session()
+        try:
+            session = boto3.session.Session()
+        except problems.BotoCoreError as exc:
+            # No call was made yet: it is this machine's configuration of AWS.
+            msg = f"AWS credentials cannot be looked for: {exc}"
+            raise RequestError(msg, hint=_LOG_IN) from exc
         regions = {
             region
             for partition in session.get_available_partitions()
@@ -129,9 +140,14 @@ class Lookup:
             problems.NoCredentialsError,
             problems.PartialCredentialsError,
             problems.CredentialRetrievalError,
+            problems.TokenRetrievalError,
+            problems.SSOError,
+            problems.ConfigNotFound,
+            problems.ConfigParseError,
         ) as exc:
-            msg = f"there are no AWS credentials to look up {self.cluster} with"
-            raise RequestError(msg, hint="set AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY") from exc
+            # An HSM that does not answer may be fallen back from; a login that has expired may not.
+            msg = f"there are no AWS credentials to look up {self.cluster} with: {exc}"
+            raise RequestError(msg, hint=_LOG_IN) from exc
         except problems.BotoCoreError as exc:
             msg = f"AWS does not answer in {self.region}: {exc}"
             raise HsmUnavailableError(msg, hint="check the network, and region and endpoint in the HSM's URI") from exc
@@ -208,7 +224,10 @@ def _refusal(response: Mapping[str, Any]) -> RequestError | HsmUnavailableError 
         return HsmRefusedError(msg, hint="grant cloudhsm:DescribeClusters to whoever opens the HSM")
     if "InvalidRequest" in code or "Validation" in code:
         return RequestError(msg)
-    return HsmUnavailableError(msg)
+    if response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0) >= _FAULT or _PASSING.search(code):
+        return HsmUnavailableError(msg)
+    # Whatever else AWS refuses does not pass by itself, and is no reason to fall back.
+    return HsmRefusedError(msg)
 
 
 def _endpoint(text: str | None) -> str | None:

@@ -12,7 +12,7 @@ from icehouse import create_hsm_frost
 from icehouse._core import DataKey
 from icehouse.errors import HsmRefusedError, HsmUnavailableError, MissingExtraError, RequestError
 from icehouse.hsm import KeyKind
-from icehouse.hsm._cloudhsm import warn_of_availability_check
+from icehouse.hsm._cloudhsm import _refusal, warn_of_availability_check
 from icehouse.providers import hsm_uri
 from servers.cloudhsm_trial import STRANGER
 
@@ -140,6 +140,41 @@ def test_credentials_that_are_wrong_or_missing_are_named(config, monkeypatch, ke
         monkeypatch.delenv("AWS_ACCESS_KEY_ID")
 
     assert hint in refusal(config, kind, words)
+
+
+SSO = """[profile expired]
+sso_start_url = https://example.awsapps.com/start
+sso_region = us-east-1
+sso_account_id = 111122223333
+sso_role_name = icehouse
+"""
+
+
+@pytest.mark.usefixtures("nothing_made")
+@pytest.mark.parametrize("profile", ["expired", "unknown"])
+def test_a_login_that_expired_or_never_was_is_not_taken_for_an_aws_that_is_away(config, monkeypatch, tmp_path, profile):
+    (tmp_path / "aws").write_text(SSO)
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "aws"))
+    monkeypatch.setenv("AWS_PROFILE", profile)
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID")
+
+    assert "AWS_PROFILE" in refusal(config, RequestError, "AWS credentials")
+
+
+@pytest.mark.parametrize(
+    ("code", "status", "kind"),
+    [
+        ("CloudHsmServiceException", 400, HsmUnavailableError),
+        ("ThrottlingException", 400, HsmUnavailableError),
+        ("CloudHsmInternalFailureException", 500, HsmUnavailableError),
+        ("MissingAuthenticationTokenException", 400, RequestError),
+        ("OptInRequired", 403, HsmRefusedError),
+    ],
+)
+def test_only_what_passes_by_itself_counts_as_away(code, status, kind):
+    answer = {"Error": {"Code": code}, "ResponseMetadata": {"HTTPStatusCode": status}}
+
+    assert type(_refusal(answer)) is kind
 
 
 @pytest.mark.usefixtures("nothing_made")
