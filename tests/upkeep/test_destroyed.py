@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 
-from icehouse.errors import RequestError
+from icehouse.errors import RequestError, SealError
 from upkeep.scene import check, enrolled, keys_in
 
 
@@ -94,3 +94,26 @@ def test_no_byte_of_a_destroyed_users_records_stays_in_the_file_or_its_journal(n
     left = stored_bytes(scene)
     for record in records:
         assert not any(record[at : at + 8] in left for at in range(0, len(record) - 8, 8))
+
+
+def test_a_trim_destroys_no_root_key_that_data_keys_are_under_whatever_the_database_says_of_it(new_scene):
+    scene = new_scene("direct", 5)
+    frost = scene.open()
+    before = keys_in(frost)
+    with frost.vault.store.database.write() as connection:
+        connection.exec_driver_sql("UPDATE root_keys SET state = 'retiring' WHERE role = 'user'")
+
+    assert frost.upkeep.trim(void_backups=True).root_keys == ()
+    assert keys_in(frost) == before
+
+
+def test_a_trim_asks_the_hsm_which_root_keys_are_current(new_scene):
+    scene = new_scene("hybrid", 5)
+    frost = scene.open()
+    before = keys_in(frost)
+    with frost.vault.store.database.write() as connection:
+        connection.exec_driver_sql("UPDATE root_keys SET state = 'draining' WHERE role = 'claim'")
+    with pytest.raises(SealError, match="settings"):
+        frost.upkeep.trim(void_backups=True)
+
+    assert keys_in(frost) == before

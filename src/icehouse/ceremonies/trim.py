@@ -59,17 +59,17 @@ def trim(vault: Vault, *, void_backups: bool = False) -> Trimmed:
 
 
 def drained(vault: Vault) -> list[RootKey]:
-    """The superseded root keys that nothing is under any more."""
-    record = vault.store.reload()
+    """The superseded root keys that nothing is under any more, whatever their rows say of themselves.
+
+    A destroyed key does not come back with a backup of the database, so the HSM says first which are current.
+    """
+    vault.refresh()
+    record = vault.store.record
     database, superseded = vault.store.database, (RootState.DRAINING, RootState.RETIRING)
     roots = [*record.roots]
     for role in (Role.USER, Role.SOFTWARE_USER):
         roots += root_keys.user_roots(database, *superseded, role=role)
-    return [
-        root
-        for root in roots
-        if root.state is RootState.RETIRING or (root.state is RootState.DRAINING and _is_empty(vault, root))
-    ]
+    return [root for root in roots if root.state in superseded and _is_empty(vault, root)]
 
 
 def _is_empty(vault: Vault, root: RootKey) -> bool:
