@@ -127,7 +127,10 @@ class Lookup:
         once = botocore.config.Config(
             retries={"total_max_attempts": 1}, connect_timeout=_TIMEOUT, read_timeout=_TIMEOUT
         )
-        return session.client("cloudhsmv2", region_name=self.region, endpoint_url=self.endpoint, config=once)
+        client = session.client("cloudhsmv2", region_name=self.region, endpoint_url=self.endpoint, config=once)
+        # The environment, or a profile, may name one as well.
+        _endpoint(client.meta.endpoint_url)
+        return client
 
     def _asked(self, client: Any) -> list[dict[str, Any]]:  # noqa: ANN401
         from botocore import exceptions as problems  # noqa: PLC0415

@@ -161,6 +161,14 @@ def test_a_login_that_expired_or_never_was_is_not_taken_for_an_aws_that_is_away(
     assert "AWS_PROFILE" in refusal(config, RequestError, "AWS credentials")
 
 
+@pytest.mark.usefixtures("nothing_made")
+def test_an_endpoint_of_the_environment_must_be_reached_over_tls_too(config, monkeypatch):
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://192.0.2.1")
+    config.pop("endpoint", None)
+
+    refusal(config, RequestError, "endpoint must be https")
+
+
 @pytest.mark.parametrize(
     ("code", "status", "kind"),
     [
