@@ -15,7 +15,7 @@ from icehouse.founding import MODULE as MODULE_INSIDE
 from icehouse.founding import STORE, found
 from icehouse.service import FrostService
 from icehouse.settings import Settings
-from softhsm import MODULE, SoftHsm
+from softhsm import MODULE
 
 
 def test_the_simulated_module_lies_in_the_vault_with_a_pin_for_its_owner_and_a_warning(empty):
@@ -121,11 +121,6 @@ def test_a_store_that_cannot_be_is_refused_and_nothing_is_left(empty, url):
     assert done.code in {1, 2}
     assert len(done.errors) == 1
     assert empty.contents() == {}
-
-
-@pytest.fixture(scope="module")
-def softhsm(tmp_path_factory):
-    return SoftHsm(tmp_path_factory.mktemp("softhsm") / "hsm")
 
 
 def test_a_real_token_serves_and_a_wrong_pin_is_called_so(empty, softhsm):

@@ -13,7 +13,6 @@ import pytest
 from executable import KILLED, Shell, all_refused, refused
 from icehouse.hsm import open_hsm
 from icehouse.service import FrostService
-from softhsm import SoftHsm
 
 
 @pytest.fixture
@@ -235,9 +234,8 @@ def test_a_hierarchical_vault_is_converted_and_its_master_destroyed(derived):
     assert "custody is hybrid" in refused(derived, "rewrap", "--to-custody", "hybrid")
 
 
-def test_a_vault_moves_between_two_real_tokens(empty, tmp_path_factory):
-    softhsm = SoftHsm(tmp_path_factory.mktemp("softhsm") / "hsm")
-    old, new = softhsm.new_token("old"), softhsm.new_token("new")
+def test_a_vault_moves_between_two_real_tokens(empty, softhsm):
+    old, new = softhsm.new_token("cli-old"), softhsm.new_token("cli-new")
     empty.do("init", "--hsm", old.uri)
     empty.do("users", "create", "alice")
     empty.do("device", "enrol", "alice", "--device", "alice.device", "--token-file", empty.token("alice"))
