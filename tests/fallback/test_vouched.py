@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from fallback.conftest import enrolled
-from icehouse.ceremonies.rewrap import flip
+from icehouse.ceremonies.rewrap import begin, drain, flip
 from icehouse.errors import HsmUnavailableError, RequestError, SealError
 from icehouse.founding import MODULE, STORE, found
 from icehouse.hsm import KeyKind, open_hsm
@@ -95,6 +95,17 @@ def test_a_rewrap_takes_no_older_root_key_for_the_next_one(place):
         change(frost, "UPDATE root_keys SET version = 9, state = 'making' WHERE role = 'kek' AND version = 1")
         with pytest.raises(SealError, match="is not this vault's kek 9"):
             frost.upkeep.rewrap()
+
+
+def test_a_rewrap_brings_nothing_back_under_a_superseded_root_key(place):
+    place.found()
+    with place.open() as frost:
+        frost.create_user_frost_shards("alice")
+        begin(frost.vault)
+        swapped = "CASE version WHEN 1 THEN 'current' ELSE 'draining' END"
+        change(frost, f"UPDATE root_keys SET state = {swapped} WHERE role = 'kek'")
+        with pytest.raises(SealError, match="settings"):
+            drain(frost.vault)
 
 
 def test_devices_are_told_unavailable_when_the_hsm_is_away_and_the_settings_cannot_be_read(place, caplog):

@@ -162,8 +162,9 @@ def check_room(hsm: Hsm, labels: Sequence[str], kind: KeyKind = KeyKind.AES) -> 
 
 def drain(vault: Vault, advance: Callable[[int], None] = lambda _: None) -> int:
     """Rewrap every data key that is under a superseded root key; how many this call moved."""
-    moved = 0
-    for root in unfinished(vault):
+    moved, left = 0, unfinished(vault)
+    vault.follow()  # nothing goes to what the database alone calls current
+    for root in left:
         while pending := list(data_keys.keys_under(vault.store.database, root.label)):
             for wrapped in pending:
                 moved += rewrapped(vault, wrapped, root)
