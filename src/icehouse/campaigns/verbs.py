@@ -13,7 +13,7 @@ from icehouse.ceremonies import rewrap as rewrapping
 from icehouse.ceremonies.vault import retry
 from icehouse.errors import ConflictError, HsmRefusedError, HsmUnavailableError, IcehouseError, SealError, StoreError
 from icehouse.model import Role, State
-from icehouse.store import DataKeyFullError, root_keys
+from icehouse.store import root_keys
 from icehouse.store.leases import SupersededError
 from icehouse.store.marking import mark_due
 from icehouse.store.selection import data_keys_in, numbered_keys_in, unfinished_removals
@@ -174,14 +174,22 @@ def _destroy(page: Page) -> None:
         some = rows[at : at + _TOGETHER]
         try:
             vault.store.remove_all([(key, destroying.tombstone(key)) for key in some])
-        except (ConflictError, DataKeyFullError):
+        except ConflictError:
             for key in some:
-                page.each(key.id, key.user, partial(retry, vault, partial(destroying.removed, vault, key.user)))
+                page.each(key.id, key.user, partial(retry, vault, partial(_removed, page, key.id)))
     if vault.store.record.custody == "direct":
         # Each has a key of their own in the HSM; also those whose worker was killed before it got there.
         for key in unfinished_removals(vault.store, page.lease.first, page.lease.last):
             page.each(key.id, key.user, partial(destroying.finish, vault, key))
     vault.store.database.shrink()
+
+
+def _removed(page: Page, row: int) -> None:
+    """Remove one key, if it still matches: what was written to it meanwhile may be its device's first commit."""
+    for _, reading in numbered_keys_in(page.vault.store, page.lease.campaign.filters, row, row):
+        if isinstance(reading, SealError):
+            raise reading
+        page.vault.store.remove(reading, destroying.tombstone(reading))
 
 
 def _suspend(page: Page) -> None:
