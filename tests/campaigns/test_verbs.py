@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from campaigns.place import ENROLLED, enrolled
-from icehouse.errors import RefusedError
+from icehouse.errors import RefusedError, RequestError
 from icehouse.store.selection import Filters
 
 USERS = 2500
@@ -180,3 +180,21 @@ def test_a_provider_stands_for_the_root_keys_that_it_holds(place_of):
 
     assert sorted(label.split("-")[2] for label in roots) == ["claim", "kek"]
     assert place.campaign("verify", Filters(root_keys=roots)).campaign.matched == USERS
+
+
+@pytest.mark.parametrize("verb", ["verify", "reseal", "destroy"])
+def test_days_to_rotate_by_are_no_filter_for_another_verb(place_of, verb):
+    place = place_of("hybrid", 300)
+
+    with pytest.raises(RequestError, match="only rotate"):
+        place.office.start(verb, Filters(due_by=place.frost.vault.today + 9))
+    assert place.office.all() == []
+
+
+def test_a_root_key_that_the_vault_never_had_chooses_nothing(place_of):
+    place = place_of("hierarchical", 300)
+    other = f"icehouse-{'00' * 16}-master-1"
+
+    with pytest.raises(RequestError, match=f"no root key {other}"):
+        place.office.start("destroy", Filters(root_keys=(other,)))
+    assert place.office.all() == []

@@ -15,7 +15,7 @@ from icehouse.errors import RequestError
 from icehouse.hsm import KeyKind
 from icehouse.model import Role, State, check_suite
 from icehouse.planner.quote import quotes
-from icehouse.store import campaigns, data_keys, rates, selection
+from icehouse.store import campaigns, data_keys, rates, root_keys, selection
 from icehouse.store.campaigns import CampaignState, NothingMatchesError
 from icehouse.store.selection import Filters
 
@@ -33,6 +33,7 @@ DATA_KEYS_PER_PAGE = 4
 """Each stands for up to 1,024 users, and takes three HSM operations."""
 USERS_OWN_PER_PAGE = 100
 _ROW_FILTERS = ("unchanged_since", "epoch", "suite", "state", "origin")
+_DAYS = ("due_from", "due_by", "due_after")
 _LAST_DAY = 32_000
 
 
@@ -93,6 +94,11 @@ class Office:
                     f"rewrap is about data keys, each of which many users share: {given[0]} does not choose among them"
                 )
                 raise RequestError(msg, hint="choose by data key, root key or provider")
+        given_days = [name for name in _DAYS if getattr(filters, name) is not None]
+        if verb != "rotate" and given_days:
+            msg = f"only rotate is spread over days: for {verb}, {given_days[0]} chooses no key"
+            raise RequestError(msg)
+        self._check_root_keys(filters)
         if verb == "destroy" and filters == Filters():
             msg = "destroy needs a filter: without one it would remove every user"
             raise RequestError(msg)
@@ -123,6 +129,12 @@ class Office:
         unknown = sorted(set(filters.data_keys) - known)
         if unknown:
             msg = f"there is no data key {', '.join(map(str, unknown))}"
+            raise RequestError(msg)
+
+    def _check_root_keys(self, filters: Filters) -> None:
+        unknown = sorted(label for label in filters.root_keys if root_keys.root_of(self._database, label) is None)
+        if unknown:
+            msg = f"this vault has no root key {', '.join(unknown)}"
             raise RequestError(msg)
 
     def _pages(self, verb: str, filters: Filters) -> tuple[Filters, list[Range]]:
