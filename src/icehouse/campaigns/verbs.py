@@ -99,7 +99,7 @@ def _verify(page: Page) -> None:
             page.examined += page.each(key.id, key.user, partial(verify.check, page.vault, key))
         return
     for (number, reading), found in zip(rows, examined, strict=True):
-        if isinstance(found, SealError):
+        if isinstance(found, SealError | HsmUnavailableError):
             whose = f"row {number}" if isinstance(reading, SealError) else reading.user
             page.found.append((number, whose, found))
         else:
