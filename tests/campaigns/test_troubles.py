@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import event
 
 from campaigns.place import enrolled
-from icehouse.campaigns import worker
+from icehouse.campaigns import office, worker
 from icehouse.campaigns.worker import Crew
 from icehouse.errors import HsmError, HsmUnavailableError, StoreError
 from icehouse.hsm._simulated import SimulatedHsm
@@ -146,3 +146,19 @@ def test_a_user_who_enrols_while_his_page_is_destroyed_keeps_his_key(place_of, m
     assert place.frost.get_shards("u100").state == "live"
     enrolled_meanwhile[0].sign(place.frost, b"hello")
     place.check(300)
+
+
+def test_a_user_who_is_made_while_a_reseal_begins_is_moved_like_the_others(place_of, monkeypatch):
+    place = place_of("hybrid", 300)
+    retire = office.moving.retire
+
+    def retiring(vault, numbers):
+        place.open().create_user_frost_shards("late")
+        retire(vault, numbers)
+
+    monkeypatch.setattr(office.moving, "retire", retiring)
+    before = place.number("SELECT max(number) FROM data_keys")
+    place.campaign("reseal")
+
+    assert place.number("SELECT sum(live) FROM data_keys WHERE number <= ?", before) == 0
+    place.check(301)

@@ -158,12 +158,13 @@ class Office:
             raise RequestError(msg)
         if not filters.data_keys:
             filters = replace(filters, below=data_keys.next_number(self._database))
-        found = list(selection.key_pages(self._database, filters, KEYS_PER_PAGE))
-        if found:
-            old = filters.data_keys or [row.number for row in data_keys.counts(self._database) if row.state != "gone"]
-            for at in range(0, len(old), 500):
-                moving.retire(self._vault, list(old[at : at + 500]))
-        return filters, found
+        if next(selection.key_pages(self._database, filters, 1), None) is None:
+            return filters, []
+        old = filters.data_keys or [row.number for row in data_keys.counts(self._database) if row.state != "gone"]
+        for at in range(0, len(old), 500):
+            moving.retire(self._vault, list(old[at : at + 500]))
+        # Only now: whatever came under one of them until then is in a page.
+        return filters, list(selection.key_pages(self._database, filters, KEYS_PER_PAGE))
 
     def roots_at(self, provider: str) -> tuple[str, ...]:
         """The root keys that live in an HSM of this provider; raises `RequestError` where there is none."""
