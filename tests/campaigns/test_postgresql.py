@@ -15,9 +15,11 @@ import pytest
 from campaigns.place import ENROLLED, Place
 from campaigns.test_leases import LONG_AGO, Slow
 from executable import Shell
+from icehouse.store import campaigns, rates
 from icehouse.store.campaigns import CampaignState
 from icehouse.store.leases import SupersededError
-from icehouse.store.selection import Filters
+from icehouse.store.selection import Filters, Range
+from postgresql.test_interleavings import meanwhile
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -88,6 +90,30 @@ def test_a_worker_that_wakes_after_a_takeover_writes_nothing(place_in, verb):
     with pytest.raises(SupersededError):
         slow.go_on()
     assert [place.sql(f"SELECT * FROM {table} ORDER BY 1, 2") for table in ("keys", "data_keys", "pages")] == before
+
+
+def test_campaigns_of_two_verbs_that_start_at_once_both_start(postgresql, place_in):
+    database = place_in(ENROLLED).frost.vault.store.database
+    row = {"id": 1, "verb": "verify", "terms": "{}", "under_way": "verify", "state": "running"}
+
+    def start():
+        return campaigns.register(database, "rotate", Filters(), [Range(1, 2, 2)])
+
+    with meanwhile(postgresql, database, start) as (connection, outcome):
+        connection.execute(campaigns.insert(campaigns.campaigns).values(**row, matched=0, started=0))
+
+    assert [(found.id, found.verb) for found in outcome] == [(2, "rotate")]
+
+
+def test_limits_that_are_set_at_once_are_one_of_them(postgresql, place_in):
+    database = place_in(ENROLLED).frost.vault.store.database
+    row = {"name": "hsm", "rate": 5.0, "tokens": 0.0, "at": 0.0, "rev": 0}
+    with meanwhile(postgresql, database, lambda: rates.limit(database, "hsm", 7)) as (connection, outcome):
+        connection.execute(rates.insert(rates.hsm_rates).values(row))
+
+    assert outcome == [None]
+    with database.read() as connection:
+        assert connection.execute(rates.select(rates.hsm_rates.c.rate)).scalars().all() == [7]
 
 
 def test_kills_and_restarts_of_the_server_lose_nothing_and_do_nothing_twice(place_in):

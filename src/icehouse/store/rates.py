@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from functools import partial
 from time import time
 from typing import TYPE_CHECKING, NamedTuple
 
 from sqlalchemy import delete, insert, select, update
+from sqlalchemy.exc import IntegrityError
 
 from icehouse.errors import RequestError
 from icehouse.store.schema import hsm_rates
@@ -44,7 +46,9 @@ def limit(database: Database, name: str, rate: float | None) -> None:
             row = {"name": name, "rate": check_rate(rate), "tokens": 0.0, "at": time(), "rev": 0}
             connection.execute(insert(hsm_rates).values(row))
 
-    database.change(work)
+    while True:
+        with suppress(IntegrityError):  # another process sets it at this very moment, too
+            return database.change(work)
 
 
 def take(database: Database, name: str, seconds: float) -> Lot | None:
