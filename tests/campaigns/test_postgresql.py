@@ -10,11 +10,15 @@ import sys
 from threading import Event, Thread
 from typing import TYPE_CHECKING
 
+import psycopg
 import pytest
 
 from campaigns.place import ENROLLED, Place
 from campaigns.test_leases import LONG_AGO, Slow
 from executable import Shell
+from icehouse.campaigns import transport
+from icehouse.campaigns.worker import Crew
+from icehouse.errors import StoreError
 from icehouse.store import campaigns, rates
 from icehouse.store.campaigns import CampaignState
 from icehouse.store.leases import SupersededError
@@ -146,6 +150,54 @@ def restarted(place, number, pages, restarts):
         while place.office.report(number).progress.pages_done < pages * part // (restarts + 1):
             pass
         place.server.restart()
+
+
+def test_a_campaign_starts_where_the_url_names_several_hosts(postgresql, tmp_path):
+    url = postgresql.new_url().replace(f"127.0.0.1:{postgresql.port}", "")
+    place = PostgresPlace(tmp_path / "vault", postgresql, f"{url}&host=127.0.0.1:1&host=127.0.0.1:{postgresql.port}")
+    place.found("hybrid", ENROLLED)
+    number = place.office.start("verify").id
+
+    assert place.sql("SELECT count(*) FROM procrastinate_jobs") == [(1,)]
+    assert place.office.run(number, 1, Event()) is CampaignState.DONE
+    place.close()
+
+
+def test_a_role_without_any_right_stops_no_worker(postgresql, place_in):
+    place = place_in(ENROLLED)
+    postgresql.admin("CREATE ROLE nobody LOGIN")
+    shell = Shell(place.directory.parent, {"ICEHOUSE_VAULT": str(place.directory)})
+    worker = shell.start("worker", "--format", "json")
+    while place.sql("SELECT count(*) FROM procrastinate_workers") != [(1,)]:
+        assert worker.poll() is None
+    with psycopg.connect(postgresql.conninfo("postgres", "nobody"), autocommit=True) as stranger:
+        for channel in ("procrastinate_any_queue_v1", "procrastinate_queue_v1#icehouse"):
+            stranger.execute(f"NOTIFY \"{channel}\", 'not what it expects'")
+    number = place.office.start("verify").id
+    while place.office.report(number).campaign.state is CampaignState.RUNNING:
+        assert worker.poll() is None
+    worker.send_signal(signal.SIGTERM)
+    out, err = worker.communicate(timeout=60)
+
+    assert worker.returncode == 0, err
+    assert json.loads(out)["pages"] == 1
+
+
+def test_a_worker_whose_heartbeat_fails_says_so(place_in, monkeypatch):
+    place = place_in(ENROLLED)
+    monkeypatch.setattr(transport, "_BEATS_EVERY", 0.1)
+
+    def break_down():
+        while place.sql("SELECT count(*) FROM procrastinate_workers") != [(1,)]:
+            pass
+        place.sql("ALTER TABLE procrastinate_workers RENAME COLUMN last_heartbeat TO gone")
+
+    breaker = Thread(target=break_down)
+    breaker.start()
+    with pytest.raises(StoreError, match="failed"):
+        transport.serve(Crew(place.frost.vault, 1))
+
+    breaker.join()
 
 
 def test_workers_on_postgresql_are_woken_take_over_and_end_at_sigterm(place_in):
