@@ -104,6 +104,32 @@ def test_rotate_marks_live_keys_due_and_their_devices_do_it(place_of):
     assert place.number("SELECT count(*) FROM keys WHERE due > 0") == ENROLLED
 
 
+class Interrupted:
+    """A cosigner whose first answer is lost on the way."""
+
+    def __init__(self, frost) -> None:
+        self._frost = frost
+
+    def exchange(self, message):
+        self._frost.exchange(message)
+        raise ConnectionError
+
+
+def test_rotate_outlasts_an_offer_that_was_made_before_it(place_of):
+    place = place_of("hybrid", 300)
+    device = enrolled(place.frost, "u100")
+    with pytest.raises(ConnectionError):
+        device.rotate(Interrupted(place.frost))
+    place.campaign("rotate")
+    device.rotate(place.frost)  # commits the offer of before
+
+    assert place.frost.vault.is_due(place.frost.vault.store.key_of("u100"))
+    epoch = device.epoch
+    device.sign(place.frost, b"hello")
+    assert device.epoch > epoch
+    assert not place.frost.vault.is_due(place.frost.vault.store.key_of("u100"))
+
+
 def test_rotate_spreads_the_days_and_an_earlier_day_stays(place_of):
     place = place_of("hybrid", 300)
     place.sql("UPDATE keys SET state = 3")  # as if all were enrolled: their rows are not opened here
