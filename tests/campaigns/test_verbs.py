@@ -48,6 +48,18 @@ def test_rewrap_moves_every_data_key_with_three_operations_each(place_of):
     place.check(USERS)
 
 
+def test_rewrap_goes_on_past_a_data_key_that_contradicts_itself(place_of):
+    place = place_of()
+    data_keys = place.number("SELECT count(*) FROM data_keys")
+    place.sql("UPDATE data_keys SET purpose = 'none' WHERE number = 2")
+    report = place.campaign("rewrap")
+
+    assert outcome(report) == (data_keys, data_keys - 1, 0, 1)
+    assert [(whose, reason) for whose, reason, _ in place.office.findings(report.campaign.id)] == [
+        ("data key 2", "SealError")
+    ]
+
+
 def test_rewrap_gives_every_user_of_a_direct_vault_a_successor_of_their_own_key(place_of):
     place = place_of("direct", 12)
     report = place.campaign("rewrap")

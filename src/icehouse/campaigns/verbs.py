@@ -54,6 +54,19 @@ class Page:
             else:
                 yield reading
 
+    def wrapped(self) -> list[WrappedKey]:
+        """The page's data keys that are still to be moved and did not fail; a row that is none is a finding."""
+        lease, whole = self.lease, []
+        failed = {number for number, _, _ in self.found}
+        for number, reading in data_keys_in(self.vault.store.database, lease.campaign.filters, lease.first, lease.last):
+            if number in failed:
+                continue
+            if isinstance(reading, SealError):
+                self.found.append((number, f"data key {number}", reading))
+            else:
+                whole.append(reading)
+        return whole
+
     def passing(self, reading: Key | SealError) -> Key | SealError:
         """A row on its way to be worked on."""
         self.alive()
@@ -107,12 +120,10 @@ def _verify(page: Page) -> None:
 
 
 def _rewrap(page: Page) -> None:
-    lease, database = page.lease, page.vault.store.database
-    _rewrap_together(page.vault, data_keys_in(database, lease.campaign.filters, lease.first, lease.last))
+    lease = page.lease
+    _rewrap_together(page.vault, page.wrapped())
     for _ in range(_PASSES):
-        failed = {number for number, _, _ in page.found}
-        under = data_keys_in(database, lease.campaign.filters, lease.first, lease.last)
-        pending = [wrapped for wrapped in under if wrapped.number not in failed]
+        pending = page.wrapped()
         if not pending:
             return
         for wrapped in pending:
