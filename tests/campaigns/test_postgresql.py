@@ -10,14 +10,20 @@ import sys
 from threading import Event, Thread
 from typing import TYPE_CHECKING
 
+import psycopg
 import pytest
 
 from campaigns.place import ENROLLED, Place
 from campaigns.test_leases import LONG_AGO, Slow
 from executable import Shell
+from icehouse.campaigns import transport
+from icehouse.campaigns.worker import Crew
+from icehouse.errors import StoreError
+from icehouse.store import campaigns, rates
 from icehouse.store.campaigns import CampaignState
 from icehouse.store.leases import SupersededError
-from icehouse.store.selection import Filters
+from icehouse.store.selection import Filters, Range
+from postgresql.test_interleavings import meanwhile
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -90,6 +96,30 @@ def test_a_worker_that_wakes_after_a_takeover_writes_nothing(place_in, verb):
     assert [place.sql(f"SELECT * FROM {table} ORDER BY 1, 2") for table in ("keys", "data_keys", "pages")] == before
 
 
+def test_campaigns_of_two_verbs_that_start_at_once_both_start(postgresql, place_in):
+    database = place_in(ENROLLED).frost.vault.store.database
+    row = {"id": 1, "verb": "verify", "terms": "{}", "under_way": "verify", "state": "running"}
+
+    def start():
+        return campaigns.register(database, "rotate", Filters(), [Range(1, 2, 2)])
+
+    with meanwhile(postgresql, database, start) as (connection, outcome):
+        connection.execute(campaigns.insert(campaigns.campaigns).values(**row, matched=0, started=0))
+
+    assert [(found.id, found.verb) for found in outcome] == [(2, "rotate")]
+
+
+def test_limits_that_are_set_at_once_are_one_of_them(postgresql, place_in):
+    database = place_in(ENROLLED).frost.vault.store.database
+    row = {"name": "hsm", "rate": 5.0, "tokens": 0.0, "at": 0.0, "rev": 0}
+    with meanwhile(postgresql, database, lambda: rates.limit(database, "hsm", 7)) as (connection, outcome):
+        connection.execute(rates.insert(rates.hsm_rates).values(row))
+
+    assert outcome == [None]
+    with database.read() as connection:
+        assert connection.execute(rates.select(rates.hsm_rates.c.rate)).scalars().all() == [7]
+
+
 def test_kills_and_restarts_of_the_server_lose_nothing_and_do_nothing_twice(place_in):
     users, kills, restarts = SIZES
     place = place_in(users)
@@ -120,6 +150,57 @@ def restarted(place, number, pages, restarts):
         while place.office.report(number).progress.pages_done < pages * part // (restarts + 1):
             pass
         place.server.restart()
+
+
+def test_a_campaign_starts_where_the_url_names_several_hosts(postgresql, tmp_path):
+    url = postgresql.new_url().replace(f"127.0.0.1:{postgresql.port}", "")
+    place = PostgresPlace(tmp_path / "vault", postgresql, f"{url}&host=127.0.0.1:1&host=127.0.0.1:{postgresql.port}")
+    place.found("hybrid", ENROLLED)
+    number = place.office.start("verify").id
+
+    assert place.sql("SELECT count(*) FROM procrastinate_jobs") == [(1,)]
+    assert place.office.run(number, 1, Event()) is CampaignState.DONE
+    place.close()
+
+
+def test_a_role_without_any_right_stops_no_worker(postgresql, place_in):
+    place = place_in(ENROLLED)
+    postgresql.admin("CREATE ROLE nobody LOGIN")
+    shell = Shell(place.directory.parent, {"ICEHOUSE_VAULT": str(place.directory)})
+    worker = shell.start("worker", "--format", "json")
+
+    def verified():
+        number = place.office.start("verify").id
+        while place.office.report(number).campaign.state is CampaignState.RUNNING:
+            assert worker.poll() is None
+
+    verified()
+    with psycopg.connect(postgresql.conninfo("postgres", "nobody"), autocommit=True) as stranger:
+        for channel in ("procrastinate_any_queue_v1", "procrastinate_queue_v1#icehouse"):
+            stranger.execute(f"NOTIFY \"{channel}\", 'not what it expects'")
+    verified()
+    worker.send_signal(signal.SIGTERM)
+    out, err = worker.communicate(timeout=60)
+
+    assert worker.returncode == 0, err
+    assert json.loads(out)["pages"] == 2
+
+
+def test_a_worker_whose_heartbeat_fails_says_so(place_in, monkeypatch):
+    place = place_in(ENROLLED)
+    monkeypatch.setattr(transport, "_BEATS_EVERY", 0.1)
+
+    def break_down():
+        while place.sql("SELECT count(*) FROM procrastinate_workers") != [(1,)]:
+            pass
+        place.sql("ALTER TABLE procrastinate_workers RENAME COLUMN last_heartbeat TO gone")
+
+    breaker = Thread(target=break_down)
+    breaker.start()
+    with pytest.raises(StoreError, match="failed"):
+        transport.serve(Crew(place.frost.vault, 1))
+
+    breaker.join()
 
 
 def test_workers_on_postgresql_are_woken_take_over_and_end_at_sigterm(place_in):

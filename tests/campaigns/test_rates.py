@@ -7,6 +7,8 @@ from time import monotonic
 
 import pytest
 
+from icehouse.campaigns import pace
+from icehouse.campaigns.pace import Pace
 from icehouse.errors import RequestError
 from icehouse.store import rates
 
@@ -44,6 +46,35 @@ def test_a_bucket_holds_one_seconds_worth_and_a_clock_that_is_behind_gets_no_mor
     now -= 1800
 
     assert rates.take(database, NAME, 1).tokens == 0
+
+
+def test_a_clock_that_is_put_back_stops_no_worker_and_gives_no_more(place_of, monkeypatch):
+    database = place_of("hybrid", 300).frost.vault.store.database
+    now = 1_000_000.0
+    monkeypatch.setattr(rates, "time", lambda: now)
+    rates.limit(database, NAME, 8)
+    now -= 3600
+    assert rates.take(database, NAME, 1).tokens == 0
+    now += 1
+
+    assert sum(rates.take(database, NAME, 1).tokens for _ in range(3)) == 8
+
+
+def test_a_worker_that_waits_for_its_turn_shows_that_it_lives(place_of, monkeypatch):
+    database = place_of("hybrid", 300).frost.vault.store.database
+    rates.limit(database, NAME, 0.001)
+    signs, slept = [], []
+
+    def sleep(seconds):
+        slept.append(seconds)
+        if sum(slept) > 60:
+            rates.limit(database, NAME, None)
+
+    monkeypatch.setattr(pace.time, "sleep", sleep)
+    with database.fenced(lambda _connection, work: signs.append(work)):
+        Pace(database).wait(NAME)
+
+    assert len(signs) > 5
 
 
 @pytest.mark.parametrize("rate", [0, -1, float("nan"), float("inf"), 2e6])

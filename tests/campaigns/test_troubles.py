@@ -9,11 +9,13 @@ import pytest
 from sqlalchemy import event
 
 from campaigns.place import enrolled
-from icehouse.campaigns import worker
+from icehouse.campaigns import office, worker
 from icehouse.campaigns.worker import Crew
 from icehouse.errors import HsmError, HsmUnavailableError, StoreError
 from icehouse.hsm._simulated import SimulatedHsm
 from icehouse.store.campaigns import CampaignState
+from icehouse.store.selection import Filters
+from icehouse.store.vault_store import VaultStore
 
 USERS = 2500
 
@@ -123,3 +125,40 @@ def test_a_device_that_rotates_while_its_page_is_resealed_loses_nothing(place_of
     assert progress.done + progress.skipped == USERS
     device.sign(place.frost, b"hello")
     place.check(USERS)
+
+
+def test_a_user_who_enrols_while_his_page_is_destroyed_keeps_his_key(place_of, monkeypatch):
+    place = place_of("hybrid", 300)
+    enrolled_meanwhile = []
+    remove_all = VaultStore.remove_all
+
+    def removing(store, changes):
+        if not enrolled_meanwhile:
+            enrolled_meanwhile.append(enrolled(place.open(), "u100"))
+        remove_all(store, changes)
+
+    monkeypatch.setattr(VaultStore, "remove_all", removing)
+    number = place.office.start("destroy", Filters(state="dealt")).id
+    place.office.run(number, 1, Event())
+    progress = place.office.report(number).progress
+
+    assert (progress.done, progress.skipped, progress.failed) == (295, 1, 0)
+    assert place.frost.get_shards("u100").state == "live"
+    enrolled_meanwhile[0].sign(place.frost, b"hello")
+    place.check(300)
+
+
+def test_a_user_who_is_made_while_a_reseal_begins_is_moved_like_the_others(place_of, monkeypatch):
+    place = place_of("hybrid", 300)
+    retire = office.moving.retire
+
+    def retiring(vault, numbers):
+        place.open().create_user_frost_shards("late")
+        retire(vault, numbers)
+
+    monkeypatch.setattr(office.moving, "retire", retiring)
+    before = place.number("SELECT max(number) FROM data_keys")
+    place.campaign("reseal")
+
+    assert place.number("SELECT sum(live) FROM data_keys WHERE number <= ?", before) == 0
+    place.check(301)

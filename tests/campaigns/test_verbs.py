@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from campaigns.place import ENROLLED, enrolled
-from icehouse.errors import RefusedError
+from icehouse.errors import RefusedError, RequestError
 from icehouse.store.selection import Filters
 
 USERS = 2500
@@ -46,6 +46,18 @@ def test_rewrap_moves_every_data_key_with_three_operations_each(place_of):
     assert report.progress.operations == 3 * data_keys
     assert not place.frost.upkeep.is_rewrapping()
     place.check(USERS)
+
+
+def test_rewrap_goes_on_past_a_data_key_that_contradicts_itself(place_of):
+    place = place_of()
+    data_keys = place.number("SELECT count(*) FROM data_keys")
+    place.sql("UPDATE data_keys SET purpose = 'none' WHERE number = 2")
+    report = place.campaign("rewrap")
+
+    assert outcome(report) == (data_keys, data_keys - 1, 0, 1)
+    assert [(whose, reason) for whose, reason, _ in place.office.findings(report.campaign.id)] == [
+        ("data key 2", "SealError")
+    ]
 
 
 def test_rewrap_gives_every_user_of_a_direct_vault_a_successor_of_their_own_key(place_of):
@@ -102,6 +114,32 @@ def test_rotate_marks_live_keys_due_and_their_devices_do_it(place_of):
     device.sign(place.frost, b"hello")
     assert device.epoch > epoch
     assert place.number("SELECT count(*) FROM keys WHERE due > 0") == ENROLLED
+
+
+class Interrupted:
+    """A cosigner whose first answer is lost on the way."""
+
+    def __init__(self, frost) -> None:
+        self._frost = frost
+
+    def exchange(self, message):
+        self._frost.exchange(message)
+        raise ConnectionError
+
+
+def test_rotate_outlasts_an_offer_that_was_made_before_it(place_of):
+    place = place_of("hybrid", 300)
+    device = enrolled(place.frost, "u100")
+    with pytest.raises(ConnectionError):
+        device.rotate(Interrupted(place.frost))
+    place.campaign("rotate")
+    device.rotate(place.frost)  # commits the offer of before
+
+    assert place.frost.vault.is_due(place.frost.vault.store.key_of("u100"))
+    epoch = device.epoch
+    device.sign(place.frost, b"hello")
+    assert device.epoch > epoch
+    assert not place.frost.vault.is_due(place.frost.vault.store.key_of("u100"))
 
 
 def test_rotate_spreads_the_days_and_an_earlier_day_stays(place_of):
@@ -180,3 +218,21 @@ def test_a_provider_stands_for_the_root_keys_that_it_holds(place_of):
 
     assert sorted(label.split("-")[2] for label in roots) == ["claim", "kek"]
     assert place.campaign("verify", Filters(root_keys=roots)).campaign.matched == USERS
+
+
+@pytest.mark.parametrize("verb", ["verify", "reseal", "destroy"])
+def test_days_to_rotate_by_are_no_filter_for_another_verb(place_of, verb):
+    place = place_of("hybrid", 300)
+
+    with pytest.raises(RequestError, match="only rotate"):
+        place.office.start(verb, Filters(due_by=place.frost.vault.today + 9))
+    assert place.office.all() == []
+
+
+def test_a_root_key_that_the_vault_never_had_chooses_nothing(place_of):
+    place = place_of("hierarchical", 300)
+    other = f"icehouse-{'00' * 16}-master-1"
+
+    with pytest.raises(RequestError, match=f"no root key {other}"):
+        place.office.start("destroy", Filters(root_keys=(other,)))
+    assert place.office.all() == []

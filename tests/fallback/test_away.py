@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
+from threading import Event
 
 import pytest
 
 from fallback.conftest import enrolled, warned
+from icehouse.campaigns.office import Office
 from icehouse.errors import HsmRefusedError, HsmUnavailableError, RequestError, SealError
 from icehouse.service import FrostService
 
@@ -48,6 +50,22 @@ def test_users_under_the_hsm_are_not_served_and_come_back_with_it(place, custody
         assert old.sign(frost, b"hello")
         assert frost.create_user_frost_shards("later").origin == "dealer"
         place.leave()
+
+
+@CUSTODIES
+def test_a_campaign_that_cannot_open_what_is_under_the_hsm_does_not_count_it_as_verified(place, custody):
+    place.found(custody)
+    with place.open() as frost:
+        frost.create_users(["old", "older"])
+    with place.without_hsm() as frost:
+        frost.create_user_frost_shards("new")
+        office = Office(frost.vault)
+        number = office.start("verify").id
+        office.run(number, 1, Event())
+
+        assert office.report(number).progress.done == 1
+        assert office.report(number).reasons == {"HsmUnavailableError": 2}
+        assert frost.create_user_frost_shards("newer").origin == "software"
 
 
 def test_the_warning_is_seen_once_an_opening_and_by_whoever_is_on_call(place, caplog):

@@ -15,7 +15,7 @@ from icehouse.errors import RequestError
 from icehouse.hsm import KeyKind
 from icehouse.model import Role, State, check_suite
 from icehouse.planner.quote import quotes
-from icehouse.store import campaigns, data_keys, rates, selection
+from icehouse.store import campaigns, data_keys, rates, root_keys, selection
 from icehouse.store.campaigns import CampaignState, NothingMatchesError
 from icehouse.store.selection import Filters
 
@@ -33,6 +33,7 @@ DATA_KEYS_PER_PAGE = 4
 """Each stands for up to 1,024 users, and takes three HSM operations."""
 USERS_OWN_PER_PAGE = 100
 _ROW_FILTERS = ("unchanged_since", "epoch", "suite", "state", "origin")
+_DAYS = ("due_from", "due_by", "due_after")
 _LAST_DAY = 32_000
 
 
@@ -93,6 +94,11 @@ class Office:
                     f"rewrap is about data keys, each of which many users share: {given[0]} does not choose among them"
                 )
                 raise RequestError(msg, hint="choose by data key, root key or provider")
+        given_days = [name for name in _DAYS if getattr(filters, name) is not None]
+        if verb != "rotate" and given_days:
+            msg = f"only rotate is spread over days: for {verb}, {given_days[0]} chooses no key"
+            raise RequestError(msg)
+        self._check_root_keys(filters)
         if verb == "destroy" and filters == Filters():
             msg = "destroy needs a filter: without one it would remove every user"
             raise RequestError(msg)
@@ -125,6 +131,12 @@ class Office:
             msg = f"there is no data key {', '.join(map(str, unknown))}"
             raise RequestError(msg)
 
+    def _check_root_keys(self, filters: Filters) -> None:
+        unknown = sorted(label for label in filters.root_keys if root_keys.root_of(self._database, label) is None)
+        if unknown:
+            msg = f"this vault has no root key {', '.join(unknown)}"
+            raise RequestError(msg)
+
     def _pages(self, verb: str, filters: Filters) -> tuple[Filters, list[Range]]:
         if verb == "rewrap":
             return self._data_key_pages(filters)
@@ -146,12 +158,13 @@ class Office:
             raise RequestError(msg)
         if not filters.data_keys:
             filters = replace(filters, below=data_keys.next_number(self._database))
-        found = list(selection.key_pages(self._database, filters, KEYS_PER_PAGE))
-        if found:
-            old = filters.data_keys or [row.number for row in data_keys.counts(self._database) if row.state != "gone"]
-            for at in range(0, len(old), 500):
-                moving.retire(self._vault, list(old[at : at + 500]))
-        return filters, found
+        if next(selection.key_pages(self._database, filters, 1), None) is None:
+            return filters, []
+        old = filters.data_keys or [row.number for row in data_keys.counts(self._database) if row.state != "gone"]
+        for at in range(0, len(old), 500):
+            moving.retire(self._vault, list(old[at : at + 500]))
+        # Only now: whatever came under one of them until then is in a page.
+        return filters, list(selection.key_pages(self._database, filters, KEYS_PER_PAGE))
 
     def roots_at(self, provider: str) -> tuple[str, ...]:
         """The root keys that live in an HSM of this provider; raises `RequestError` where there is none."""

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 _LOT_SECONDS = 0.25
 """A worker takes what a quarter of a second allows at once, so that the bucket is not written for every operation."""
+_LIFE_SECONDS = 5.0
+"""A worker that waits so long shows that it lives, so that its page is not taken over before its turn comes."""
 _LOOK_SECONDS = 1.0
 """For how long a worker believes that an HSM has no limit."""
 
@@ -28,6 +30,7 @@ class Pace:
         """Return when the HSM of this name may be asked once more."""
         tokens: dict[str, float] = self._own.__dict__.setdefault("tokens", {})
         unlimited: dict[str, float] = self._own.__dict__.setdefault("unlimited", {})
+        waited = 0.0
         while True:
             if time.monotonic() < unlimited.get(name, 0.0):
                 return
@@ -42,3 +45,7 @@ class Pace:
                 tokens[name] = tokens.get(name, 0.0) + lot.tokens
             else:
                 time.sleep(lot.seconds)
+                waited += lot.seconds
+                if waited > _LIFE_SECONDS:
+                    waited = 0.0
+                    self._database.change(lambda _: None)  # the thread's fence gives the sign of life

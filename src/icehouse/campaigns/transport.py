@@ -1,4 +1,4 @@
-"""PostgreSQL: procrastinate wakes the workers of all machines; the table of pages decides who works on what.
+"""PostgreSQL: procrastinate carries pages to the workers of all machines; the table of pages decides who works on what.
 
 A job says no more than "this campaign has a page": whoever takes it leases one, or finds none. So a job that is lost
 or done twice changes nothing, and once a minute one worker of all announces again what nobody has taken.
@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from icehouse.errors import HsmError, MissingExtraError, StoreError
-from icehouse.store import leases
+from icehouse.store import leases, postgresql
 
 if TYPE_CHECKING:
     from procrastinate import App
@@ -23,7 +24,8 @@ QUEUE = "icehouse"
 _PAGE, _MINUTE = "icehouse.page", "icehouse.minute"
 _AT_ONCE = 500
 _ATTEMPTS = 5
-_LONGEST_POLL = 5.0
+_LOOKS_EVERY = 1.0
+_BEATS_EVERY = 10.0
 
 
 def is_needed(database: Database) -> bool:
@@ -66,14 +68,36 @@ def serve(crew: Crew) -> None:
             await app.configure_task(_PAGE, queue=QUEUE).batch_defer_async(*_jobs(campaign, pages))
 
     with _translated():
-        app.run_worker(
-            queues=[QUEUE],
-            name=crew.name,
-            concurrency=crew.threads,
-            fetch_job_polling_interval=_LONGEST_POLL,
-            delete_jobs="always",
-            install_signal_handlers=True,
+        asyncio.run(_until_told(app, crew))
+
+
+async def _until_told(app: App, crew: Crew) -> None:
+    """Work until a signal. Raises `StoreError` where procrastinate gave up by itself."""
+    from procrastinate.signals import on_stop  # noqa: PLC0415  an extra's
+
+    async with app.open_async():
+        work = asyncio.ensure_future(
+            app.run_worker_async(
+                queues=[QUEUE],
+                name=crew.name,
+                concurrency=crew.threads,
+                fetch_job_polling_interval=_LOOKS_EVERY,
+                # Whoever may connect to the database, to another vault's schema, too, may NOTIFY.
+                listen_notify=False,
+                update_heartbeat_interval=_BEATS_EVERY,
+                delete_jobs="always",
+                install_signal_handlers=False,
+            )
         )
+        with on_stop(lambda: _tell(work)), suppress(asyncio.CancelledError):
+            await work
+    if not work.cancelled():
+        msg = "the database failed while this worker waited for pages"
+        raise StoreError(msg, hint="check that the database runs and can be reached, and start the worker again")
+
+
+def _tell(work: asyncio.Future[None]) -> None:
+    work.cancel()
 
 
 def _jobs(campaign: int, pages: int) -> list[dict[str, Any]]:
@@ -93,8 +117,17 @@ def _app(database: Database, pool_size: int) -> App:
         extra = "postgresql"
         raise MissingExtraError(extra) from exc
     logging.getLogger("procrastinate").setLevel(logging.WARNING)
-    url = database.engine.url.set(drivername="postgresql").render_as_string(hide_password=False)
-    return App(connector=PsycopgConnector(conninfo=url, min_size=1, max_size=pool_size))
+    return App(connector=PsycopgConnector(conninfo=_conninfo(database), min_size=1, max_size=pool_size))
+
+
+def _conninfo(database: Database) -> str:
+    """How the vault's database is connected to, as libpq takes it: its URLs name several hosts in another way."""
+    from psycopg.conninfo import make_conninfo  # noqa: PLC0415  an extra's
+
+    url = database.engine.url
+    _, parameters = database.engine.dialect.create_connect_args(url)
+    parameters.pop("context", None)
+    return make_conninfo("", **postgresql.connect_arguments(url), **parameters)
 
 
 class _Translated:

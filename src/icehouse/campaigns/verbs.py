@@ -13,7 +13,7 @@ from icehouse.ceremonies import rewrap as rewrapping
 from icehouse.ceremonies.vault import retry
 from icehouse.errors import ConflictError, HsmRefusedError, HsmUnavailableError, IcehouseError, SealError, StoreError
 from icehouse.model import Role, State
-from icehouse.store import DataKeyFullError, root_keys
+from icehouse.store import root_keys
 from icehouse.store.leases import SupersededError
 from icehouse.store.marking import mark_due
 from icehouse.store.selection import data_keys_in, numbered_keys_in, unfinished_removals
@@ -53,6 +53,19 @@ class Page:
                 self.found.append((number, f"row {number}", reading))
             else:
                 yield reading
+
+    def wrapped(self) -> list[WrappedKey]:
+        """The page's data keys that are still to be moved and did not fail; a row that is none is a finding."""
+        lease, whole = self.lease, []
+        failed = {number for number, _, _ in self.found}
+        for number, reading in data_keys_in(self.vault.store.database, lease.campaign.filters, lease.first, lease.last):
+            if number in failed:
+                continue
+            if isinstance(reading, SealError):
+                self.found.append((number, f"data key {number}", reading))
+            else:
+                whole.append(reading)
+        return whole
 
     def passing(self, reading: Key | SealError) -> Key | SealError:
         """A row on its way to be worked on."""
@@ -99,7 +112,7 @@ def _verify(page: Page) -> None:
             page.examined += page.each(key.id, key.user, partial(verify.check, page.vault, key))
         return
     for (number, reading), found in zip(rows, examined, strict=True):
-        if isinstance(found, SealError):
+        if isinstance(found, SealError | HsmUnavailableError):
             whose = f"row {number}" if isinstance(reading, SealError) else reading.user
             page.found.append((number, whose, found))
         else:
@@ -107,12 +120,10 @@ def _verify(page: Page) -> None:
 
 
 def _rewrap(page: Page) -> None:
-    lease, database = page.lease, page.vault.store.database
-    _rewrap_together(page.vault, data_keys_in(database, lease.campaign.filters, lease.first, lease.last))
+    lease = page.lease
+    _rewrap_together(page.vault, page.wrapped())
     for _ in range(_PASSES):
-        failed = {number for number, _, _ in page.found}
-        under = data_keys_in(database, lease.campaign.filters, lease.first, lease.last)
-        pending = [wrapped for wrapped in under if wrapped.number not in failed]
+        pending = page.wrapped()
         if not pending:
             return
         for wrapped in pending:
@@ -174,14 +185,22 @@ def _destroy(page: Page) -> None:
         some = rows[at : at + _TOGETHER]
         try:
             vault.store.remove_all([(key, destroying.tombstone(key)) for key in some])
-        except (ConflictError, DataKeyFullError):
+        except ConflictError:
             for key in some:
-                page.each(key.id, key.user, partial(retry, vault, partial(destroying.removed, vault, key.user)))
+                page.each(key.id, key.user, partial(retry, vault, partial(_removed, page, key.id)))
     if vault.store.record.custody == "direct":
         # Each has a key of their own in the HSM; also those whose worker was killed before it got there.
         for key in unfinished_removals(vault.store, page.lease.first, page.lease.last):
             page.each(key.id, key.user, partial(destroying.finish, vault, key))
     vault.store.database.shrink()
+
+
+def _removed(page: Page, row: int) -> None:
+    """Remove one key, if it still matches: what was written to it meanwhile may be its device's first commit."""
+    for _, reading in numbered_keys_in(page.vault.store, page.lease.campaign.filters, row, row):
+        if isinstance(reading, SealError):
+            raise reading
+        page.vault.store.remove(reading, destroying.tombstone(reading))
 
 
 def _suspend(page: Page) -> None:

@@ -18,6 +18,7 @@ from icehouse.errors import (
     SealError,
     StoreError,
 )
+from icehouse.hsm._fork import ForkSafeLock
 from icehouse.model import DEALER, NO_DATA_KEY, SOFTWARE, Purpose, StaleRootsError, State
 from icehouse.store import DataKeyFullError, DataKeyGoneError
 from icehouse.store.data_keys import filling_key
@@ -88,6 +89,7 @@ class Vault:
     custody: Custody = field(init=False)
     _followed: VaultRecord = field(init=False)
     """The settings that `custody` was made from."""
+    _turn: ForkSafeLock = field(default_factory=ForkSafeLock, init=False)
 
     def __post_init__(self) -> None:
         self._followed = self.store.record
@@ -113,9 +115,11 @@ class Vault:
 
     def refresh(self) -> None:
         """Go on under the settings that the database holds now, once the HSM says that it saw them."""
-        record = self.store.reload()
-        self.custody = self.custody_of(record)
-        self._followed = record
+        # One thread after the other: none goes back to settings that it read before another read newer ones.
+        with self._turn:
+            record = self.store.reload()
+            self.custody = self.custody_of(record)
+            self._followed = record
 
     def follow(self) -> bool:
         """Go on under other settings than before; false where the database holds the same ones still."""

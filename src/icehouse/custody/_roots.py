@@ -43,6 +43,8 @@ class RootKeys:
         self.vouched = True
         self._again = again
         self._found: dict[str, Hsm] = {}
+        self._behind: dict[Hsm, Hsm] = {}
+        """What is reached through something else, by that."""
 
     @property
     def hsms(self) -> list[Hsm]:
@@ -53,12 +55,16 @@ class RootKeys:
     @property
     def absent(self) -> list[AbsentHsm]:
         """The HSMs that could not be opened and did not come back, as far as is known."""
-        return [hsm for hsm in self.hsms if isinstance(hsm, AbsentHsm) and hsm.absent]
+        return self._absent_of(self.hsms)
+
+    def _absent_of(self, hsms: Sequence[Hsm]) -> list[AbsentHsm]:
+        bare = (self._behind.get(hsm, hsm) for hsm in hsms)
+        return [hsm for hsm in bare if isinstance(hsm, AbsentHsm) and hsm.absent]
 
     @property
     def away(self) -> bool:
         """Whether the HSM of new root keys is away: it is looked for. Raises `HsmRefusedError` where it refuses."""
-        return not all(hsm.look() for hsm in self.absent if hsm in {self.main, self.claim})
+        return not all(hsm.look() for hsm in self._absent_of((self.main, self.claim)))
 
     def check_vouched(self) -> None:
         """Raise `HsmUnavailableError` until the HSM that seals the vault's settings has seen them."""
@@ -141,6 +147,7 @@ class RootKeys:
     def through(self, wrap: Callable[[Hsm], Hsm]) -> None:
         """Reach every HSM, and those told of later, through what `wrap` makes of it: the same for the same one."""
         again = self._again
+        self._behind.update({wrap(hsm): hsm for hsm in (self.main, self.claim, *self.former) if wrap(hsm) is not hsm})
         self.main, self.claim, self.former = wrap(self.main), wrap(self.claim), tuple(map(wrap, self.former))
         self._found = {label: wrap(hsm) for label, hsm in self._found.items()}
         if again is not None:
@@ -165,6 +172,7 @@ class RootKeys:
             _logger.error("the vault's configuration was to be read anew, and cannot be: %s", exc)  # noqa: TRY400
             return False
         self.main, self.claim, self.former, self.software = fresh.main, fresh.claim, fresh.former, fresh.software
+        self._behind.update(fresh._behind)  # noqa: SLF001  another of this class
         return self.hsms != known
 
     def _looked_for(self, label: str) -> Hsm | None:

@@ -61,11 +61,15 @@ def register(database: Database, verb: str, filters: Filters, ranges: Sequence[R
         connection.execute(insert(pages), [_page_row(number, at, page) for at, page in enumerate(ranges, 1)])
         return number
 
-    try:
-        number = database.change(work)
-    except IntegrityError as exc:
-        raise_under_way(verb, exc)
-    return Campaign(number, verb, filters, CampaignState.RUNNING, matched, now, None)
+    while True:
+        try:
+            number = database.change(work)
+        except IntegrityError as exc:
+            # Else one of another verb took the number at this very moment.
+            if any(other.verb == verb and other.ended is None for other in all_campaigns(database)):
+                raise_under_way(verb, exc)
+        else:
+            return Campaign(number, verb, filters, CampaignState.RUNNING, matched, now, None)
 
 
 def raise_under_way(verb: str, cause: Exception | None = None) -> None:

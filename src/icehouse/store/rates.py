@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from functools import partial
 from time import time
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from sqlalchemy import delete, insert, select, update
+from sqlalchemy import Float, cast, delete, extract, func, insert, select, update
+from sqlalchemy.exc import IntegrityError
 
 from icehouse.errors import RequestError
 from icehouse.store.schema import hsm_rates
 
 if TYPE_CHECKING:
-    from sqlalchemy import Connection, Update
+    from sqlalchemy import ColumnElement, Connection, Row, Update
 
     from icehouse.store.engine import Database
 
 _LONGEST_WAIT = 1.0
+_SERVER_CLOCK = select(cast(extract("epoch", func.clock_timestamp()), Float))
 FASTEST = 1_000_000
 
 
@@ -41,36 +44,50 @@ def limit(database: Database, name: str, rate: float | None) -> None:
     def work(connection: Connection) -> None:
         connection.execute(delete(hsm_rates).where(hsm_rates.c.name == name))
         if rate is not None:
-            row = {"name": name, "rate": check_rate(rate), "tokens": 0.0, "at": time(), "rev": 0}
+            row = {"name": name, "rate": check_rate(rate), "tokens": 0.0, "at": _clock(connection), "rev": 0}
             connection.execute(insert(hsm_rates).values(row))
 
-    database.change(work)
+    while True:
+        with suppress(IntegrityError):  # another process sets it at this very moment, too
+            return database.change(work)
 
 
 def take(database: Database, name: str, seconds: float) -> Lot | None:
     """Take what so many seconds allow, one token at least; None where the HSM has no limit.
 
-    The bucket holds one second's worth. Clocks of machines differ: the bucket's own time only goes forward, so one
-    that is behind gets less, and all together never more than the rate.
+    The bucket holds one second's worth. One clock counts, the database's; a bucket filled up in its future, for it was
+    put back since, goes on from now with what is in it, so that all together never take more than the rate.
     """
     while True:
         with database.read() as connection:
             row = connection.execute(select(hsm_rates).where(hsm_rates.c.name == name)).first()
+            clock = _clock(connection)
         if row is None:
             return None
-        now = max(time(), row.at)
+        if row.at > clock + _LONGEST_WAIT:
+            put_back = update(hsm_rates).where(*_seen(row)).values(at=clock, rev=row.rev + 1)
+            database.change(partial(_done, put_back))
+            continue
+        now = max(clock, row.at)
         full = max(row.rate, 1.0)
         there = min(full, row.tokens + (now - row.at) * row.rate)
         wanted = min(int(there), max(1, int(row.rate * seconds)))
         if not wanted:
             return Lot(0, min(_LONGEST_WAIT, (1 - there) / row.rate))
-        taking = (
-            update(hsm_rates)
-            .where(hsm_rates.c.name == name, hsm_rates.c.rev == row.rev, hsm_rates.c.at == row.at)
-            .values(tokens=there - wanted, at=now, rev=row.rev + 1)
-        )
+        taking = update(hsm_rates).where(*_seen(row)).values(tokens=there - wanted, at=now, rev=row.rev + 1)
         if database.change(partial(_done, taking)):
             return Lot(wanted, 0.0)
+
+
+def _clock(connection: Connection) -> float:
+    """Seconds since 1970: by the server's clock, which machines share, or by that of SQLite's one machine."""
+    if connection.dialect.name == "postgresql":
+        return float(connection.execute(_SERVER_CLOCK).scalar_one())
+    return time()
+
+
+def _seen(row: Row[Any]) -> tuple[ColumnElement[bool], ...]:
+    return hsm_rates.c.name == row.name, hsm_rates.c.rev == row.rev, hsm_rates.c.at == row.at
 
 
 def _done(statement: Update, connection: Connection) -> bool:

@@ -18,7 +18,7 @@ from icehouse.store.statements import JOINED
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from sqlalchemy import ColumnElement, Select
+    from sqlalchemy import ColumnElement, Row, Select
 
     from icehouse.model import Key, WrappedKey
     from icehouse.store.engine import Database
@@ -170,15 +170,24 @@ def _reading(row: Sequence[object], vault: bytes) -> Key | SealError:
         return exc
 
 
-def data_keys_in(database: Database, filters: Filters, first: int, last: int) -> list[WrappedKey]:
-    """The data keys of a page that are still under superseded root keys."""
+def data_keys_in(
+    database: Database, filters: Filters, first: int, last: int
+) -> list[tuple[int, WrappedKey | SealError]]:
+    """The data keys of a page that are still under superseded root keys; for a row that is none, what is wrong."""
     with database.read() as connection:
         rows = connection.execute(
             select(data_keys)
             .where(data_keys.c.number.between(first, last), *_draining(filters))
             .order_by(data_keys.c.number)
         ).all()
-    return [wrapped_of(row) for row in rows]
+    return [(row.number, _wrapping(row)) for row in rows]
+
+
+def _wrapping(row: Row[tuple[object, ...]]) -> WrappedKey | SealError:
+    try:
+        return wrapped_of(row)
+    except SealError as exc:
+        return exc
 
 
 def roots_in_use(database: Database) -> list[str]:

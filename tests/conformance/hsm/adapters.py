@@ -431,6 +431,6 @@ def simulated_storm(failing: float, latency: float, per_second: float) -> dict[s
 
     Each opening counts its operations from 1. The first ones are spared: they would fail whenever they are tried again.
     """
-    dice = random.Random(15)  # noqa: S311  the same faults in each run, the first of them soon
-    faults = {number: Fault.UNAVAILABLE for number in range(6, 5000) if dice.random() < failing}
+    dice = random.Random(15)  # noqa: S311  the same faults in each run
+    faults = {number: Fault.UNAVAILABLE for number in range(6, 5000) if number == 6 or dice.random() < failing}
     return {"latency": latency, "rate_limit": per_second, "faults": faults}
