@@ -74,12 +74,18 @@ def _leaves_software(vault: Vault, key: Key, slots: Slots) -> bool:
 
 def sweep(vault: Vault, numbers: list[int], advance: Callable[[int], None] = lambda _: None) -> int:
     """Move every record under these data keys (`NO_DATA_KEY`: every derived row); how many rows this call moved."""
-    count = 0
-    while page := keys_with(vault.store, numbers, PAGE):
-        done = moved_ids(vault, [key.id for key in page], numbers)
-        advance(done)
-        count += done
-    return count
+    count = last = 0
+    while True:
+        page = keys_with(vault.store, numbers, PAGE, last)
+        if page:
+            done = moved_ids(vault, [key.id for key in page], numbers)
+            advance(done)
+            count += done
+            last = page[-1].id
+        elif last:
+            last = 0  # once more from the start: what another process wrote back there meanwhile
+        else:
+            return count
 
 
 def moved_ids(vault: Vault, ids: list[int], numbers: list[int]) -> int:
