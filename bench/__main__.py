@@ -157,6 +157,7 @@ def main() -> None:
     """Measure, or read an earlier run, and print the table."""
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="1,000 and 10,000 users and 2,000 enrolled, for a look")
+    parser.add_argument("--most", type=int, default=max(scale.SIZES), metavar="N", help="no vault larger than this")
     parser.add_argument("--enrolled", type=int, metavar="N", help="enrol this many users instead")
     parser.add_argument("--rounds", type=int, default=5, help="how often ours and the peer's alternate")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the run here")
@@ -166,7 +167,7 @@ def main() -> None:
     if options.earlier:
         run = json.loads(options.earlier.read_text(encoding="utf-8"))
     else:
-        sizes = [users for users in scale.SIZES if users <= (10_000 if options.quick else max(scale.SIZES))]
+        sizes = [users for users in scale.SIZES if users <= (10_000 if options.quick else options.most)]
         enrolled = 2_000 if options.quick else 100_000
         with tempfile.TemporaryDirectory(prefix="icehouse-bench-") as directory:
             run = Run(sizes, options.enrolled or enrolled, options.rounds, Path(directory)).to_json()

@@ -32,7 +32,8 @@ from servers.cloudhsm_trial import (
     left,
     never_touched_others,
 )
-from softhsm import MODULE, keys_in
+from servers.weather import crypto_user, module
+from softhsm import keys_in
 
 NURSERY = Path(__file__).parents[1] / "servers" / "cloudhsm_nursery.py"
 TTL = 2 * 3600
@@ -187,14 +188,24 @@ def nursery(variables, softhsm):
 _NUMBERS = count(1)
 
 
-def commands(softhsm):
+def commands(softhsm, directory):
     token = softhsm.new_token(f"killed-{next(_NUMBERS)}")
+    user, stand_in = crypto_user(token, directory), module(token.directory.parents[1], "cloudhsm")
     subnets = [part for subnet in SUBNETS for part in ("--subnet", subnet)]
     pace = ("--poll", "0")
     return {
         "up": ("cloudhsm", "up", "--ttl", "2h", *subnets, "--hsms", "1", "--yes", *pace),
         "down": ("cloudhsm", "down", *pace),
-        "test": ("cloudhsm", "test", "--module", MODULE, "--pin-file", token.pin_file, "--token-label", token.label),
+        "test": (
+            "cloudhsm",
+            "test",
+            "--module",
+            stand_in.path,
+            "--pin-file",
+            user.pin_file,
+            "--token-label",
+            token.label,
+        ),
     }, token
 
 
@@ -210,7 +221,7 @@ def prepared(world, directory, killed):
 @pytest.mark.parametrize("killed", ["up", "down"])
 def test_twenty_five_processes_are_killed_at_a_request(tmp_path, world, nursery, softhsm, killed):
     world.tick = 60
-    known, _ = commands(softhsm)
+    known, _ = commands(softhsm, tmp_path)
     chance = random.Random(f"processes of {killed}")
     runs, kills = set(), 0
     while kills < 25:
@@ -232,7 +243,7 @@ def test_twenty_five_processes_are_killed_at_a_request(tmp_path, world, nursery,
 
 
 def test_walkthroughs_are_killed_and_leave_no_key(tmp_path, world, nursery, softhsm):
-    known, token = commands(softhsm)
+    known, token = commands(softhsm, tmp_path)
     chance = random.Random("walkthroughs")
     prepared(world, tmp_path, "test")
     kills = 0
