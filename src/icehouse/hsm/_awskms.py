@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import time
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, NoReturn, TypeVar
 
 from icehouse.errors import RequestError, SealError
@@ -19,7 +17,6 @@ from icehouse.hsm._awskms_wire import (
     NotThereError,
     NotUsableError,
     Wire,
-    closed,
     of_amazon,
 )
 from icehouse.hsm._deadline import FIRST_PAUSE, Deadline
@@ -35,6 +32,7 @@ from icehouse.hsm._hsm import (
     check_digest,
     time_of,
 )
+from icehouse.hsm._per_process import PerProcess
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -59,14 +57,6 @@ class _Begun(NamedTuple):
     deadline: Deadline
 
 
-@dataclass(frozen=True, slots=True)
-class _Live:
-    """The client of one process, or `None` when it was closed."""
-
-    pid: int
-    wire: Wire | None
-
-
 class AwsKmsHsm:
     """An `Hsm` on AWS KMS, in one region of one account.
 
@@ -76,7 +66,7 @@ class AwsKmsHsm:
     Least policies, one to serve and one to make and destroy root keys, are in `docs/howto/aws-kms.md`.
     """
 
-    __slots__ = ("_inherited", "_known", "_live", "_passed_over", "_uri", "info", "operations")
+    __slots__ = ("_client", "_known", "_passed_over", "_uri", "info", "operations")
 
     def __init__(self, uri: AwsKmsUri) -> None:
         self._uri = uri
@@ -87,10 +77,7 @@ class AwsKmsHsm:
         except BaseException:
             wire.close()
             raise
-        # Replaced as a whole: threads see the parent's or the child's, never half of each.
-        self._live = _Live(os.getpid(), wire)
-        # The parent's client is kept untouched: its connections are the parent's to close.
-        self._inherited: list[_Live] = []
+        self._client = PerProcess(wire)
         self._known: dict[HsmKey, tuple[str, float]] = {}
         self._passed_over: set[str] = set()
         self.operations = OperationCounts()
@@ -198,10 +185,7 @@ class AwsKmsHsm:
 
     def close(self) -> None:
         """Close the connections of this process."""
-        live = self._live
-        if live.wire is not None and live.pid == os.getpid():
-            live.wire.close()
-        self._live = _Live(os.getpid(), None)
+        self._client.close()
 
     def __reduce__(self) -> NoReturn:
         """Refuse: a connection belongs to its process."""
@@ -230,16 +214,7 @@ class AwsKmsHsm:
         return work(begun, arn)
 
     def _wire(self, deadline: Deadline) -> Wire:
-        live = self._live
-        if live.wire is None:
-            raise closed()
-        if live.pid == os.getpid():
-            return live.wire
-        # In a fork's child. Two threads may both get here: then one more client is made than needed.
-        self._inherited.append(live)
-        wire = Wire(self._uri, deadline)
-        self._live = _Live(os.getpid(), wire)
-        return wire
+        return self._client.get(lambda: Wire(self._uri, deadline))
 
 
 def _shut(label: str) -> SealError:

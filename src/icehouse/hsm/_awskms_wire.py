@@ -19,6 +19,7 @@ try:
     from icehouse.hsm._awskms_session import LOG_IN, connected
 except ImportError as exc:
     raise MissingExtraError("aws") from exc  # noqa: EM101  the name of the extra
+from icehouse.hsm._per_process import closed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -254,12 +255,6 @@ def of_amazon(url: str, region: str) -> bool:
     place = re.escape(region)
     host = rf"https://([a-z0-9-]+\.)*kms(-fips)?\.{place}\.((vpce\.)?amazonaws\.(com(\.cn)?|eu)|api\.aws)(:443)?/?"
     return re.fullmatch(host, url) is not None
-
-
-def closed() -> HsmRefusedError:
-    """What every call on a closed HSM is answered with."""
-    msg = "this HSM was closed"
-    return HsmRefusedError(msg)
 
 
 _QUOTA = "raise the request quota of AWS KMS in this region, or ask for less at once"

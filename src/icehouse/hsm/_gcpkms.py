@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import time
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, NoReturn, TypeVar
 
 from icehouse._core import data_key_from_bytes, data_key_to_bytes, node_from_bytes
@@ -14,7 +12,7 @@ from icehouse.hsm._crc32c import crc32c
 from icehouse.hsm._deadline import Deadline
 from icehouse.hsm._gcpkms_ring import Ring, check_answer
 from icehouse.hsm._gcpkms_uri import GcpKmsUri
-from icehouse.hsm._gcpkms_wire import ADMIN, RIGHTS, InvalidError, NotThereError, NotUsableError, Wire, closed
+from icehouse.hsm._gcpkms_wire import ADMIN, RIGHTS, InvalidError, NotThereError, NotUsableError, Wire
 from icehouse.hsm._hsm import (
     Destruction,
     HsmInfo,
@@ -27,6 +25,7 @@ from icehouse.hsm._hsm import (
     check_digest,
 )
 from icehouse.hsm._p256 import raw_signature
+from icehouse.hsm._per_process import PerProcess
 
 # After the wire, which knows what to say when Google's client is not installed.
 from google.cloud.kms_v1 import types  # isort: skip
@@ -57,14 +56,6 @@ class _Begun(NamedTuple):
     deadline: Deadline
 
 
-@dataclass(frozen=True, slots=True)
-class _Live:
-    """The channel of one process, or `None` when it was closed."""
-
-    pid: int
-    wire: Wire | None
-
-
 class GcpKmsHsm:
     """An `Hsm` on a key ring of Google Cloud KMS.
 
@@ -78,7 +69,7 @@ class GcpKmsHsm:
     and `cloudkms.cryptoKeyVersions.destroy`.
     """
 
-    __slots__ = ("_inherited", "_known", "_live", "_uri", "info", "operations")
+    __slots__ = ("_client", "_known", "_uri", "info", "operations")
 
     def __init__(self, uri: GcpKmsUri) -> None:
         self._uri = uri
@@ -93,10 +84,7 @@ class GcpKmsHsm:
         except BaseException:
             wire.close()
             raise
-        # Replaced as a whole: threads see the parent's or the child's, never half of each.
-        self._live = _Live(os.getpid(), wire)
-        # The parent's channel is kept untouched: its connection is the parent's to close.
-        self._inherited: list[_Live] = []
+        self._client = PerProcess(wire)
         self._known: dict[HsmKey, tuple[str, float]] = {}
         self.operations = OperationCounts()
         self.info = HsmInfo(
@@ -238,10 +226,7 @@ class GcpKmsHsm:
 
     def close(self) -> None:
         """Close the channel of this process."""
-        live = self._live
-        if live.wire is not None and live.pid == os.getpid():
-            live.wire.close()
-        self._live = _Live(os.getpid(), None)
+        self._client.close()
 
     def __reduce__(self) -> NoReturn:
         """Refuse: a connection belongs to its process."""
@@ -267,16 +252,7 @@ class GcpKmsHsm:
         return work(begun, version)
 
     def _wire(self) -> Wire:
-        live = self._live
-        if live.wire is None:
-            raise closed()
-        if live.pid == os.getpid():
-            return live.wire
-        # In a fork's child. Two threads may both get here: then one more channel is made than needed.
-        self._inherited.append(live)
-        wire = Wire(self._uri)
-        self._live = _Live(os.getpid(), wire)
-        return wire
+        return self._client.get(lambda: Wire(self._uri))
 
 
 def _shut(label: str) -> SealError:

@@ -24,6 +24,7 @@ try:
     from google.cloud.kms_v1.services.key_management_service.transports import grpc as logging_transport
 except ImportError as exc:
     raise MissingExtraError("google") from exc  # noqa: EM101  the name of the extra
+from icehouse.hsm._per_process import closed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -181,12 +182,6 @@ _REFUSALS: dict[type[Exception], type[HsmRefusedError]] = {
 _QUOTA = "raise the quota of Cloud KMS in this region, or ask for less at once"
 _REACH = "is the network up, and does the endpoint answer? The same call may succeed later"
 _LOG_IN = "run 'gcloud auth application-default login', or name a key file in GOOGLE_APPLICATION_CREDENTIALS"
-
-
-def closed() -> HsmRefusedError:
-    """What every call on a closed HSM is answered with."""
-    msg = "this HSM was closed"
-    return HsmRefusedError(msg)
 
 
 def _transport(uri: GcpKmsUri) -> KeyManagementServiceGrpcTransport:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import time
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, TypeVar
 
 from icehouse._core import data_key_from_bytes, data_key_to_bytes, node_from_bytes
@@ -27,7 +25,8 @@ from icehouse.hsm._hsm import (
 from icehouse.hsm._openbao_keys import Keys, name_of
 from icehouse.hsm._openbao_token import Token
 from icehouse.hsm._openbao_uri import OpenBaoUri
-from icehouse.hsm._openbao_wire import DeniedError, InvalidError, NotThereError, Wire, closed, mount_path
+from icehouse.hsm._openbao_wire import DeniedError, InvalidError, NotThereError, Wire, mount_path
+from icehouse.hsm._per_process import PerProcess
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -49,14 +48,6 @@ class _Begun(NamedTuple):
     deadline: Deadline
 
 
-@dataclass(frozen=True, slots=True)
-class _Live:
-    """The session of one process, or `None` when it was closed."""
-
-    pid: int
-    wire: Wire | None
-
-
 class OpenBaoHsm:
     """An `Hsm` on a transit mount. Its keys live in the server's storage, so it is no hardware.
 
@@ -69,7 +60,7 @@ class OpenBaoHsm:
     and `delete` on `transit/keys/icehouse-*`.
     """
 
-    __slots__ = ("_inherited", "_known", "_live", "_token", "_uri", "info", "operations")
+    __slots__ = ("_client", "_known", "_token", "_uri", "info", "operations")
 
     def __init__(self, uri: OpenBaoUri) -> None:
         self._uri = uri
@@ -80,10 +71,7 @@ class OpenBaoHsm:
         except BaseException:
             wire.close()
             raise
-        # Replaced as a whole: threads see the parent's or the child's, never half of each.
-        self._live = _Live(os.getpid(), wire)
-        # The parent's session is kept untouched: its connections are the parent's to close.
-        self._inherited: list[_Live] = []
+        self._client = PerProcess(wire)
         self._known: dict[HsmKey, float] = {}
         self.operations = OperationCounts()
         self.info = HsmInfo(
@@ -188,10 +176,7 @@ class OpenBaoHsm:
 
     def close(self) -> None:
         """Close the session of this process."""
-        live = self._live
-        if live.wire is not None and live.pid == os.getpid():
-            live.wire.close()
-        self._live = _Live(os.getpid(), None)
+        self._client.close()
 
     def __reduce__(self) -> NoReturn:
         """Refuse: a connection belongs to its process."""
@@ -229,16 +214,7 @@ class OpenBaoHsm:
         return False
 
     def _wire(self) -> Wire:
-        live = self._live
-        if live.wire is None:
-            raise closed()
-        if live.pid == os.getpid():
-            return live.wire
-        # In a fork's child. Two threads may both get here: then one more session is made than needed.
-        self._inherited.append(live)
-        wire = Wire(self._uri, self._token)
-        self._live = _Live(os.getpid(), wire)
-        return wire
+        return self._client.get(lambda: Wire(self._uri, self._token))
 
 
 def _transit(answer: dict[str, Any]) -> str:

@@ -16,6 +16,7 @@ try:
     from urllib3.exceptions import HTTPError
 except ImportError as exc:
     raise MissingExtraError("openbao") from exc  # noqa: EM101  the name of the extra
+from icehouse.hsm._per_process import closed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -227,12 +228,6 @@ def stanza(path: str, *capabilities: str) -> str:
     """The policy, in HCL, that permits this."""
     listed = ", ".join(f'"{capability}"' for capability in capabilities)
     return f'path "{path}" {{ capabilities = [{listed}] }}'
-
-
-def closed() -> HsmRefusedError:
-    """What every call on a closed HSM is answered with."""
-    msg = "this HSM was closed"
-    return HsmRefusedError(msg)
 
 
 def _session(uri: OpenBaoUri) -> requests.Session:

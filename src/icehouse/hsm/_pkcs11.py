@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from icehouse._core import Pkcs11Token
-from icehouse.errors import HsmError, HsmRefusedError, RequestError
+from icehouse.errors import HsmError, RequestError
 from icehouse.hsm import _cloudhsm
 from icehouse.hsm._hsm import (
     Destruction,
@@ -24,6 +23,7 @@ from icehouse.hsm._hsm import (
     is_label,
     reopening,
 )
+from icehouse.hsm._per_process import PerProcess
 from icehouse.hsm._uri import count, pairs, pin_file, single
 
 if TYPE_CHECKING:
@@ -97,14 +97,6 @@ class Pkcs11Uri:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class _Live:
-    """The token of one process, or `None` when it was closed."""
-
-    pid: int
-    token: Pkcs11Token | None
-
-
 class Pkcs11Hsm:
     """An `Hsm` on a PKCS#11 token.
 
@@ -112,7 +104,7 @@ class Pkcs11Hsm:
     again by label, and what can be repeated is repeated once.
     """
 
-    __slots__ = ("_inherited", "_live", "_quorum", "_uri", "info", "operations")
+    __slots__ = ("_client", "_quorum", "_uri", "info", "operations")
 
     def __init__(self, uri: Pkcs11Uri) -> None:
         cluster = uri.lookup.look() if uri.lookup else None
@@ -130,10 +122,7 @@ class Pkcs11Hsm:
         self._quorum = (
             _cloudhsm.Quorum(uri.lookup, cluster, single=uri.single_hsm) if token.profile == _cloudhsm.PROFILE else None
         )
-        # Replaced as a whole: threads see the parent's or the child's, never half of each.
-        self._live = _Live(os.getpid(), token)
-        # The parent's token is kept untouched: its sessions are the parent's to close.
-        self._inherited: list[_Live] = []
+        self._client = PerProcess(token)
         self.operations = OperationCounts()
         self.info = HsmInfo(
             provider="pkcs11",
@@ -205,10 +194,7 @@ class Pkcs11Hsm:
 
     def close(self) -> None:
         """Close every session of this process."""
-        live = self._live
-        if live.token is not None and live.pid == os.getpid():
-            live.token.close()
-        self._live = _Live(os.getpid(), None)
+        self._client.close()
 
     def _counted(self, operation: Operation) -> Pkcs11Token:
         token = self._token()
@@ -216,15 +202,8 @@ class Pkcs11Hsm:
         return token
 
     def _token(self) -> Pkcs11Token:
-        live = self._live
-        if live.token is None:
-            msg = "this HSM was closed"
-            raise HsmRefusedError(msg)
-        if live.pid == os.getpid():
-            return live.token
-        # In a fork's child. Two threads may both get here: then one more login is made than needed, which harms nobody.
-        self._inherited.append(live)
+        return self._client.get(self._logged_in_again)
+
+    def _logged_in_again(self) -> Pkcs11Token:
         with reopening():
-            token = self._uri.log_in()
-        self._live = _Live(os.getpid(), token)
-        return token
+            return self._uri.log_in()
