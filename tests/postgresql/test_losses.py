@@ -16,7 +16,7 @@ from icehouse.store.counts import miscounts
 from icehouse.store.schema import vault
 from servers.lost_answers import LossyWire
 
-ENDED = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'icehouse'"
+ENDED = "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE application_name = 'icehouse'"
 
 
 def keep_trying(act):
