@@ -96,19 +96,19 @@ def test_a_page_that_lost_a_race_is_done_again(directory: Path):
         assert service.check() == 2 * PAGE
 
 
-def test_a_page_that_cannot_be_written_ends_the_run_and_nothing_after_it_is_written(directory: Path):
+def test_pages_that_cannot_be_written_end_the_run_and_nothing_after_them_is_written(directory: Path):
     with opened(directory) as service:
         with sqlite3.connect(directory / "vault.db") as connection:
             connection.execute(
-                "CREATE TRIGGER full BEFORE INSERT ON keys WHEN NEW.user = 'user-1500' "
+                "CREATE TRIGGER full BEFORE INSERT ON keys WHEN NEW.user = 'user-5500' "
                 "BEGIN SELECT RAISE(ABORT, 'no room'); END"
             )
         connection.close()
 
         with pytest.raises(StoreError):
-            service.create_users(names(4 * PAGE))
+            service.create_users(names(9 * PAGE))
 
-        assert stored(service) == names(PAGE)
+        assert stored(service) == names(5 * PAGE)
 
 
 def test_a_user_of_another_suite_is_a_conflict_and_pages_before_it_stand():
@@ -119,6 +119,28 @@ def test_a_user_of_another_suite_is_a_conflict_and_pages_before_it_stand():
             service.create_users(names(2 * PAGE))
 
         assert stored(service) == [f"user-{PAGE + 1}", *names(PAGE)]
+
+
+def test_users_who_have_a_key_are_found_after_pages_of_new_ones_too():
+    with create_hsm_frost("simulated") as service:
+        there = [f"user-{number}" for number in (3 * PAGE + 1, 5 * PAGE, 5 * PAGE + 7, 9 * PAGE)]
+        service.create_users(there)
+        made = service.create_users(names(10 * PAGE))
+
+        assert made == BulkResult(10 * PAGE - len(there), len(there))
+        assert sorted(stored(service)) == sorted(names(10 * PAGE))
+        assert service.check() == 10 * PAGE
+
+
+def test_a_destroyed_user_among_new_ones_gets_the_next_generation():
+    with create_hsm_frost("simulated") as service:
+        user = f"user-{3 * PAGE}"
+        service.create_user_frost_shards(user)
+        service.destroy_user(user)
+        service.create_users(names(4 * PAGE))
+
+        assert service.get_shards(user).generation == 1
+        assert service.check() == 4 * PAGE
 
 
 def test_an_interrupted_run_goes_on_where_it_stopped(directory: Path):

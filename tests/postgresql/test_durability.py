@@ -57,7 +57,7 @@ def test_a_url_that_asks_to_forget_is_refused(house):
 def test_a_new_connection_of_a_serving_process_is_checked_as_well(postgresql, house):
     house.service.create_users(["alice"])
     with setting(postgresql, "fsync", "off"):
-        postgresql.admin("SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE application_name = 'icehouse'")
+        postgresql.end_connections()
         with pytest.raises(StoreError, match="fsync = off"):
             house.service.create_users(["bob"])
     house.service.create_users(["bob"])

@@ -16,8 +16,6 @@ from icehouse.store.counts import miscounts
 from icehouse.store.schema import vault
 from servers.lost_answers import LossyWire
 
-ENDED = "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE application_name = 'icehouse'"
-
 
 def keep_trying(act):
     """Do it again until it is done: what a device, and whoever runs the command line, does."""
@@ -62,7 +60,7 @@ def test_a_transaction_whose_connection_ends_writes_nothing(postgresql, house):
 
     def broken(connection):
         connection.execute(update(vault).values(custody="direct"))
-        postgresql.admin(ENDED)
+        postgresql.end_connections()
         connection.execute(update(vault).values(custody="direct"))
 
     with pytest.raises(StoreError, match="the database failed"):

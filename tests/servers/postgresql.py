@@ -103,6 +103,10 @@ class PostgresServer:
     def conninfo(self, database: str, user: str = "postgres") -> str:
         return f"postgresql://{user}@127.0.0.1:{self.port}/{database}"
 
+    def end_connections(self) -> None:
+        """End those of every vault, and wait until they are."""
+        self.admin("SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE application_name = 'icehouse'")
+
     def admin(self, statement: str, database: str = "postgres") -> list[tuple[object, ...]]:
         """Run one statement as the superuser; its rows."""
         with psycopg.connect(self.conninfo(database), autocommit=True) as connection:

@@ -104,7 +104,7 @@ def test_orphans_removed_under_a_creation_do_not_harm_it(new_scene):
     dealt = deal(creating.vault, prepare(creating.vault, ["n"], "ed25519"))
     (label,) = removing.upkeep.remove_orphans()
     with pytest.raises(ConflictError):
-        write(creating.vault, dealt)
+        write(creating.vault, [dealt])
     creating.create_users(["n"])
 
     assert label.endswith("-1")
@@ -138,7 +138,7 @@ def test_a_process_that_does_not_know_of_a_move_makes_no_user_in_the_old_hsm(new
     dealt = deal(early.vault, prepare(early.vault, ["early"], "ed25519"))
     moving.move(scene.directory, uri)
     with pytest.raises(ConflictError):
-        write(early.vault, dealt)
+        write(early.vault, [dealt])
     for service, user in ((early, "early"), (late, "late")):
         service.create_users([user])
     late.upkeep.trim(void_backups=True)

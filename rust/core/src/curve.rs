@@ -8,10 +8,11 @@ use frost_core::{Ciphersuite, Group, VerifyingKey};
 use frost_secp256k1_tr::keys::{EvenY, Tweak};
 use frost_secp256k1_tr::Secp256K1Sha256TR;
 use k256::elliptic_curve::point::AffineCoordinates;
+use zeroize::Zeroizing;
 
 use crate::element::{foreign_point, Point};
 use crate::error::Result;
-use crate::suite::{decode, encode, identifier, Elem, Scal, Suite, SuiteId, Taproot};
+use crate::suite::{decode, encode, identifier, identity, Elem, Scal, Suite, SuiteId, Taproot};
 
 /// The methods every suite has: its number, its curve, and how it multiplies the generator.
 macro_rules! own_curve {
@@ -37,6 +38,22 @@ macro_rules! own_curve {
 
 impl Suite for frost_ed25519::Ed25519Sha512 {
     own_curve!(Ed25519, Edwards, s => EdwardsPoint::mul_base(s));
+
+    /// One inversion for all of them. That is in the curve crate's next version, which `frost-ed25519` is not built on.
+    fn base_muls(scalars: &[Scal<Self>]) -> Result<Vec<Vec<u8>>> {
+        let mut points = Vec::with_capacity(scalars.len());
+        for scalar in scalars {
+            if *scalar == curve25519_dalek::Scalar::ZERO {
+                return Err(identity());
+            }
+            let bytes = Zeroizing::new(scalar.to_bytes());
+            // Canonical bytes are below the order: nothing is reduced.
+            let same = Zeroizing::new(next_dalek::Scalar::from_bytes_mod_order(*bytes));
+            points.push(next_dalek::EdwardsPoint::mul_base(&same));
+        }
+        let encoded = next_dalek::EdwardsPoint::compress_batch_alloc(&points);
+        Ok(encoded.iter().map(|one| one.to_bytes().to_vec()).collect())
+    }
 
     /// As `frost-ed25519` decodes, but the subgroup check takes variable time: elements are public.
     fn element_from(bytes: &[u8]) -> Option<Elem<Self>> {

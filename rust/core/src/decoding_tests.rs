@@ -94,6 +94,21 @@ fn an_identity_is_never_written() {
 }
 
 #[test]
+fn many_elements_are_encoded_as_each_alone_is() {
+    for suite in SuiteId::ALL {
+        with_suite!(suite, C => {
+            let mut scalars: Vec<_> = (0..5).map(|_| random_scalar::<C, _>(&mut OsRng)).collect();
+            scalars.push(crate::suite::zero::<C>() - scalars[0]);
+            let alone: Vec<_> = scalars.iter().map(|one| encode::<C>(&C::base_mul(one)).unwrap()).collect();
+            assert_eq!(C::base_muls(&scalars).unwrap(), alone, "{}", suite.name());
+
+            scalars.push(crate::suite::zero::<C>());
+            C::base_muls(&scalars).unwrap_err();
+        });
+    }
+}
+
+#[test]
 fn points_of_small_order_are_refused() {
     for point in EIGHT_TORSION {
         assert!(!is_element(SuiteId::Ed25519, point.compress().as_bytes()));

@@ -11,9 +11,9 @@ use zeroize::Zeroizing;
 
 use crate::context::Context;
 use crate::error::{Error, Result};
-use crate::polynomial::{check_numbers, evaluate, Deal, Share, Zeroized};
+use crate::polynomial::{check_numbers, deals_of, evaluate, Deal, Share, Zeroized};
 use crate::secret::{MacKey, Node};
-use crate::suite::{decode_scalar, encode, with_suite, zero, Scal, Suite, SuiteId};
+use crate::suite::{decode_scalar, with_suite, zero, Scal, Suite, SuiteId};
 
 const ROW_MAC_LEN: usize = 16;
 
@@ -64,29 +64,35 @@ fn expander(node: &Node) -> Hkdf<Sha512> {
 
 /// The commitments and every participant's share of the polynomial that the path names.
 pub fn derive(node: &Node, path: &Path<'_>) -> Result<Deal> {
-    check_numbers(path.threshold, path.participants)?;
-    with_suite!(path.suite, C => derive_in::<C>(&expander(node), path))
+    let mut derived = derive_many(path.suite, path.participants, &[(node, *path)])?;
+    derived
+        .pop()
+        .ok_or_else(|| Error::protocol("no key was derived"))
 }
 
-fn derive_in<C: Suite>(node: &Hkdf<Sha512>, path: &Path<'_>) -> Result<Deal> {
+/// The same for several paths of one suite and number of participants.
+pub fn derive_many(
+    suite: SuiteId,
+    participants: u16,
+    paths: &[(&Node, Path<'_>)],
+) -> Result<Vec<Deal>> {
+    with_suite!(suite, C => {
+        let polynomials = paths
+            .iter()
+            .map(|(node, path)| polynomial::<C>(node, path))
+            .collect::<Result<Vec<_>>>()?;
+        deals_of::<C>(&polynomials, participants)
+    })
+}
+
+fn polynomial<C: Suite>(node: &Node, path: &Path<'_>) -> Result<Zeroized<C>> {
+    check_numbers(path.threshold, path.participants)?;
+    let node = expander(node);
     let mut coefficients = Zeroized::<C>(Vec::with_capacity(path.threshold.into()));
     for k in 0..u64::from(path.threshold) {
-        coefficients.0.push(coefficient::<C>(node, path, k)?);
+        coefficients.0.push(coefficient::<C>(&node, path, k)?);
     }
-    let commitments = coefficients
-        .0
-        .iter()
-        .map(|a| encode::<C>(&C::base_mul(a)))
-        .collect::<Result<Vec<_>>>()?;
-    let shares = Zeroized::<C>(
-        (1..=path.participants)
-            .map(|i| evaluate::<C>(&coefficients.0, i))
-            .collect(),
-    );
-    Ok(Deal {
-        commitments,
-        shares: shares.0.iter().map(Share::of::<C>).collect(),
-    })
+    Ok(coefficients)
 }
 
 /// One participant's share of the polynomial that the path names; no group operation is done.
@@ -98,11 +104,7 @@ pub fn derive_share(node: &Node, path: &Path<'_>, participant: u16) -> Result<Sh
         )));
     }
     with_suite!(path.suite, C => {
-        let node = expander(node);
-        let mut coefficients = Zeroized::<C>(Vec::with_capacity(path.threshold.into()));
-        for k in 0..u64::from(path.threshold) {
-            coefficients.0.push(coefficient::<C>(&node, path, k)?);
-        }
+        let coefficients = polynomial::<C>(node, path)?;
         Ok(Share::of::<C>(&evaluate::<C>(&coefficients.0, participant)))
     })
 }

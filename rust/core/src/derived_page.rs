@@ -3,14 +3,18 @@
 use rayon::prelude::*;
 
 use crate::context::{tag, user_tag};
-use crate::derive::{derive, row_mac, Path};
+use crate::derive::{derive_many, row_mac, Path};
 use crate::error::Result;
+use crate::polynomial::Deal;
 use crate::seal::{Role, Row};
 use crate::secret::Node;
 use crate::suite::SuiteId;
 
 /// The offer id of epoch 0, which no device is ever dealt.
 pub const NO_OFFER: [u8; 16] = [0; 16];
+
+/// Keys a thread derives before it asks for more work.
+const CHUNK: usize = 64;
 
 /// What all keys of a page have in common.
 pub struct DerivedPage<'a> {
@@ -38,15 +42,25 @@ pub struct Derived {
 
 /// Derives a 2-of-2 key `[user, server]` for every user from the node beside it, on all cores.
 pub fn derive_page(page: &DerivedPage<'_>, users: &[(String, &Node)]) -> Result<Vec<Derived>> {
-    users
-        .par_iter()
-        .with_min_len(16)
-        .map(|(user, node)| derive_one(page, user, node))
-        .collect()
+    let chunks: Vec<Vec<Derived>> = users
+        .par_chunks(CHUNK)
+        .map(|chunk| {
+            let paths: Vec<_> = chunk
+                .iter()
+                .map(|(user, node)| (*node, first_path(page, user)))
+                .collect();
+            derive_many(page.suite, 2, &paths)?
+                .into_iter()
+                .zip(chunk)
+                .map(|(dealt, (user, node))| mac_one(page, user, node, dealt))
+                .collect()
+        })
+        .collect::<Result<_>>()?;
+    Ok(chunks.into_iter().flatten().collect())
 }
 
-fn derive_one(page: &DerivedPage<'_>, user: &str, node: &Node) -> Result<Derived> {
-    let path = Path {
+fn first_path<'a>(page: &DerivedPage<'_>, user: &'a str) -> Path<'a> {
+    Path {
         user,
         suite: page.suite,
         generation: 0,
@@ -54,8 +68,10 @@ fn derive_one(page: &DerivedPage<'_>, user: &str, node: &Node) -> Result<Derived
         participants: 2,
         epoch: 0,
         offer_id: &NO_OFFER,
-    };
-    let dealt = derive(node, &path)?;
+    }
+}
+
+fn mac_one(page: &DerivedPage<'_>, user: &str, node: &Node, dealt: Deal) -> Result<Derived> {
     let commitments = dealt.commitments.concat();
     let row = Row::dealt(
         page.vault,

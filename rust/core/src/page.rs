@@ -7,7 +7,7 @@ use rayon::prelude::*;
 use crate::context::{tag, user_tag};
 use crate::error::{Error, Result};
 use crate::group::Group;
-use crate::polynomial::{check_shares, deal, Share};
+use crate::polynomial::{check_shares, deal_many, Deal, Share};
 use crate::seal::{Role, Row, Sealer};
 use crate::secret::DataKey;
 use crate::suite::SuiteId;
@@ -54,23 +54,24 @@ pub fn deal_page(page: &Page<'_>, users: &[String]) -> Result<Vec<Dealt>> {
         .map(|chunk| {
             let mut rng = ChaCha20Rng::from_rng(OsRng)
                 .map_err(|_| Error::request("the operating system has no randomness to give"))?;
-            chunk
-                .iter()
-                .map(|user| deal_one(page, user, &server, &claim, &mut rng))
+            deal_many(page.suite, 2, 2, chunk.len(), &mut rng)?
+                .into_iter()
+                .zip(chunk)
+                .map(|(dealt, user)| seal_one(page, user, dealt, &server, &claim, &mut rng))
                 .collect()
         })
         .collect::<Result<_>>()?;
     Ok(chunks.into_iter().flatten().collect())
 }
 
-fn deal_one(
+fn seal_one(
     page: &Page<'_>,
     user: &str,
+    dealt: Deal,
     server: &Sealer,
     claim: &Sealer,
     rng: &mut ChaCha20Rng,
 ) -> Result<Dealt> {
-    let dealt = deal(page.suite, 2, 2, rng)?;
     let joined = dealt.commitments.concat();
     let row = Row::dealt(
         page.vault,

@@ -99,8 +99,22 @@ pub struct Deal {
 
 /// Deals a fresh key to `n` participants, any `threshold` of whom can sign.
 pub fn deal<R: CryptoRngCore>(suite: SuiteId, threshold: u16, n: u16, rng: &mut R) -> Result<Deal> {
+    let mut dealt = deal_many(suite, threshold, n, 1, rng)?;
+    dealt
+        .pop()
+        .ok_or_else(|| Error::protocol("no key was dealt"))
+}
+
+/// Deals `count` keys of one shape.
+pub fn deal_many<R: CryptoRngCore>(
+    suite: SuiteId,
+    threshold: u16,
+    n: u16,
+    count: usize,
+    rng: &mut R,
+) -> Result<Vec<Deal>> {
     check_numbers(threshold, n)?;
-    with_suite!(suite, C => deal_in::<C, R>(threshold, n, rng))
+    with_suite!(suite, C => deal_in::<C, R>(threshold, n, count, rng))
 }
 
 pub(crate) fn check_numbers(threshold: u16, n: u16) -> Result<()> {
@@ -113,27 +127,44 @@ pub(crate) fn check_numbers(threshold: u16, n: u16) -> Result<()> {
     Ok(())
 }
 
-fn deal_in<C: Suite, R: CryptoRngCore>(threshold: u16, n: u16, rng: &mut R) -> Result<Deal> {
+fn deal_in<C: Suite, R: CryptoRngCore>(
+    threshold: u16,
+    n: u16,
+    count: usize,
+    rng: &mut R,
+) -> Result<Vec<Deal>> {
+    let polynomials = (0..count).map(|_| random_polynomial::<C, R>(threshold, n, rng));
+    deals_of::<C>(&polynomials.collect::<Vec<_>>(), n)
+}
+
+fn random_polynomial<C: Suite, R: CryptoRngCore>(
+    threshold: u16,
+    n: u16,
+    rng: &mut R,
+) -> Zeroized<C> {
     loop {
         let coefficients: Zeroized<C> =
             Zeroized((0..threshold).map(|_| random_scalar::<C, R>(rng)).collect());
-        let commitments = coefficients
-            .0
-            .iter()
-            .map(|a| encode::<C>(&C::base_mul(a)))
-            .collect::<Result<Vec<_>>>()?;
-        let shares: Zeroized<C> =
-            Zeroized((1..=n).map(|i| evaluate::<C>(&coefficients.0, i)).collect());
         // A zero share is as unlikely as guessing a key, and its verifying share would be refused.
-        if shares.0.iter().any(|share| *share == zero::<C>()) {
-            continue;
+        if (1..=n).all(|i| evaluate::<C>(&coefficients.0, i) != zero::<C>()) {
+            return coefficients;
         }
-        let shares = shares.0.iter().map(Share::of::<C>).collect();
-        return Ok(Deal {
-            commitments,
-            shares,
-        });
     }
+}
+
+/// The keys of these polynomials. All commitments are encoded together, which is cheaper on some curves.
+pub(crate) fn deals_of<C: Suite>(polynomials: &[Zeroized<C>], n: u16) -> Result<Vec<Deal>> {
+    let all = Zeroized::<C>(polynomials.iter().flat_map(|one| &one.0).copied().collect());
+    let mut commitments = C::base_muls(&all.0)?.into_iter();
+    Ok(polynomials
+        .iter()
+        .map(|coefficients| Deal {
+            commitments: commitments.by_ref().take(coefficients.0.len()).collect(),
+            shares: (1..=n)
+                .map(|i| Share::of::<C>(&evaluate::<C>(&coefficients.0, i)))
+                .collect(),
+        })
+        .collect())
 }
 
 /// Scalars overwritten when they go; the curve crates' own `Zeroize` is not common to all suites.
@@ -152,7 +183,7 @@ impl<C: Suite> Drop for Zeroized<C> {
 pub(crate) fn number<C: Suite>(participant: u16) -> Scal<C> {
     let one = <<C::Group as frost_core::Group>::Field as Field>::one();
     let mut sum = zero::<C>();
-    for bit in (0..16).rev() {
+    for bit in (0..16 - participant.leading_zeros()).rev() {
         sum = sum + sum;
         if participant >> bit & 1 == 1 {
             sum = sum + one;

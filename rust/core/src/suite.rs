@@ -43,6 +43,14 @@ pub trait Suite: Ciphersuite {
     /// `scalar · G`, with precomputed tables where the curve crate has them.
     fn base_mul(scalar: &Scal<Self>) -> Elem<Self>;
 
+    /// The encodings of `scalar · G`, in order; refuses a scalar of zero.
+    fn base_muls(scalars: &[Scal<Self>]) -> Result<Vec<Vec<u8>>> {
+        scalars
+            .iter()
+            .map(|scalar| encode::<Self>(&Self::base_mul(scalar)))
+            .collect()
+    }
+
     /// The public key as a verifier wants it.
     fn public_key(element: &Elem<Self>) -> Result<Vec<u8>> {
         encode::<Self>(element)
@@ -246,7 +254,11 @@ impl SuiteId {
 pub(crate) fn encode<C: Suite>(element: &Elem<C>) -> Result<Vec<u8>> {
     <C::Group as Group>::serialize(element)
         .map(|bytes| bytes.as_ref().to_vec())
-        .map_err(|_| Error::malformed("an element is the identity"))
+        .map_err(|_| identity())
+}
+
+pub(crate) fn identity() -> Error {
+    Error::malformed("an element is the identity")
 }
 
 /// Strict: right length, canonical, in the prime-order group, not the identity.

@@ -20,19 +20,25 @@ if TYPE_CHECKING:
     from icehouse.ceremonies.vault import Vault
 
 T = TypeVar("T")
+_TOGETHER = 4
+"""How many pages share a transaction: it is as durable as four, and writes each part of an index once."""
+_NUMBERS = 16
+"""How many numbers of data keys are allocated at once; a run that ends early leaves some unused."""
 
 
 def create_all(vault: Vault, users: Iterable[str], suite: str = DEFAULT_SUITE) -> BulkResult:
     """Make a key for every user who has none, a page of 1,024 at a time.
 
-    Pages are written in order, each in one transaction; two are in memory at most, besides the one that
-    `users` fills. What went wrong with a page, or with reading `users`, is raised when every page before
+    Pages are written in order, up to four in a transaction; eight are in memory at most, besides the one that
+    `users` fills. What went wrong with a page, or with reading `users`, is raised when every transaction before
     it is durable; nothing after it is written.
     """
     run = _Run(vault, check_suite(suite))
     with ThreadPoolExecutor(1, "icehouse-deal") as dealer:
-        for dealing, dealt in _one_ahead(run.start(users, dealer)):
-            run.finish(dealing, dealt)
+        # Keys inside the HSM are few and dear: a page of them is written as soon as they are there.
+        together = 1 if vault.custody.name == "direct" else _TOGETHER
+        for steps in _one_ahead(_in_groups(run.start(users, dealer), together)):
+            run.finish(steps)
     return BulkResult(run.created, run.existing)
 
 
@@ -44,25 +50,41 @@ class _Run:
         self.suite = suite
         self.created = 0
         self.existing = 0
+        self._numbers = _allocated(vault)
+        self._all_new = False
+        """Whether nobody of the last page had a key: the next one is not looked up, the database refuses it as well."""
 
     def start(self, users: Iterable[str], dealer: ThreadPoolExecutor) -> Iterator[tuple[Dealing, Future[Dealt]]]:
         """Ask the HSM for what each page needs, and have it dealt."""
         for page in self._missing(users):
             try:
-                dealing = prepare(self.vault, page, self.suite)
+                dealing = prepare(self.vault, page, self.suite, self._numbers)
             except (ConflictError, HsmRefusedError):
                 self._again(page)  # another process made some of them, or the root keys that this one knew are gone
                 continue
             yield dealing, dealer.submit(deal, self.vault, dealing)
 
-    def finish(self, dealing: Dealing, dealt: Future[Dealt]) -> None:
-        """Write a page. Where another writer came first, it is looked up, dealt and written once more."""
+    def finish(self, steps: Sequence[tuple[Dealing, Future[Dealt]]]) -> None:
+        """Write pages, all at once. Where another writer came first, each on its own."""
+        dealt: list[Dealt] = []
         try:
-            write(self.vault, dealt.result())
+            dealt.extend(future.result() for _, future in steps)
+        finally:
+            if dealt:
+                self._write(dealt)
+
+    def _write(self, pages: Sequence[Dealt]) -> None:
+        try:
+            write(self.vault, pages)
         except (ConflictError, DataKeyFullError):
-            self._again(dealing.users)
+            self._all_new = False
+            if len(pages) > 1:
+                for page in pages:
+                    self._write([page])
+            else:
+                self._again(pages[0].dealing.users)
         else:
-            self.created += len(dealing.users)
+            self.created += sum(len(page.dealing.users) for page in pages)
 
     def _again(self, users: Sequence[str]) -> None:
         made = retry(self.vault, lambda: create_page(self.vault, users, self.suite))
@@ -73,7 +95,8 @@ class _Run:
         """Full pages of users who have no key, whatever lies between them; the last may be short."""
         missing: dict[str, None] = {}
         for asked, page in _pages(users):
-            fresh = without_key(self.vault, page, self.suite)
+            fresh = page if self._all_new else without_key(self.vault, page, self.suite)
+            self._all_new = len(fresh) == len(page) and self.vault.custody.name != "direct"
             before = len(missing)
             missing.update(dict.fromkeys(fresh))
             self.existing += asked - (len(missing) - before)
@@ -103,6 +126,30 @@ def _pages(users: Iterable[str]) -> Iterator[tuple[int, list[str]]]:
             asked = 0
     if page:
         yield asked, list(page)
+
+
+def _allocated(vault: Vault) -> Iterator[int]:
+    """Numbers for data keys, without a transaction for each."""
+    while True:
+        first = vault.store.allocate_data_keys(_NUMBERS)
+        yield from range(first, first + _NUMBERS)
+
+
+def _in_groups(steps: Iterator[T], size: int) -> Iterator[list[T]]:
+    """So many steps at a time; what there is of a group also where the next step cannot be started."""
+    group: list[T] = []
+    try:
+        for step in steps:
+            group.append(step)
+            if len(group) == size:
+                yield group
+                group = []
+    except Exception:
+        if group:
+            yield group
+        raise
+    if group:
+        yield group
 
 
 def _one_ahead(steps: Iterator[T]) -> Iterator[T]:

@@ -20,10 +20,10 @@ from icehouse.model import (
     user_label,
 )
 from icehouse.store import root_keys
-from icehouse.store.bulk import Making, insert_page
+from icehouse.store.bulk import Making, NewPage, insert_pages
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from icehouse._core import Node
     from icehouse.ceremonies.vault import Vault
@@ -52,8 +52,11 @@ class Dealt(NamedTuple):
     rows: Sequence[DealtRow]
 
 
-def prepare(vault: Vault, users: Sequence[str], suite: str) -> Dealing:
-    """Ask the HSM for what a page needs. Refused before anything is made where the HSM has no room."""
+def prepare(vault: Vault, users: Sequence[str], suite: str, numbers: Iterator[int] | None = None) -> Dealing:
+    """Ask the HSM for what a page needs. Refused before anything is made where the HSM has no room.
+
+    `numbers`: for fresh data keys, where they were allocated for several pages at once.
+    """
     if isinstance(vault.custody, HierarchicalCustody):
         nodes = vault.custody.nodes(list(users))
         return Dealing(users, suite, [NOTHING_TO_OPEN], NOTHING_TO_OPEN, nodes)
@@ -61,8 +64,8 @@ def prepare(vault: Vault, users: Sequence[str], suite: str) -> Dealing:
     software = vault.custody.in_software()
     if vault.custody.name == "direct":
         return _own_keys(vault, users, suite, software=software)
-    claim = vault.slot(Purpose.CLAIM, len(users), software=software)
-    server = vault.slot(Purpose.SERVER, len(users), software=software)
+    claim = vault.slot(Purpose.CLAIM, len(users), software=software, numbers=numbers)
+    server = vault.slot(Purpose.SERVER, len(users), software=software, numbers=numbers)
     return Dealing(users, suite, [server], claim, software=software)
 
 
@@ -125,11 +128,14 @@ def _key_of(slot: OpenKey) -> DataKey:
     return slot.key
 
 
-def write(vault: Vault, dealt: Dealt) -> None:
-    """Write a page; it is durable when this returns. Raises `ConflictError` and `DataKeyFullError`."""
-    dealing = dealt.dealing
+def write(vault: Vault, pages: Sequence[Dealt]) -> None:
+    """Write pages, all or none; they are durable when this returns. Raises `ConflictError` and `DataKeyFullError`."""
+    insert_pages(vault.store, [NewPage(page.dealing.users, page.rows, _making(vault, page.dealing)) for page in pages])
+
+
+def _making(vault: Vault, dealing: Dealing) -> Making:
     each = [slot.number for slot in dealing.servers]
-    making = Making(
+    return Making(
         dealing.suite,
         *vault.birth(software=dealing.software),
         each * len(dealing.users) if len(each) == 1 else each,
@@ -137,7 +143,6 @@ def write(vault: Vault, dealt: Dealt) -> None:
         tuple(slot.wrapped for slot in (*dealing.servers, dealing.claim) if slot.fresh),
         dealing.roots,
     )
-    insert_page(vault.store, dealing.users, dealt.rows, making)
 
 
 __all__ = ["Dealing", "Dealt", "announce_own", "deal", "make_or_take_up", "own_data_key", "prepare", "write"]

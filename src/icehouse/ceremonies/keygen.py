@@ -55,7 +55,7 @@ def create_page(vault: Vault, users: Sequence[str], suite: str) -> int:
     """Make a key for those of at most 1,024 users who have none, in one transaction; how many it made."""
     missing = without_key(vault, users, suite)
     if missing:
-        write(vault, deal(vault, prepare(vault, missing, suite)))
+        write(vault, [deal(vault, prepare(vault, missing, suite))])
     return len(missing)
 
 

@@ -19,12 +19,20 @@ from icehouse.errors import (
     StoreError,
 )
 from icehouse.hsm._fork import ForkSafeLock
-from icehouse.model import DEALER, NO_DATA_KEY, SOFTWARE, Purpose, StaleRootsError, State
+from icehouse.model import (
+    DEALER,
+    NO_DATA_KEY,
+    RECORDS_PER_DATA_KEY,
+    SOFTWARE,
+    Purpose,
+    StaleRootsError,
+    State,
+)
 from icehouse.store import DataKeyFullError, DataKeyGoneError
 from icehouse.store.data_keys import filling_key
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from icehouse._core import Share
     from icehouse.custody import Custody, OpenKey
@@ -132,10 +140,19 @@ class Vault:
         """What a key made now says of itself for ever: its origin, and whether an HSM vouches for it."""
         return (SOFTWARE, False) if software else (self.origin, self.custody.hsm.info.attested)
 
-    def slot(self, purpose: Purpose, room: int = 1, key: Key | None = None, *, software: bool | None = None) -> OpenKey:
+    def slot(
+        self,
+        purpose: Purpose,
+        room: int = 1,
+        key: Key | None = None,
+        *,
+        software: bool | None = None,
+        numbers: Iterator[int] | None = None,
+    ) -> OpenKey:
         """A data key that takes `room` more records: one that is filling, or a fresh one.
 
         `software`: under the module that stands in for the HSM; not given, as it is for the key now.
+        `numbers`: where a fresh one's number comes from; not given, from the vault's counter.
         """
         if software is None:
             software = self.custody.in_software(key)
@@ -144,11 +161,13 @@ class Vault:
         root = self.custody.root_key(purpose, key, software=software)
         if root is None:
             return NOTHING_TO_OPEN
-        filling = filling_key(self.store.database, purpose, root, room)
+        # A whole page is not looked for a place: nothing leaves a data key with so much room.
+        filling = filling_key(self.store.database, purpose, root, room) if room < RECORDS_PER_DATA_KEY else None
         if filling is not None:
             return self.custody.open_wrapped(filling)
         # The number is taken first, so that no transaction waits for the HSM.
-        return self.custody.new_data_key(self.store.allocate_data_keys(1), purpose, root)
+        number = self.store.allocate_data_keys(1) if numbers is None else next(numbers)
+        return self.custody.new_data_key(number, purpose, root)
 
     def under(self, number: int, purpose: Purpose, key: Key) -> OpenKey:
         """The data key that a record stays under; another one where it had none."""

@@ -1,4 +1,4 @@
-"""A page of new keys in one transaction, through the driver."""
+"""Pages of new keys in one transaction, through the driver."""
 
 from __future__ import annotations
 
@@ -48,36 +48,61 @@ class Making(NamedTuple):
     """The users' own keys that were made for this page."""
 
 
-def insert_page(store: VaultStore, users: Sequence[str], dealt: Sequence[DealtRow], making: Making) -> None:
-    """Write a page of new keys; raises `ConflictError` where a user has one already, and writes nothing."""
-    # Where writers work side by side, a counter that all of them want is not held while a page is written.
-    taken = store.allocate_keys(len(users)) if store.database.side_by_side else None
+class NewPage(NamedTuple):
+    """Users, the key of each, and what their keys have in common."""
+
+    users: Sequence[str]
+    dealt: Sequence[DealtRow]
+    making: Making
+
+
+def insert_pages(store: VaultStore, pages: Sequence[NewPage]) -> None:
+    """Write pages of new keys; raises `ConflictError` where a user has one already, and writes nothing."""
+    count = sum(len(page.users) for page in pages)
+    # Where writers work side by side, a counter that all of them want is not held while pages are written.
+    taken = store.allocate_keys(count) if store.database.side_by_side else None
 
     def work(connection: Connection) -> None:
-        _take_room(connection, store, making)
-        first = taken or take_numbers(connection, "next_key", len(users), keys.c.id)
-        insert_rows(connection, keys, _key_rows(first, users, dealt, making))
-        if making.claim != NO_DATA_KEY:
-            insert_rows(connection, claims, [(id_, making.claim, new[4]) for id_, new in enumerate(dealt, first)])
+        for page in pages:
+            _take_room(connection, store, page.making)
+        first = taken or take_numbers(connection, "next_key", count, keys.c.id)
+        for page in pages:
+            _insert_page(connection, first, page)
+            first += len(page.users)
 
     try:
         store.database.change(work)
     except IntegrityError as exc:
-        msg = "a user of this page has a key already"
+        msg = "a user of these pages has a key already"
         raise ConflictError(msg) from exc
 
 
-def _key_rows(first: int, users: Sequence[str], dealt: Sequence[DealtRow], making: Making) -> list[tuple[object, ...]]:
-    suite = SUITES.index(making.suite)
-    origin, attested = origin_number(making.origin), int(making.attested)
-    now = int(time())
-    return [
-        (number, FIRST_REV, user_tag, key_tag, user, suite, 0, 0, 1, DEALT_NUMBER,
-         origin, attested, 0, commitments, NO_SALT, None, server, record, now)
+def _insert_page(connection: Connection, first: int, page: NewPage) -> None:
+    making = page.making
+    same: dict[str, int | bytes | None] = {
+        "rev": FIRST_REV,
+        "suite": SUITES.index(making.suite),
+        "generation": 0,
+        "epoch": 0,
+        "next_epoch": 1,
+        "state": DEALT_NUMBER,
+        "origin": origin_number(making.origin),
+        "attested": int(making.attested),
+        "due": 0,
+        "salt": NO_SALT,
+        "offer_id": None,
+        "changed": int(time()),
+    }
+    rows = [
+        (number, user_tag, key_tag, user, commitments, server, record)
         for number, (user, server, (user_tag, key_tag, commitments, record, _)) in enumerate(
-            zip(users, making.servers, dealt, strict=True), first
+            zip(page.users, making.servers, page.dealt, strict=True), first
         )
-    ]  # fmt: skip
+    ]
+    insert_rows(connection, keys, rows, same)
+    if making.claim != NO_DATA_KEY:
+        records = [(number, new[4]) for number, new in enumerate(page.dealt, first)]
+        insert_rows(connection, claims, records, {"data_key": making.claim})
 
 
 def insert_keys(store: VaultStore, made: Sequence[Key]) -> None:
@@ -136,4 +161,4 @@ def keys_of(store: VaultStore, users: Sequence[str]) -> dict[str, Key]:
     return {key.user: key for key in found}
 
 
-__all__ = ["DealtRow", "Making", "insert_page", "keys_of"]
+__all__ = ["DealtRow", "Making", "NewPage", "insert_pages", "keys_of"]

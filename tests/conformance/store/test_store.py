@@ -90,7 +90,7 @@ def test_of_two_that_found_a_vault_at_once_one_is_refused(new_url):
     made = at_once(*[lambda n=n: VaultStore.create(url, record(bytes([n]) * 16)) for n in range(4)])
 
     refused = [outcome for outcome in made if isinstance(outcome, Exception)]
-    assert [type(outcome) for outcome in refused] == [ConflictError] * 3
+    assert [type(outcome) for outcome in refused] == [ConflictError] * 3, refused
     (winner,) = (outcome for outcome in made if isinstance(outcome, VaultStore))
     opened = VaultStore.open(url)
     assert opened is not None
@@ -249,7 +249,7 @@ def test_a_page_with_a_user_who_has_a_key_is_not_written_at_all(house):
     house.service.create_users(["bob"])
     dealt = deal(other.vault, prepare(other.vault, ["alice", "bob", "carol"], "ed25519"))
     with pytest.raises(ConflictError, match="has a key already"):
-        write(other.vault, dealt)
+        write(other.vault, [dealt])
 
     assert house.service.vault.store.count() == 1
     assert miscounts(house.service.vault.store) == []
