@@ -130,11 +130,11 @@ def test_a_row_that_is_being_written_is_waited_for_and_then_another_writers(post
 def test_a_user_who_is_being_made_is_not_made_twice(postgresql, house):
     vault = house.service.vault
     one, two = (deal(vault, prepare(vault, ["alice"], "ed25519")) for _ in range(2))
-    write(vault, one)
+    write(vault, [one])
     (row,) = house.sql("SELECT * FROM keys")
     house.sql("DELETE FROM claims")
     house.sql("DELETE FROM keys")
-    with meanwhile(postgresql, vault.store.database, lambda: write(vault, two)) as (connection, outcome):
+    with meanwhile(postgresql, vault.store.database, lambda: write(vault, [two])) as (connection, outcome):
         insert_rows(connection, keys, [row])
 
     assert [type(one) for one in outcome] == [ConflictError]
