@@ -42,9 +42,10 @@ def test_of_a_file_the_good_lines_are_made_and_the_bad_ones_are_named(shell):
     (shell.directory / "users").write_bytes(BAD)
     done = shell.run("users", "create", "--from-file", "users", "--format", "json")
 
-    assert done.json == {"created": 3, "existing": 2, "rejected": 5}
+    assert done.json == {"created": 3, "existing": 1, "rejected": 6}
     assert done.code == 1
-    assert [line.split(":")[3] for line in done.errors[:-1]] == ["2", "3", "4", "5", "6"]
+    assert [line.split(":")[3] for line in done.errors[:-1]] == ["2", "3", "4", "5", "6", "9"]
+    assert "this user is on an earlier line already" in done.errors[5]
     assert names(shell) == ["alice", "bob", "carol", "dave", "é" * 127]
 
 
@@ -54,7 +55,7 @@ def test_a_strict_file_with_a_bad_line_makes_nobody(shell):
     done = shell.run("users", "create", "--from-file", "users", "--strict")
 
     assert (done.code, done.out) == (1, "")
-    assert "5 lines of users are bad, so no key was made" in done.errors[-1]
+    assert "6 lines of users are bad, so no key was made" in done.errors[-1]
     assert shell.contents() == before
 
 

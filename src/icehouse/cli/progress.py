@@ -8,13 +8,23 @@ from time import monotonic
 from typing import TYPE_CHECKING, TypeVar
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from rich.text import Text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
 T = TypeVar("T")
 _PATIENCE = 1.0
+_LOOK = 0.1
 
 
 @contextmanager
@@ -23,7 +33,7 @@ def advancing(words: str, total: int | None = None) -> Iterator[Callable[[int], 
     if not sys.stderr.isatty():
         yield lambda _: None
         return
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), _Rate(), TimeRemainingColumn())
     bar = Progress(*columns, console=Console(stderr=True), transient=True)
     task = bar.add_task(words, total=total)
     begun = monotonic()
@@ -42,7 +52,18 @@ def advancing(words: str, total: int | None = None) -> Iterator[Callable[[int], 
 def counted(items: Iterable[T], words: str, total: int | None = None) -> Iterator[T]:
     """The items, counted before the eyes of whoever waits for them."""
     with advancing(words, total) as advance:
+        told, done = monotonic(), 0
         for item in items:
-            advance(0)
+            if (now := monotonic()) - told > _LOOK:
+                advance(done)
+                told, done = now, 0
             yield item
-            advance(1)
+            done += 1
+        advance(done)
+
+
+class _Rate(ProgressColumn):
+    """How many a second."""
+
+    def render(self, task: Task) -> Text:
+        return Text("" if task.speed is None else f"{task.speed:,.0f}/s")

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import sqlite3
 import sys
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from shutil import copyfileobj
 from tempfile import TemporaryFile
 from typing import IO, TYPE_CHECKING
 
 from icehouse.cli.printer import say
-from icehouse.errors import RequestError
+from icehouse.errors import RequestError, StoreError
 from icehouse.model import MAX_NAME_BYTES, check_user
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ _CHUNK = 4096
 
 
 class Roster:
-    """The lines of an open file. `rejected` counts those that are no user's name."""
+    """The lines of an open file. `rejected` counts those that are no user's name, or one that came before."""
 
     def __init__(self, file: IO[bytes], name: str) -> None:
         self._file = file
@@ -47,12 +48,16 @@ class Roster:
 
     def users(self) -> Iterator[str]:
         """The good lines; each bad one is reported and counted."""
-        for number, line in enumerate(_lines(self._file), start=1):
-            try:
-                yield _user(line.removeprefix(_BYTE_ORDER_MARK) if number == 1 else line)
-            except RequestError as exc:
-                self.rejected += 1
-                say(f"error: {self._name}:{number}: {exc}")
+        with closing(_Seen()) as seen:
+            for number, line in enumerate(_lines(self._file), start=1):
+                try:
+                    user = _user(line.removeprefix(_BYTE_ORDER_MARK) if number == 1 else line)
+                    seen.add(user)
+                except RequestError as exc:
+                    self.rejected += 1
+                    say(f"error: {self._name}:{number}: {exc}")
+                else:
+                    yield user
 
     def rehearse(self) -> None:
         """Look at every line before any is used."""
@@ -65,6 +70,31 @@ class Roster:
         for _ in self.users():
             pass
         self._file.seek(0)
+
+
+class _Seen:
+    """The names of earlier lines, in a database without a name that grows on disk: memory stays bounded."""
+
+    def __init__(self) -> None:
+        self._database = sqlite3.connect("", isolation_level=None, check_same_thread=False)
+        self._database.execute("PRAGMA journal_mode=OFF")
+        self._database.execute("PRAGMA cache_size=-16384")
+        self._database.execute("CREATE TABLE seen (name TEXT PRIMARY KEY) WITHOUT ROWID")
+
+    def add(self, name: str) -> None:
+        """Raises `RequestError` for a name that came before."""
+        try:
+            self._database.execute("INSERT INTO seen VALUES (?)", (name,))
+        except sqlite3.IntegrityError:
+            msg = "this user is on an earlier line already"
+            raise RequestError(msg) from None
+        except sqlite3.OperationalError as exc:
+            msg = f"the users of the file cannot be told apart: {exc}"
+            hint = "make room in the directory for temporary files, or name another with SQLITE_TMPDIR"
+            raise StoreError(msg, hint=hint) from exc
+
+    def close(self) -> None:
+        self._database.close()
 
 
 def _lines(file: IO[bytes]) -> Iterator[bytes]:
