@@ -22,6 +22,7 @@
 
 pub mod answer;
 pub mod context;
+mod cores;
 mod curve;
 pub mod derive;
 pub mod derived_page;

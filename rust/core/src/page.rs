@@ -5,6 +5,7 @@ use rand_core::{OsRng, SeedableRng};
 use rayon::prelude::*;
 
 use crate::context::{tag, user_tag};
+use crate::cores::on_all_cores;
 use crate::error::{Error, Result};
 use crate::group::Group;
 use crate::polynomial::{check_shares, deal_many, Deal, Share};
@@ -49,19 +50,25 @@ const CHUNK: usize = 64;
 pub fn deal_page(page: &Page<'_>, users: &[String]) -> Result<Vec<Dealt>> {
     let server = Sealer::new(page.server_key.1);
     let claim = Sealer::new(page.claim_key.1);
-    let chunks: Vec<Vec<Dealt>> = users
-        .par_chunks(CHUNK)
-        .map(|chunk| {
-            let mut rng = ChaCha20Rng::from_rng(OsRng)
-                .map_err(|_| Error::request("the operating system has no randomness to give"))?;
-            deal_many(page.suite, 2, 2, chunk.len(), &mut rng)?
-                .into_iter()
-                .zip(chunk)
-                .map(|(dealt, user)| seal_one(page, user, dealt, &server, &claim, &mut rng))
-                .collect()
-        })
-        .collect::<Result<_>>()?;
-    Ok(chunks.into_iter().flatten().collect())
+    let deal_chunks = || {
+        users
+            .par_chunks(CHUNK)
+            .map(|chunk| {
+                let mut rng = ChaCha20Rng::from_rng(OsRng).map_err(|_| {
+                    Error::request("the operating system has no randomness to give")
+                })?;
+                deal_many(page.suite, 2, 2, chunk.len(), &mut rng)?
+                    .into_iter()
+                    .zip(chunk)
+                    .map(|(dealt, user)| seal_one(page, user, dealt, &server, &claim, &mut rng))
+                    .collect()
+            })
+            .collect::<Result<Vec<Vec<Dealt>>>>()
+    };
+    Ok(on_all_cores(users.len().div_ceil(CHUNK), deal_chunks)??
+        .into_iter()
+        .flatten()
+        .collect())
 }
 
 fn seal_one(
@@ -101,9 +108,10 @@ fn seal_one(
 pub type Held<'a> = (&'a Group, Vec<(u16, &'a Share)>);
 
 /// For each group, why these shares are not its participants'.
-#[must_use]
-pub fn check_page(page: &[Held<'_>]) -> Vec<Option<Error>> {
-    page.par_iter()
-        .map(|(group, shares)| check_shares(group, shares).err())
-        .collect()
+pub fn check_page(page: &[Held<'_>]) -> Result<Vec<Option<Error>>> {
+    on_all_cores(page.len(), || {
+        page.par_iter()
+            .map(|(group, shares)| check_shares(group, shares).err())
+            .collect()
+    })
 }

@@ -63,7 +63,7 @@ type Holding<'py> = (Bound<'py, Group>, Vec<(u16, Bound<'py, Share>)>);
 
 /// For each group, what is wrong with these participants' shares of it; `None`: nothing.
 #[pyfunction]
-pub fn check_page(py: Python<'_>, page: Vec<Holding<'_>>) -> Vec<Option<String>> {
+pub fn check_page(py: Python<'_>, page: Vec<Holding<'_>>) -> PyResult<Vec<Option<String>>> {
     let page: Vec<_> = page
         .iter()
         .map(|(group, shares)| {
@@ -73,9 +73,9 @@ pub fn check_page(py: Python<'_>, page: Vec<Holding<'_>>) -> Vec<Option<String>>
             (&group.get().0, shares.collect::<Vec<_>>())
         })
         .collect();
-    let found = py.detach(|| page::check_page(&page));
+    let found = py.detach(|| page::check_page(&page)).or_py()?;
     let words = |error: Option<_>| error.map(|error: icehouse_core::Error| error.to_string());
-    found.into_iter().map(words).collect()
+    Ok(found.into_iter().map(words).collect())
 }
 
 /// The tags of users in a vault, in order.

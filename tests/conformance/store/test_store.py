@@ -358,6 +358,20 @@ def test_a_child_of_a_fork_opens_connections_of_its_own(house):
     assert house.service.check() == 2
 
 
+def test_a_child_of_a_fork_deals_on_threads_of_its_own(house):
+    house.service.create_users([f"parents-{number}" for number in range(200)])
+    pid = os.fork()
+    if pid == 0:
+        try:
+            house.service.create_users([f"childs-{number}" for number in range(200)])
+        finally:
+            os._exit(0 if house.service.check() == 400 else 1)
+    _, status = os.waitpid(pid, 0)
+
+    assert status == 0
+    assert house.service.check() == 400
+
+
 def test_a_row_of_a_foreign_type_or_value_is_refused(house):
     house.service.create_users(["alice"])
     with house.service.vault.store.database.write() as connection:
