@@ -12,12 +12,15 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from bench import chart, creation, enrolment, exchanges, machine, others, scale, vaults
+from bench import campaign, chart, creation, enrolment, exchanges, machine, others, scale, vaults
 from bench.peer import Peer
 from bench.results import Figure, page, peers_table, scale_table, table
 
 _DEVICES = 100
 _USERS = 100_000
+_ENROLLED = 20_000
+_CAMPAIGN = 200_000
+_CAMPAIGN_ROUNDS = 3
 _ZF_DEALER = "ZF dealer, all threads"
 
 
@@ -38,6 +41,7 @@ class Run:
         self._exchanges()
         self._enrolled_bytes()
         grown = self._grown()
+        self._workers()
         return {
             "machine": found,
             "users": self.users,
@@ -129,6 +133,13 @@ class Run:
         self._add(Figure(f"peak memory of a bulk run, up to {most:,} users", peak, "MB", goal="≤ 300"))
         return [asdict(row) for row in grown]
 
+    def _workers(self) -> None:
+        users = min(2 * self.users, _CAMPAIGN)
+        for store in campaign.STORES:
+            _say(f"one worker and two, on {store}")
+            for pair in campaign.speed(self._directory, store, users, min(self.rounds, _CAMPAIGN_ROUNDS)):
+                self._add(Figure(pair.what, pair.two, "s", "one", pair.one, faster=True, goal="≥ 1.9"))
+
     def _peers(self) -> dict[str, dict[str, float]]:
         _say("other libraries")
         zf = self._peer.run()
@@ -168,7 +179,7 @@ def main() -> None:
         run = json.loads(options.earlier.read_text(encoding="utf-8"))
     else:
         sizes = [users for users in scale.SIZES if users <= (10_000 if options.quick else options.most)]
-        enrolled = 2_000 if options.quick else 100_000
+        enrolled = 2_000 if options.quick else _ENROLLED
         with tempfile.TemporaryDirectory(prefix="icehouse-bench-") as directory:
             run = Run(sizes, options.enrolled or enrolled, options.rounds, Path(directory)).to_json()
     if options.json:

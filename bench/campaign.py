@@ -11,9 +11,9 @@ import tempfile
 from pathlib import Path
 from statistics import median
 from time import monotonic, sleep
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, NamedTuple
 
-from bench import machine
+from bench import machine, scale
 from icehouse.campaigns.office import Office
 from icehouse.campaigns.worker import Crew
 from icehouse.founding import MODULE, STORE, found
@@ -25,13 +25,22 @@ from icehouse.store.campaigns import CampaignState
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+STORES = ("sqlite", "postgresql")
 _LATENCY = 0.005
 _LOOK = 0.002
 
 
-def made(directory: Path, custody: str, users: int, latency: float) -> Path:
+class Pair(NamedTuple):
+    """A campaign of one worker beside the same one of two, in seconds."""
+
+    what: str
+    one: float
+    two: float
+
+
+def made(directory: Path, custody: str, users: int, latency: float, url: str = STORE) -> Path:
     """A vault with users; afterwards its HSM takes so many seconds for every operation."""
-    found(directory, Settings(STORE, MODULE), custody=custody, buckets=0)
+    found(directory, Settings(url, MODULE), custody=custody, buckets=0)
     with FrostService.open(directory) as service:
         service.create_users(f"user-{number}" for number in range(users))
     if latency:
@@ -80,21 +89,20 @@ def work(directory: Path) -> None:
         Crew(service.vault, 1, campaign=int(sys.stdin.readline())).run()
 
 
-def speed(place: Path, users: int, rounds: int) -> Iterator[dict[str, object]]:
+def speed(place: Path, store: str, users: int, rounds: int) -> Iterator[Pair]:
     """Two workers beside one, alternating."""
     # One data key for a thousand users, a node for each: about as many operations of the HSM in both.
-    for verb, custody, count in (("rewrap", "hybrid", users), ("verify", "hierarchical", users // 200)):
-        directory = made(place / custody, custody, count, _LATENCY)
-        one, two = [], []
-        for _ in range(rounds):
-            one.append(seconds(directory, verb, 1))
-            two.append(seconds(directory, verb, 2))
-        yield {
-            "what": f"{verb} of {count:,} users, {custody}, HSM with {_LATENCY * 1000:g} ms latency",
-            "one_worker_seconds": round(median(one), 3),
-            "two_workers_seconds": round(median(two), 3),
-            "times_as_fast": round(median(one) / median(two), 3),
-        }
+    for verb, custody, count in (("rewrap", "hybrid", users), ("verify", "hierarchical", users // 100)):
+        own = place / f"{custody}-{store}"
+        own.mkdir()
+        with scale.url(store, own) as url:
+            directory = made(own / "vault", custody, count, _LATENCY, url or STORE)
+            one, two = [], []
+            for _ in range(rounds):
+                one.append(seconds(directory, verb, 1))
+                two.append(seconds(directory, verb, 2))
+        what = f"{verb} of {count:,} users, {custody} on {store}, HSM with {_LATENCY * 1000:g} ms: two workers"
+        yield Pair(what, median(one), median(two))
 
 
 def reliability(place: Path, users: int, kills: int) -> dict[str, object]:
@@ -129,7 +137,7 @@ def reliability(place: Path, users: int, kills: int) -> dict[str, object]:
 def main() -> None:
     """Measure, and print JSON."""
     parser = argparse.ArgumentParser(prog="python -m bench.campaign", description=__doc__)
-    parser.add_argument("--users", type=int, default=400_000, help="for the comparison of one worker and two")
+    parser.add_argument("--users", type=int, default=200_000, help="for the comparison of one worker and two")
     parser.add_argument("--rounds", type=int, default=3, help="how often one worker and two alternate")
     parser.add_argument("--kills", type=int, default=0, metavar="N", help="kill so many workers, and compare nothing")
     parser.add_argument("--worker", type=Path, metavar="VAULT", help=argparse.SUPPRESS)
@@ -143,7 +151,8 @@ def main() -> None:
         if options.kills:
             results = [reliability(place, options.users, options.kills)]
         else:
-            results = list(speed(place, options.users, options.rounds))
+            pairs = [pair for store in STORES for pair in speed(place, store, options.users, options.rounds)]
+            results = [{**pair._asdict(), "times": round(pair.one / pair.two, 3)} for pair in pairs]
     print(json.dumps({"machine": machine.facts(), "results": results}, indent=2, ensure_ascii=False))
 
 

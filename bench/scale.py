@@ -51,8 +51,8 @@ def measured(store: str, custody: str, users: int) -> Grown:
 def _one(store: str, custody: str, users: int) -> Grown:
     with (
         tempfile.TemporaryDirectory(prefix="icehouse-bench-") as directory,
-        _url(store, Path(directory)) as url,
-        vaults.make(Path(directory) / "vault", store=url, custody=custody, users=users) as service,
+        url(store, Path(directory)) as database,
+        vaults.make(Path(directory) / "vault", store=database, custody=custody, users=users) as service,
     ):
         took, asked = _verbs(service, custody, users)
     # Linux counts in kibibytes.
@@ -60,7 +60,8 @@ def _one(store: str, custody: str, users: int) -> Grown:
     return Grown(store, custody, users, took, asked, peak)
 
 
-def _url(store: str, directory: Path) -> AbstractContextManager[str]:
+def url(store: str, directory: Path) -> AbstractContextManager[str]:
+    """The URL of a database of its own for a vault; empty for a file beside it."""
     return vaults.postgresql(directory / "postgresql") if store == "postgresql" else nullcontext("")
 
 

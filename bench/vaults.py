@@ -36,10 +36,14 @@ def make(directory: Path, *, store: str = "", custody: str = "hybrid", users: in
     return reopen(directory, store=store, custody=custody, users=users)
 
 
-def reopen(directory: Path, *, store: str = "", custody: str = "hybrid", users: int = 0) -> FrostService:
-    """The vault of a directory, as another process opens it."""
+def reopen(
+    directory: Path, *, store: str = "", custody: str = "hybrid", users: int = 0, latency: float = 0
+) -> FrostService:
+    """The vault of a directory, as another process opens it; its HSM takes so many seconds for every operation."""
     logging.getLogger("icehouse").setLevel(logging.ERROR)
     config = {"path": str(directory / "token"), "pin_source": str(directory / "pin")}
+    if latency:
+        config["latency"] = str(latency)
     more = {"buckets": buckets_for(users)} if custody == "hierarchical" else {}
     return create_hsm_frost(
         "simulated", config, custody=custody, store=store or f"sqlite:///{directory / 'vault.db'}", **more
