@@ -222,3 +222,20 @@ def test_workers_on_postgresql_are_woken_take_over_and_end_at_sigterm(place_in):
     assert [worker.returncode for worker in workers] == [0, 0], ended
     assert sum(json.loads(out)["pages"] for out, _ in ended) == place.number("SELECT count(*) FROM pages")
     assert place.office.report(number).progress.done == USERS
+
+
+def test_a_worker_works_on_as_many_pages_at_once_as_it_has_threads(place_in):
+    threads = 12
+    place = place_in(threads * 500)
+    shell = Shell(place.directory.parent, {"ICEHOUSE_VAULT": str(place.directory)})
+    file = place.directory / "vault.toml"
+    file.write_text(file.read_text().replace("hsm.pin", "hsm.pin&latency=2"))
+    number = place.office.start("verify").id
+    worker = shell.start("worker", "--threads", threads)
+    leased = 0
+    while leased < threads and place.office.report(number).campaign.state is CampaignState.RUNNING:
+        leased = place.number("SELECT count(*) FROM pages WHERE state = 'leased'")
+    worker.kill()
+    worker.communicate()
+
+    assert leased == threads

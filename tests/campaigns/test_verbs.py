@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 
 from campaigns.place import ENROLLED, enrolled
+from icehouse.ceremonies import destroy as destroying
 from icehouse.errors import RefusedError, RequestError
+from icehouse.model import State
 from icehouse.store.selection import Filters
 
 USERS = 2500
@@ -169,9 +171,23 @@ def test_destroy_removes_exactly_those_who_match(place_of, custody, users):
     assert place.number("SELECT count(*) FROM keys WHERE state = 4") == users - ENROLLED
     assert place.number("SELECT count(*) FROM claims") == 0
     place.check(users)
-    if custody == "direct":
-        alive = place.number("SELECT count(*) FROM root_keys WHERE role = 'user' AND state != 'retired'")
-        assert alive == ENROLLED
+
+
+def test_a_campaign_destroys_nothing_in_an_hsm_and_a_trim_ends_what_it_began(place_of):
+    place = place_of("direct", 12)
+    frost = place.frost
+    before = sorted(key.label for key in frost.hsm.keys("icehouse-"))
+    place.campaign("destroy", Filters(state="dealt"))
+
+    assert sorted(key.label for key in frost.hsm.keys("icehouse-")) == before
+    removed = next(key for key in frost.vault.store.every_key() if key.state is State.DESTROYED)
+    assert not destroying.status(frost.vault, removed).destroyed
+    ready = frost.upkeep.trim().ready
+    assert len(ready) == 12 - ENROLLED
+    frost.upkeep.trim(void_backups=True)
+    assert sorted(key.label for key in frost.hsm.keys("icehouse-")) == sorted({*before} - {*ready})
+    assert destroying.status(frost.vault, removed).destroyed
+    place.check(12)
 
 
 def test_suspend_stops_keys_that_are_overdue_until_they_are_resumed(place_of):

@@ -6,6 +6,8 @@ import pytest
 from sqlalchemy import event
 
 from icehouse import Device
+from icehouse.ceremonies import moving
+from icehouse.ceremonies.dealing import deal, prepare, write
 from icehouse.ceremonies.moving import Slots, moved
 from icehouse.ceremonies.vault import fresh_of
 from icehouse.errors import ConflictError, RequestError, SealError
@@ -159,6 +161,22 @@ def test_a_leaked_data_key_opens_at_most_1024_records_and_no_live_one_after_a_re
     assert opened_by(frost, leaked, "current") == set()
     check(frost, 1100)
     scene.rotate_all(frost)
+
+
+def test_data_keys_that_come_late_among_many_older_numbers_are_left_and_nothing_goes_in_circles(new_scene, monkeypatch):
+    monkeypatch.setattr(moving, "_NAMED", 2)  # of 500: no vault of a test has so many data keys
+    scene = new_scene("hybrid", USERS)
+    frost, other = scene.open(), scene.open()
+    late = deal(other.vault, prepare(other.vault, [f"late-{number}" for number in range(1024)], "ed25519"))
+    frost.create_users(f"new-{number}" for number in range(1024))
+    meanwhile = Meanwhile(frost, 4, lambda: write(other.vault, [late]))
+    resealed = frost.upkeep.reseal()
+
+    assert meanwhile.done
+    assert resealed.moved == USERS + 1024
+    number = late.dealing.servers[0].number
+    assert len(keys_with(frost.vault.store, [number], 9999)) == 1024
+    check(frost, USERS + 2 * 1024)
 
 
 def test_a_leaked_claim_data_key_lists_the_unclaimed_users_for_replacement(new_scene):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 QUEUE = "icehouse"
 _PAGE, _MINUTE = "icehouse.page", "icehouse.minute"
 _AT_ONCE = 500
+_OTHER_WORK = 2
+"""Threads beside those that work on pages."""
 _ATTEMPTS = 5
 _LOOKS_EVERY = 1.0
 _BEATS_EVERY = 10.0
@@ -64,6 +67,8 @@ def serve(crew: Crew) -> None:
             # Its worker was killed. Its page is taken over by whoever finds it without a sign of life.
             await app.job_manager.finish_job(stalled, _failed(), delete_job=True)
         await asyncio.to_thread(crew.idle)
+        if any(queue["todo"] for queue in await app.job_manager.list_queues_async(queue=QUEUE, task=_PAGE)):
+            return  # what was announced is not all taken yet
         for campaign, pages in await asyncio.to_thread(leases.waiting, database, crew.patience):
             await app.configure_task(_PAGE, queue=QUEUE).batch_defer_async(*_jobs(campaign, pages))
 
@@ -75,6 +80,8 @@ async def _until_told(app: App, crew: Crew) -> None:
     """Work until a signal. Raises `StoreError` where procrastinate gave up by itself."""
     from procrastinate.signals import on_stop  # noqa: PLC0415  an extra's
 
+    # Pages are worked on in the loop's threads, of which there are else a few more than cores.
+    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(crew.threads + _OTHER_WORK, "icehouse-worker"))
     async with app.open_async():
         work = asyncio.ensure_future(
             app.run_worker_async(

@@ -169,7 +169,7 @@ def _reseal(page: Page) -> None:
         }
         numbers = sorted(old)
         try:
-            moving.moved_ids(vault, [key.id for key in some], numbers)
+            moving.moved_together(vault, some, numbers)
         except ENVIRONMENT:
             raise
         except IcehouseError:
@@ -189,9 +189,10 @@ def _destroy(page: Page) -> None:
             for key in some:
                 page.each(key.id, key.user, partial(retry, vault, partial(_removed, page, key.id)))
     if vault.store.record.custody == "direct":
-        # Each has a key of their own in the HSM; also those whose worker was killed before it got there.
+        # Also those whose worker was killed before it got there. Each has a key of their own in the HSM, which stays:
+        # whoever writes the database writes campaigns, too, and no backup would bring it back (ADR 0028).
         for key in unfinished_removals(vault.store, page.lease.first, page.lease.last):
-            page.each(key.id, key.user, partial(destroying.finish, vault, key))
+            page.each(key.id, key.user, partial(destroying.let_go, vault, key))
     vault.store.database.shrink()
 
 

@@ -81,12 +81,22 @@ def finish(vault: Vault, key: Key) -> None:
 
     Killed anywhere, the same call finishes it, and so does the creation of the user's next key.
     """
+    for label in let_go(vault, key):
+        destroy_root(vault, label, KeyKind.AES)
+
+
+def let_go(vault: Vault, key: Key) -> list[str]:
+    """Drop the data keys of a direct vault's removed user; the root keys of his that may be destroyed then.
+
+    It asks no HSM, and a backup of the database undoes it.
+    """
     database = vault.store.database
     numbers = set(vault.store.removals_of(key))
     own = [row for row in data_keys.counts(database) if row.number in numbers and row.purpose == Purpose.SERVER]
     data_keys.begin_retiring(database, [row.number for row in own])
     data_keys.drop_empty(database)
     # Only now: until the data keys were gone, another process could move them under the key's next version.
+    labels = []
     for root in [root for row in own for root in root_keys.versions_of(database, row.root_key)]:
         if root.role not in {Role.USER, Role.SOFTWARE_USER} or root.state is RootState.RETIRED:
             continue
@@ -95,7 +105,8 @@ def finish(vault: Vault, key: Key) -> None:
         if root.state is RootState.CURRENT:
             with suppress(ConflictError):
                 root_keys.move(database, root.label, RootState.CURRENT, RootState.DRAINING)
-        destroy_root(vault, root.label, KeyKind.AES)
+        labels.append(root.label)
+    return labels
 
 
 def destroy_root(vault: Vault, label: str, kind: KeyKind) -> None:

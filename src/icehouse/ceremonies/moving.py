@@ -13,7 +13,7 @@ from icehouse.store import DataKeyFullError, data_keys
 from icehouse.store.sweep import keys_at, keys_with, write_page
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection, Sequence
 
     from icehouse.ceremonies.vault import Vault
     from icehouse.custody import OpenKey
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 PAGE = 256
 """Rows in one transaction. A page needs at most two server records and one claim record a row."""
 _FEW = 1
+_NAMED = 500
 _ATTEMPTS = 3
 
 
@@ -72,44 +73,51 @@ def _leaves_software(vault: Vault, key: Key, slots: Slots) -> bool:
     return any(is_software(wrapped.root_key) for wrapped in under)
 
 
-def sweep(vault: Vault, numbers: list[int], advance: Callable[[int], None] = lambda _: None) -> int:
+def sweep(vault: Vault, numbers: Collection[int], advance: Callable[[int], None] = lambda _: None) -> int:
     """Move every record under these data keys (`NO_DATA_KEY`: every derived row); how many rows this call moved."""
+    count = 0
+    while done := _pass(vault, numbers, advance):
+        count += done  # and once more from the start: what another process wrote back there meanwhile
+    return count
+
+
+def _pass(vault: Vault, numbers: Collection[int], advance: Callable[[int], None]) -> int:
+    """Look at every row once."""
+    # More data keys than a statement should name: rows of all between them are read, and those of others left.
+    named = range(min(numbers), max(numbers) + 1) if len(numbers) > _NAMED else list(numbers)
     count = last = 0
-    while True:
-        page = keys_with(vault.store, numbers, PAGE, last)
-        if page:
-            done = moved_ids(vault, [key.id for key in page], numbers)
-            advance(done)
-            count += done
-            last = page[-1].id
-        elif last:
-            last = 0  # once more from the start: what another process wrote back there meanwhile
-        else:
-            return count
+    while page := keys_with(vault.store, named, PAGE, last):
+        done = moved_together(vault, page, numbers)
+        advance(done)
+        count += done
+        last = page[-1].id
+    return count
 
 
-def moved_ids(vault: Vault, ids: list[int], numbers: list[int]) -> int:
-    """Move a page at once; where other processes go on writing to it meanwhile, row by row."""
+def moved_together(vault: Vault, rows: Sequence[Key], numbers: Collection[int]) -> int:
+    """Move at once those rows that still need it; where other processes go on writing to them meanwhile, row by row."""
+    ids = [key.id for key in rows]
     for _ in range(_ATTEMPTS):
         with suppress(ConflictError, DataKeyFullError):
-            return _page(vault, ids, numbers)
+            return _page(vault, rows, numbers)
+        rows = keys_at(vault.store, ids)
     return sum(move_row(vault, one, numbers) for one in ids)
 
 
-def move_row(vault: Vault, row: int, numbers: list[int]) -> int:
+def move_row(vault: Vault, row: int, numbers: Collection[int]) -> int:
     """Move one row, if it still needs it."""
-    return retry(vault, lambda: _page(vault, [row], numbers))
+    return retry(vault, lambda: _page(vault, keys_at(vault.store, [row]), numbers))
 
 
-def _page(vault: Vault, ids: list[int], numbers: list[int]) -> int:
+def _page(vault: Vault, rows: Sequence[Key], numbers: Collection[int]) -> int:
     """Move the rows of a page that still need it. Raises `ConflictError` where a row was written meanwhile."""
-    rows = [key for key in keys_at(vault.store, ids) if needs_moving(key, numbers)]
+    rows = [key for key in rows if needs_moving(key, numbers)]
     if not rows:
         return 0
     mixed = len({key.origin for key in rows}) > 1 and vault.custody.in_software()
     if len(rows) > _FEW and (mixed or vault.custody.name == "direct"):
         # Direct: each user has a data key of their own. Mixed: some may go to where the others must not.
-        return sum(_page(vault, [key.id], numbers) for key in rows)
+        return sum(_page(vault, [key], numbers) for key in rows)
     claims = sum(key.state in {State.DEALT, State.LOST} for key in rows)
     offers = sum(key.offer is not None for key in rows)
     server = vault.slot(Purpose.SERVER, len(rows) + offers, key=rows[0])
@@ -121,11 +129,13 @@ def _page(vault: Vault, ids: list[int], numbers: list[int]) -> int:
     return len(done)
 
 
-def needs_moving(key: Key, numbers: list[int]) -> bool:
+def needs_moving(key: Key, numbers: Collection[int]) -> bool:
     """Whether a record of this row is under one of the data keys."""
     if key.state is State.DESTROYED:
         return False
-    return bool(key.slots().keys() & set(numbers)) or (NO_DATA_KEY in numbers and key.sealed.data_key == NO_DATA_KEY)
+    return any(number in numbers for number in key.slots()) or (
+        NO_DATA_KEY in numbers and key.sealed.data_key == NO_DATA_KEY
+    )
 
 
 def retire(vault: Vault, numbers: list[int]) -> None:

@@ -78,8 +78,7 @@ def reseal_under(
         _retire(vault, numbers)
     else:
         leaked = begin(vault, numbers)
-    moved = sum(sweep(vault, chunk, advance) for chunk in _chunks(numbers))
-    return replace(leaked, moved=moved)
+    return replace(leaked, moved=sweep(vault, frozenset(numbers), advance))
 
 
 def _retire(vault: Vault, numbers: list[int]) -> None:

@@ -26,11 +26,17 @@ if TYPE_CHECKING:
 def keys_with(store: VaultStore, numbers: Sequence[int], limit: int, after: int = 0) -> list[Key]:
     """At most `limit` keys with a record under one of these data keys; `NO_DATA_KEY`: rows that have none.
 
-    Those with a higher number than `after`, in order: no index leads to them, so every row after it is looked at.
+    Those with a higher number than `after`, in order: no index leads to them, so every row after it is looked at. A
+    `range` of data keys, which may be as long as it likes, is compared with its ends.
     """
     alive = keys.c.state != state_number(State.DESTROYED)
-    named = [column.in_(numbers) for column in (keys.c.data_key, claims.c.data_key, offers.c.data_key)]
-    condition = or_(*named) if any(number != NO_DATA_KEY for number in numbers) else keys.c.data_key == NO_DATA_KEY
+    columns = (keys.c.data_key, claims.c.data_key, offers.c.data_key)
+    if isinstance(numbers, range):
+        condition = or_(*[column.between(numbers.start, numbers.stop - 1) for column in columns])
+    elif any(number != NO_DATA_KEY for number in numbers):
+        condition = or_(*[column.in_(numbers) for column in columns])
+    else:
+        condition = keys.c.data_key == NO_DATA_KEY
     with store.database.read() as connection:
         rows = connection.execute(
             JOINED.where(keys.c.id > after, alive, condition).order_by(keys.c.id).limit(limit)
