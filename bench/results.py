@@ -85,8 +85,8 @@ This page is generated. To measure and write it, then to write it again from the
 
 {table(run["results"])}
 Users: {run["users"]:,} (enrolled for the last row: {run["enrolled"]:,}); rounds: {run["rounds"]};
-threads: {run["threads"]}. "Durable" means SQLite in WAL mode with `synchronous=FULL`: four pages of 1,024 users are on
-disk before the next four are written.
+threads: {run["threads"]}. "Durable" means SQLite in WAL mode with `synchronous=FULL`: sixteen pages of 1,024 users are
+on disk before the next sixteen are written.
 Bytes are pages in use after a checkpoint, indexes and data keys included, divided by the users.
 
 ## As vaults grow

@@ -100,7 +100,7 @@ def test_pages_that_cannot_be_written_end_the_run_and_nothing_after_them_is_writ
     with opened(directory) as service:
         with sqlite3.connect(directory / "vault.db") as connection:
             connection.execute(
-                "CREATE TRIGGER full BEFORE INSERT ON keys WHEN NEW.user = 'user-5500' "
+                "CREATE TRIGGER full BEFORE INSERT ON keys WHEN NEW.user = 'user-3500' "
                 "BEGIN SELECT RAISE(ABORT, 'no room'); END"
             )
         connection.close()
@@ -108,7 +108,7 @@ def test_pages_that_cannot_be_written_end_the_run_and_nothing_after_them_is_writ
         with pytest.raises(StoreError):
             service.create_users(names(9 * PAGE))
 
-        assert stored(service) == names(5 * PAGE)
+        assert stored(service) == names(3 * PAGE)
 
 
 def test_a_user_of_another_suite_is_a_conflict_and_pages_before_it_stand():

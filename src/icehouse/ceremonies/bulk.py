@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from icehouse.ceremonies.vault import Vault
 
 T = TypeVar("T")
-_TOGETHER = 4
-"""How many pages share a transaction: it is as durable as four, and writes each part of an index once."""
+_TOGETHER = 16
+"""How many pages share a transaction: it is as durable as sixteen, and writes each part of an index once."""
 _NUMBERS = 16
 """How many numbers of data keys are allocated at once; a run that ends early leaves some unused."""
 
@@ -29,9 +29,9 @@ _NUMBERS = 16
 def create_all(vault: Vault, users: Iterable[str], suite: str = DEFAULT_SUITE) -> BulkResult:
     """Make a key for every user who has none, a page of 1,024 at a time.
 
-    Pages are written in order, up to four in a transaction; eight are in memory at most, besides the one that
-    `users` fills. What went wrong with a page, or with reading `users`, is raised when every transaction before
-    it is durable; nothing after it is written.
+    Pages are written in order, up to sixteen in a transaction; twice as many are in memory at most, besides the one
+    that `users` fills. What went wrong with a page, or with reading `users`, is raised when every transaction before it
+    is durable; nothing after it is written.
     """
     run = _Run(vault, check_suite(suite))
     with ThreadPoolExecutor(1, "icehouse-deal") as dealer:
@@ -135,15 +135,16 @@ def _allocated(vault: Vault) -> Iterator[int]:
         yield from range(first, first + _NUMBERS)
 
 
-def _in_groups(steps: Iterator[T], size: int) -> Iterator[list[T]]:
-    """So many steps at a time; what there is of a group also where the next step cannot be started."""
+def _in_groups(steps: Iterator[T], most: int) -> Iterator[list[T]]:
+    """One step, two, four, up to `most` at a time; what there is of a group also where the next cannot be started."""
     group: list[T] = []
+    size = 1  # the first is written while the second is dealt
     try:
         for step in steps:
             group.append(step)
             if len(group) == size:
                 yield group
-                group = []
+                group, size = [], min(2 * size, most)
     except Exception:
         if group:
             yield group
