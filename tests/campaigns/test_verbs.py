@@ -6,7 +6,7 @@ import pytest
 
 from campaigns.place import ENROLLED, enrolled
 from icehouse.ceremonies import destroy as destroying
-from icehouse.errors import RefusedError, RequestError
+from icehouse.errors import RefusedError, RequestError, SealError
 from icehouse.model import State
 from icehouse.store.selection import Filters
 
@@ -188,6 +188,53 @@ def test_a_campaign_destroys_nothing_in_an_hsm_and_a_trim_ends_what_it_began(pla
     assert sorted(key.label for key in frost.hsm.keys("icehouse-")) == sorted({*before} - {*ready})
     assert destroying.status(frost.vault, removed).destroyed
     place.check(12)
+
+
+def test_the_next_creation_destroys_nothing_in_an_hsm_either(place_of):
+    place = place_of("direct", 12)
+    frost = place.frost
+    before = {key.label for key in frost.hsm.keys("icehouse-")}
+    place.campaign("destroy", Filters(state="dealt"))
+    assert frost.create_users(f"u{number}" for number in range(12)).created == 12 - ENROLLED
+
+    assert before < {key.label for key in frost.hsm.keys("icehouse-")}
+    assert len(frost.upkeep.trim(void_backups=True).root_keys) == 12 - ENROLLED
+    place.check(12)
+
+
+def test_a_removal_that_names_anothers_data_key_is_refused(place_of):
+    place = place_of("direct", 12)
+    frost = place.frost
+    place.campaign("destroy", Filters(state="dealt"))
+    removed = next(key for key in frost.vault.store.every_key() if key.state is State.DESTROYED)
+    another = frost.vault.store.key_of("u0")
+    place.sql("INSERT INTO removals (id, data_key) VALUES (?, ?)", removed.id, another.sealed.data_key)
+    place.sql("UPDATE data_keys SET live = 0 WHERE number = ?", another.sealed.data_key)
+    before = {key.label for key in frost.hsm.keys("icehouse-")}
+
+    for act in (lambda: frost.destroy_user(removed.user), lambda: frost.create_users([removed.user])):
+        with pytest.raises(SealError, match="not his own"):
+            act()
+    assert before == {key.label for key in frost.hsm.keys("icehouse-")}
+
+
+def test_a_trim_ends_a_removal_whose_worker_was_killed(place_of, monkeypatch):
+    place = place_of("direct", 12)
+    frost = place.frost
+
+    class KilledError(Exception):
+        pass
+
+    def killed(*_):
+        raise KilledError
+
+    with monkeypatch.context() as patched:
+        patched.setattr(destroying.root_keys, "move", killed)
+        with pytest.raises(KilledError):
+            frost.destroy_user("u11")
+
+    assert len(frost.upkeep.trim().ready) == 1
+    assert len(frost.upkeep.trim(void_backups=True).root_keys) == 1
 
 
 def test_suspend_stops_keys_that_are_overdue_until_they_are_resumed(place_of):

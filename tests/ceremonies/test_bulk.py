@@ -137,8 +137,9 @@ def test_a_destroyed_user_among_new_ones_gets_the_next_generation():
         user = f"user-{3 * PAGE}"
         service.create_user_frost_shards(user)
         service.destroy_user(user)
-        service.create_users(names(4 * PAGE))
+        made = service.create_users(names(4 * PAGE))
 
+        assert made == BulkResult(4 * PAGE, 0)
         assert service.get_shards(user).generation == 1
         assert service.check() == 4 * PAGE
 

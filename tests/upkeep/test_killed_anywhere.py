@@ -78,7 +78,7 @@ def test_a_destruction_killed_between_any_two_primitives_is_finished_by_the_next
         scene.close()
 
 
-def test_a_destruction_that_was_killed_is_finished_by_the_creation_of_the_next_key(killer, new_scene):
+def test_a_destruction_that_was_killed_is_finished_by_the_next_key_and_a_trim(killer, new_scene):
     scene = new_scene("direct", 4)
 
     for at in kills(killer, scene, "destroy", user="u3"):
@@ -88,6 +88,7 @@ def test_a_destruction_that_was_killed_is_finished_by_the_creation_of_the_next_k
         frost = scene.open(place)
         assert frost.get_shards("u3").generation <= 1
         check(frost, 4)
+        frost.upkeep.trim(void_backups=True)
         nothing_left_over(frost)
         assert len(keys_in(frost)) == 1 + 4
         scene.close()

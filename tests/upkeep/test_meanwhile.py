@@ -179,6 +179,18 @@ def test_data_keys_that_come_late_among_many_older_numbers_are_left_and_nothing_
     check(frost, USERS + 2 * 1024)
 
 
+@pytest.mark.parametrize("act", ["destroy_user", "enrolment_code"])
+def test_a_reseal_of_own_keys_goes_on_where_a_user_is_changed_meanwhile(new_scene, act):
+    scene = new_scene("direct", USERS)
+    frost, other = scene.open(), scene.open()
+    meanwhile = Meanwhile(frost, 6, lambda: getattr(other, act)("u11"))
+    resealed = frost.upkeep.reseal()
+
+    assert meanwhile.done
+    assert resealed.moved == USERS - (act == "destroy_user")
+    check(frost, USERS)
+
+
 def test_a_leaked_claim_data_key_lists_the_unclaimed_users_for_replacement(new_scene):
     scene = new_scene("hybrid", 12)
     frost = scene.open()

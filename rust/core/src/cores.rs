@@ -2,6 +2,7 @@
 
 use std::sync::OnceLock;
 
+use rayon::prelude::*;
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
 use crate::error::{Error, Result};
@@ -15,12 +16,22 @@ struct Threads {
 
 static FIRST: OnceLock<Box<Threads>> = OnceLock::new();
 
-/// Runs `work`, which has so many pieces, where rayon finds this process's threads; one piece needs none of them.
-pub(crate) fn on_all_cores<T: Send>(pieces: usize, work: impl FnOnce() -> T + Send) -> Result<T> {
-    if pieces < 2 {
-        return Ok(work());
+/// What `work` makes of chunks of so many items, in order: on all cores, or here where there is one chunk only.
+pub(crate) fn in_chunks<I: Sync, T: Send>(
+    items: &[I],
+    size: usize,
+    work: impl Fn(&[I]) -> Result<Vec<T>> + Send + Sync,
+) -> Result<Vec<T>> {
+    if items.len() <= size {
+        return work(items);
     }
-    Ok(own()?.install(work))
+    let done = own()?.install(|| {
+        items
+            .par_chunks(size)
+            .map(work)
+            .collect::<Result<Vec<Vec<T>>>>()
+    })?;
+    Ok(done.into_iter().flatten().collect())
 }
 
 fn own() -> Result<&'static ThreadPool> {

@@ -1,9 +1,7 @@
 //! A page of new keys whose shares follow from nodes: nothing secret is made, only tagged rows.
 
-use rayon::prelude::*;
-
 use crate::context::{tag, user_tag};
-use crate::cores::on_all_cores;
+use crate::cores::in_chunks;
 use crate::derive::{derive_many, row_mac, Path};
 use crate::error::Result;
 use crate::polynomial::Deal;
@@ -43,26 +41,17 @@ pub struct Derived {
 
 /// Derives a 2-of-2 key `[user, server]` for every user from the node beside it, on all cores.
 pub fn derive_page(page: &DerivedPage<'_>, users: &[(String, &Node)]) -> Result<Vec<Derived>> {
-    let derive_chunks = || {
-        users
-            .par_chunks(CHUNK)
-            .map(|chunk| {
-                let paths: Vec<_> = chunk
-                    .iter()
-                    .map(|(user, node)| (*node, first_path(page, user)))
-                    .collect();
-                derive_many(page.suite, 2, &paths)?
-                    .into_iter()
-                    .zip(chunk)
-                    .map(|(dealt, (user, node))| mac_one(page, user, node, dealt))
-                    .collect()
-            })
-            .collect::<Result<Vec<Vec<Derived>>>>()
-    };
-    Ok(on_all_cores(users.len().div_ceil(CHUNK), derive_chunks)??
-        .into_iter()
-        .flatten()
-        .collect())
+    in_chunks(users, CHUNK, |chunk| {
+        let paths: Vec<_> = chunk
+            .iter()
+            .map(|(user, node)| (*node, first_path(page, user)))
+            .collect();
+        derive_many(page.suite, 2, &paths)?
+            .into_iter()
+            .zip(chunk)
+            .map(|(dealt, (user, node))| mac_one(page, user, node, dealt))
+            .collect()
+    })
 }
 
 fn first_path<'a>(page: &DerivedPage<'_>, user: &'a str) -> Path<'a> {

@@ -2,10 +2,9 @@
 
 use rand_chacha::ChaCha20Rng;
 use rand_core::{OsRng, SeedableRng};
-use rayon::prelude::*;
 
 use crate::context::{tag, user_tag};
-use crate::cores::on_all_cores;
+use crate::cores::in_chunks;
 use crate::error::{Error, Result};
 use crate::group::Group;
 use crate::polynomial::{check_shares, deal_many, Deal, Share};
@@ -43,32 +42,22 @@ pub struct Dealt {
     pub claim: Vec<u8>,
 }
 
-/// Keys a thread deals before it asks for more work.
+/// Keys a thread deals or checks before it asks for more work.
 const CHUNK: usize = 64;
 
 /// Deals a 2-of-2 key `[user, server]` to every user and seals both shares.
 pub fn deal_page(page: &Page<'_>, users: &[String]) -> Result<Vec<Dealt>> {
     let server = Sealer::new(page.server_key.1);
     let claim = Sealer::new(page.claim_key.1);
-    let deal_chunks = || {
-        users
-            .par_chunks(CHUNK)
-            .map(|chunk| {
-                let mut rng = ChaCha20Rng::from_rng(OsRng).map_err(|_| {
-                    Error::request("the operating system has no randomness to give")
-                })?;
-                deal_many(page.suite, 2, 2, chunk.len(), &mut rng)?
-                    .into_iter()
-                    .zip(chunk)
-                    .map(|(dealt, user)| seal_one(page, user, dealt, &server, &claim, &mut rng))
-                    .collect()
-            })
-            .collect::<Result<Vec<Vec<Dealt>>>>()
-    };
-    Ok(on_all_cores(users.len().div_ceil(CHUNK), deal_chunks)??
-        .into_iter()
-        .flatten()
-        .collect())
+    in_chunks(users, CHUNK, |chunk| {
+        let mut rng = ChaCha20Rng::from_rng(OsRng)
+            .map_err(|_| Error::request("the operating system has no randomness to give"))?;
+        deal_many(page.suite, 2, 2, chunk.len(), &mut rng)?
+            .into_iter()
+            .zip(chunk)
+            .map(|(dealt, user)| seal_one(page, user, dealt, &server, &claim, &mut rng))
+            .collect()
+    })
 }
 
 fn seal_one(
@@ -109,9 +98,10 @@ pub type Held<'a> = (&'a Group, Vec<(u16, &'a Share)>);
 
 /// For each group, why these shares are not its participants'.
 pub fn check_page(page: &[Held<'_>]) -> Result<Vec<Option<Error>>> {
-    on_all_cores(page.len(), || {
-        page.par_iter()
+    in_chunks(page, CHUNK, |chunk| {
+        Ok(chunk
+            .iter()
             .map(|(group, shares)| check_shares(group, shares).err())
-            .collect()
+            .collect())
     })
 }

@@ -154,17 +154,25 @@ fn random_polynomial<C: Suite, R: CryptoRngCore>(
 
 /// The keys of these polynomials. All commitments are encoded together, which is cheaper on some curves.
 pub(crate) fn deals_of<C: Suite>(polynomials: &[Zeroized<C>], n: u16) -> Result<Vec<Deal>> {
-    let all = Zeroized::<C>(polynomials.iter().flat_map(|one| &one.0).copied().collect());
+    // Room for all of them at once: a vector that grew would leave copies of secrets behind.
+    let count = polynomials.iter().map(|one| one.0.len()).sum();
+    let mut all = Zeroized::<C>(Vec::with_capacity(count));
+    for one in polynomials {
+        all.0.extend_from_slice(&one.0);
+    }
     let mut commitments = C::base_muls(&all.0)?.into_iter();
     Ok(polynomials
         .iter()
         .map(|coefficients| Deal {
             commitments: commitments.by_ref().take(coefficients.0.len()).collect(),
-            shares: (1..=n)
-                .map(|i| Share::of::<C>(&evaluate::<C>(&coefficients.0, i)))
-                .collect(),
+            shares: shares_of::<C>(&coefficients.0, n),
         })
         .collect())
+}
+
+fn shares_of<C: Suite>(coefficients: &[Scal<C>], n: u16) -> Vec<Share> {
+    let shares = Zeroized::<C>((1..=n).map(|i| evaluate::<C>(coefficients, i)).collect());
+    shares.0.iter().map(Share::of::<C>).collect()
 }
 
 /// Scalars overwritten when they go; the curve crates' own `Zeroize` is not common to all suites.

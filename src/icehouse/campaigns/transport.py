@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
@@ -67,10 +68,12 @@ def serve(crew: Crew) -> None:
             # Its worker was killed. Its page is taken over by whoever finds it without a sign of life.
             await app.job_manager.finish_job(stalled, _failed(), delete_job=True)
         await asyncio.to_thread(crew.idle)
-        if any(queue["todo"] for queue in await app.job_manager.list_queues_async(queue=QUEUE, task=_PAGE)):
-            return  # what was announced is not all taken yet
+        jobs = await app.job_manager.list_jobs_async(queue=QUEUE, task=_PAGE, status="todo")
+        announced = Counter(job.task_kwargs.get("campaign") for job in jobs)
         for campaign, pages in await asyncio.to_thread(leases.waiting, database, crew.patience):
-            await app.configure_task(_PAGE, queue=QUEUE).batch_defer_async(*_jobs(campaign, pages))
+            missing = pages - announced[campaign]
+            if missing > 0:
+                await app.configure_task(_PAGE, queue=QUEUE).batch_defer_async(*_jobs(campaign, missing))
 
     with _translated():
         asyncio.run(_until_told(app, crew))

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from icehouse.ceremonies.dealing import deal, prepare, write
 from icehouse.ceremonies.keygen import create_page, without_key
-from icehouse.ceremonies.vault import retry
+from icehouse.ceremonies.vault import OvertakenError, retry
 from icehouse.errors import ConflictError, HsmRefusedError
 from icehouse.model import DEFAULT_SUITE, RECORDS_PER_DATA_KEY, BulkResult, check_suite, check_user
 from icehouse.store import DataKeyFullError
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from concurrent.futures import Future
 
-    from icehouse.ceremonies.dealing import Dealing, Dealt
+    from icehouse.ceremonies.dealing import Dealt
     from icehouse.ceremonies.vault import Vault
 
 T = TypeVar("T")
@@ -24,6 +24,13 @@ _TOGETHER = 16
 """How many pages share a transaction: it is as durable as sixteen, and writes each part of an index once."""
 _NUMBERS = 16
 """How many numbers of data keys are allocated at once; a run that ends early leaves some unused."""
+
+
+class _Step(NamedTuple):
+    """A page of users and its dealing under way; none where it is to be looked up again in its turn."""
+
+    users: Sequence[str]
+    dealt: Future[Dealt] | None
 
 
 def create_all(vault: Vault, users: Iterable[str], suite: str = DEFAULT_SUITE) -> BulkResult:
@@ -34,11 +41,12 @@ def create_all(vault: Vault, users: Iterable[str], suite: str = DEFAULT_SUITE) -
     is durable; nothing after it is written.
     """
     run = _Run(vault, check_suite(suite))
-    with ThreadPoolExecutor(1, "icehouse-deal") as dealer:
-        # Keys inside the HSM are few and dear: a page of them is written as soon as they are there.
-        together = 1 if vault.custody.name == "direct" else _TOGETHER
-        for steps in _one_ahead(_in_groups(run.start(users, dealer), together)):
+    dealer = ThreadPoolExecutor(1, "icehouse-deal")
+    try:
+        for steps in _one_ahead(run.start(users, dealer)):
             run.finish(steps)
+    finally:
+        dealer.shutdown(cancel_futures=True)
     return BulkResult(run.created, run.existing)
 
 
@@ -50,34 +58,69 @@ class _Run:
         self.suite = suite
         self.created = 0
         self.existing = 0
+        self._direct = vault.custody.name == "direct"
         self._numbers = _allocated(vault)
+        self._together = 1
+        """How many pages the next transaction has: one at first, so that it is written while the second is dealt."""
         self._all_new = False
         """Whether nobody of the last page had a key: the next one is not looked up, the database refuses it as well."""
 
-    def start(self, users: Iterable[str], dealer: ThreadPoolExecutor) -> Iterator[tuple[Dealing, Future[Dealt]]]:
-        """Ask the HSM for what each page needs, and have it dealt."""
-        for page in self._missing(users):
-            try:
-                dealing = prepare(self.vault, page, self.suite, self._numbers)
-            except (ConflictError, HsmRefusedError):
-                self._again(page)  # another process made some of them, or the root keys that this one knew are gone
-                continue
-            yield dealing, dealer.submit(deal, self.vault, dealing)
-
-    def finish(self, steps: Sequence[tuple[Dealing, Future[Dealt]]]) -> None:
-        """Write pages, all at once. Where another writer came first, each on its own."""
-        dealt: list[Dealt] = []
+    def start(self, users: Iterable[str], dealer: ThreadPoolExecutor) -> Iterator[list[_Step]]:
+        """Pages that share a transaction; what there is of them also where the next page cannot be had."""
+        steps: list[_Step] = []
         try:
-            dealt.extend(future.result() for _, future in steps)
-        finally:
-            if dealt:
+            for page in self._missing(users):
+                steps.append(self._begun(page, dealer))
+                if len(steps) >= self._together:
+                    yield steps
+                    steps = []
+                    # Keys inside the HSM are few and dear: a page of them is written as soon as they are there.
+                    self._together = 1 if self._direct else min(2 * self._together, _TOGETHER)
+        except Exception:
+            if steps:
+                yield steps
+            raise
+        if steps:
+            yield steps
+
+    def _begun(self, page: Sequence[str], dealer: ThreadPoolExecutor) -> _Step:
+        """Ask the HSM for what a page needs, and have it dealt."""
+        try:
+            dealing = prepare(self.vault, page, self.suite, self._numbers)
+        except (ConflictError, HsmRefusedError):
+            # Another process made some of them, or the root keys that this one knew are gone.
+            return _Step(page, None)
+        return _Step(page, dealer.submit(deal, self.vault, dealing))
+
+    def finish(self, steps: list[_Step]) -> None:
+        """Write pages, and let go of them. What went wrong with one is raised when those before it are written."""
+        dealt: list[Dealt] = []
+        failed: Exception | None = None
+        for users, dealing in steps:
+            if dealing is None:
                 self._write(dealt)
+                dealt = []
+                self._again(users)
+                continue
+            try:
+                dealt.append(dealing.result())
+            except Exception as exc:  # noqa: BLE001  it is raised below
+                failed = exc
+                break
+        self._write(dealt)
+        steps.clear()
+        if failed is not None:
+            raise failed
 
     def _write(self, pages: Sequence[Dealt]) -> None:
+        """Write pages, all at once. Where another writer came first, each on its own."""
+        if not pages:
+            return
         try:
             write(self.vault, pages)
         except (ConflictError, DataKeyFullError):
             self._all_new = False
+            self._together = 1
             if len(pages) > 1:
                 for page in pages:
                     self._write([page])
@@ -87,23 +130,40 @@ class _Run:
             self.created += sum(len(page.dealing.users) for page in pages)
 
     def _again(self, users: Sequence[str]) -> None:
-        made = retry(self.vault, lambda: create_page(self.vault, users, self.suite))
+        """Look a page up and make it, for as long as other writers make some of it meanwhile."""
+        before, missing = self.created, len(users) + 1
+        while True:
+            try:
+                made = retry(self.vault, lambda: create_page(self.vault, users, self.suite, self._recreated))
+                break
+            except OvertakenError:
+                left = len(without_key(self.vault, users, self.suite, self._recreated))
+                if left >= missing:
+                    raise
+                missing = left
         self.created += made
-        self.existing += len(users) - made
+        self.existing += len(users) - (self.created - before)
+
+    def _recreated(self) -> None:
+        self.created += 1
 
     def _missing(self, users: Iterable[str]) -> Iterator[list[str]]:
         """Full pages of users who have no key, whatever lies between them; the last may be short."""
         missing: dict[str, None] = {}
         for asked, page in _pages(users):
-            fresh = page if self._all_new else without_key(self.vault, page, self.suite)
-            self._all_new = len(fresh) == len(page) and self.vault.custody.name != "direct"
-            before = len(missing)
+            created, before = self.created, len(missing)
+            fresh = page if self._all_new else self._looked_up(page)
+            recreated = self.created - created
+            self._all_new = len(fresh) == len(page) and not self._direct
             missing.update(dict.fromkeys(fresh))
-            self.existing += asked - (len(missing) - before)
+            self.existing += asked - recreated - (len(missing) - before)
             while len(missing) >= RECORDS_PER_DATA_KEY:
                 yield _take(missing)
         if missing:
             yield list(missing)
+
+    def _looked_up(self, page: Sequence[str]) -> list[str]:
+        return retry(self.vault, lambda: without_key(self.vault, page, self.suite, self._recreated))
 
 
 def _take(missing: dict[str, None]) -> list[str]:
@@ -133,24 +193,6 @@ def _allocated(vault: Vault) -> Iterator[int]:
     while True:
         first = vault.store.allocate_data_keys(_NUMBERS)
         yield from range(first, first + _NUMBERS)
-
-
-def _in_groups(steps: Iterator[T], most: int) -> Iterator[list[T]]:
-    """One step, two, four, up to `most` at a time; what there is of a group also where the next cannot be started."""
-    group: list[T] = []
-    size = 1  # the first is written while the second is dealt
-    try:
-        for step in steps:
-            group.append(step)
-            if len(group) == size:
-                yield group
-                group, size = [], min(2 * size, most)
-    except Exception:
-        if group:
-            yield group
-        raise
-    if group:
-        yield group
 
 
 def _one_ahead(steps: Iterator[T]) -> Iterator[T]:

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from icehouse.ceremonies.vault import retry
-from icehouse.errors import ConflictError, HsmRefusedError, RequestError
+from icehouse.errors import ConflictError, HsmRefusedError, RequestError, SealError
 from icehouse.hsm import Destruction, KeyKind
 from icehouse.model import (
     NO_DATA_KEY,
@@ -79,7 +79,7 @@ def tombstone(key: Key) -> Key:
 def finish(vault: Vault, key: Key) -> None:
     """A direct vault's user has an HSM key that nobody else's records are under: once they are removed, it goes.
 
-    Killed anywhere, the same call finishes it, and so does the creation of the user's next key.
+    Killed anywhere, the same call finishes it.
     """
     for label in let_go(vault, key):
         destroy_root(vault, label, KeyKind.AES)
@@ -88,11 +88,18 @@ def finish(vault: Vault, key: Key) -> None:
 def let_go(vault: Vault, key: Key) -> list[str]:
     """Drop the data keys of a direct vault's removed user; the root keys of his that may be destroyed then.
 
-    It asks no HSM, and a backup of the database undoes it.
+    It asks no HSM, and a backup of the database undoes it. Raises `SealError` where a row names another user's.
     """
     database = vault.store.database
-    numbers = set(vault.store.removals_of(key))
-    own = [row for row in data_keys.counts(database) if row.number in numbers and row.purpose == Purpose.SERVER]
+    numbers = vault.store.removals_of(key)
+    own = [row for row in data_keys.counts(database, numbers) if row.purpose == Purpose.SERVER]
+    stems = {_stem(user_label(key.key_id, 1, software=software)) for software in (False, True)}
+    for row in own:
+        if _stem(row.root_key) not in stems:
+            msg = (
+                f"data key {row.number}, named for {key.user!r} who was removed, is under {row.root_key!r}: not his own"
+            )
+            raise SealError(msg)
     data_keys.begin_retiring(database, [row.number for row in own])
     data_keys.drop_empty(database)
     # Only now: until the data keys were gone, another process could move them under the key's next version.
@@ -107,6 +114,11 @@ def let_go(vault: Vault, key: Key) -> list[str]:
                 root_keys.move(database, root.label, RootState.CURRENT, RootState.DRAINING)
         labels.append(root.label)
     return labels
+
+
+def _stem(label: str) -> str:
+    """A label without its version."""
+    return label.rpartition("-")[0]
 
 
 def destroy_root(vault: Vault, label: str, kind: KeyKind) -> None:
@@ -150,8 +162,7 @@ def status(vault: Vault, key: Key) -> Removal:
     record = vault.store.reload()
     if record.current(Role.MASTER) is not None:
         return Removal(key.user, destroyed=False, waits_for="never, while the master key lives: it derives this key")
-    numbers = set(vault.store.removals_of(key))
-    rows = [row for row in data_keys.counts(vault.store.database) if row.number in numbers]
+    rows = data_keys.counts(vault.store.database, vault.store.removals_of(key))
     if record.custody == "direct":
         # The server's share was under a key of the user's own; without it the device's share is worth nothing.
         rows = [row for row in rows if row.purpose == Purpose.SERVER]

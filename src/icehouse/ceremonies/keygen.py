@@ -19,7 +19,7 @@ from icehouse.model import (
 from icehouse.store.bulk import keys_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from icehouse.ceremonies.vault import Vault
     from icehouse.model import Key
@@ -51,23 +51,26 @@ def create(vault: Vault, user: str, suite: str = DEFAULT_SUITE) -> Key:
     return key
 
 
-def create_page(vault: Vault, users: Sequence[str], suite: str) -> int:
-    """Make a key for those of at most 1,024 users who have none, in one transaction; how many it made."""
-    missing = without_key(vault, users, suite)
+def create_page(vault: Vault, users: Sequence[str], suite: str, recreated: Callable[[], object] = lambda: None) -> int:
+    """Make a key for those of at most 1,024 users who never had one, in one transaction; how many it made."""
+    missing = without_key(vault, users, suite, recreated)
     if missing:
         write(vault, [deal(vault, prepare(vault, missing, suite))])
     return len(missing)
 
 
-def without_key(vault: Vault, users: Sequence[str], suite: str) -> list[str]:
+def without_key(
+    vault: Vault, users: Sequence[str], suite: str, recreated: Callable[[], object] = lambda: None
+) -> list[str]:
     """Those of the users who never had a key; who had one that was destroyed gets one of the next generation.
 
-    Raises `ConflictError` where one has a key of another suite.
+    `recreated` is called for each of the latter. Raises `ConflictError` where one has a key of another suite.
     """
     found = keys_of(vault.store, users)
     for key in found.values():
         if key.state is State.DESTROYED:
             recreate(vault, key, suite)
+            recreated()
         elif key.suite != suite:
             msg = f"{key.user!r} has a key of another suite already: {key.suite}, not {suite}"
             raise DifferentKeyError(msg)

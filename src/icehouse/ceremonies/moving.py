@@ -117,7 +117,7 @@ def _page(vault: Vault, rows: Sequence[Key], numbers: Collection[int]) -> int:
     mixed = len({key.origin for key in rows}) > 1 and vault.custody.in_software()
     if len(rows) > _FEW and (mixed or vault.custody.name == "direct"):
         # Direct: each user has a data key of their own. Mixed: some may go to where the others must not.
-        return sum(_page(vault, [key], numbers) for key in rows)
+        return sum(move_row(vault, key.id, numbers) for key in rows)
     claims = sum(key.state in {State.DEALT, State.LOST} for key in rows)
     offers = sum(key.offer is not None for key in rows)
     server = vault.slot(Purpose.SERVER, len(rows) + offers, key=rows[0])

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from icehouse._core import deal, derive
 from icehouse.ceremonies.dealing import announce_own, own_data_key
-from icehouse.ceremonies.destroy import finish
+from icehouse.ceremonies.destroy import let_go
 from icehouse.ceremonies.rewrap import check_room
 from icehouse.ceremonies.vault import fresh_of
 from icehouse.custody import HierarchicalCustody
@@ -38,7 +38,9 @@ _PARTICIPANTS = 2
 def recreate(vault: Vault, tombstone: Key, suite: str) -> Key:
     """Deal a fresh key of the next generation. Raises `ConflictError` where another process came first."""
     if vault.custody.name == "direct":
-        finish(vault, tombstone)  # a destruction that was killed, before its traces are overwritten
+        # Before its traces are overwritten. Whoever writes the database can call a user removed, so the HSM key is left
+        # to a trim (ADR 0028).
+        let_go(vault, tombstone)
     software = vault.custody.in_software()
     origin, attested = vault.birth(software=software)
     fresh = replace(

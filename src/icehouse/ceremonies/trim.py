@@ -6,15 +6,19 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from icehouse.ceremonies.destroy import destroy_root
+from icehouse.ceremonies.destroy import destroy_root, let_go
 from icehouse.hsm import KeyKind
 from icehouse.model import NO_DATA_KEY, Role, RootState
 from icehouse.store import data_keys, root_keys
+from icehouse.store.selection import unfinished_removals
 from icehouse.store.sweep import keys_with
 
 if TYPE_CHECKING:
     from icehouse.ceremonies.vault import Vault
     from icehouse.model import RootKey
+
+
+_LAST = (1 << 63) - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +38,9 @@ class Trimmed:
 def trim(vault: Vault, *, void_backups: bool = False) -> Trimmed:
     """Destroy empty data keys; with `void_backups`, also the root key versions that nothing is under any more."""
     database = vault.store.database
+    if vault.store.record.custody == "direct":
+        for key in unfinished_removals(vault.store, 0, _LAST):
+            let_go(vault, key)
     data_keys.retire_closed(database)
     gone = data_keys.drop_empty(database)
     ready = drained(vault)

@@ -48,6 +48,10 @@ DAY = 86400
 _logger = logging.getLogger("icehouse")
 
 
+class OvertakenError(StoreError):
+    """Other writers came first, too often."""
+
+
 class DifferentKeyError(ConflictError):
     """The user has a key of another kind already; to load it again would change nothing."""
 
@@ -196,7 +200,7 @@ def retry(vault: Vault, change: Callable[[], T]) -> T:
         except (ConflictError, DataKeyFullError) as exc:
             last = exc
     msg = f"other writers came first {_ATTEMPTS} times; try again later ({last})"
-    raise StoreError(msg)
+    raise OvertakenError(msg)
 
 
 class _Mending:

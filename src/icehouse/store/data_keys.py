@@ -14,7 +14,7 @@ from icehouse.store.root_keys import make_current, must_be_current
 from icehouse.store.schema import data_keys, vault
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
 
     from sqlalchemy import ColumnElement, Connection, Row
 
@@ -60,11 +60,13 @@ def filling_key(database: Database, purpose: Purpose, root_key: str, room: int) 
     return None if row is None else wrapped_of(row)
 
 
-def counts(database: Database) -> list[DataKeyCount]:
-    """What every data key seals."""
-    columns = [data_keys.c[name] for name in DataKeyCount._fields]
+def counts(database: Database, numbers: Collection[int] | None = None) -> list[DataKeyCount]:
+    """What every data key seals, or each of these."""
+    found = select(*[data_keys.c[name] for name in DataKeyCount._fields]).order_by(data_keys.c.number)
+    if numbers is not None:
+        found = found.where(data_keys.c.number.in_(numbers))
     with database.read() as connection:
-        return [DataKeyCount(*row) for row in connection.execute(select(*columns).order_by(data_keys.c.number))]
+        return [DataKeyCount(*row) for row in connection.execute(found)]
 
 
 def next_number(database: Database) -> int:

@@ -38,9 +38,7 @@ _PRAGMAS = (
     "synchronous=FULL",
     "foreign_keys=ON",
     "secure_delete=ON",
-    # 64 MiB hold both indexes of a million keys, and a longer log copies their pages less often.
-    "cache_size=-65536",
-    "wal_autocheckpoint=8000",
+    "cache_size=-65536",  # 64 MiB hold both indexes of a million keys
 )
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from sqlalchemy import and_, exists, func, or_, select
 
 from icehouse.errors import SealError
-from icehouse.model import NO_DATA_KEY, SUITES, Purpose, RootState, State
+from icehouse.model import NO_DATA_KEY, SUITES, Purpose, Role, RootState, State
 from icehouse.store.data_keys import wrapped_of
 from icehouse.store.rows import key_of, origin_number, state_number
 from icehouse.store.schema import claims, data_keys, keys, offers, removals, root_keys
@@ -198,9 +198,14 @@ def roots_in_use(database: Database) -> list[str]:
 
 
 def unfinished_removals(store: VaultStore, first: int, last: int) -> list[Key]:
-    """The removed keys of a page whose data keys still open."""
+    """The removed keys of a page whose data keys still open, or whose own root key is still called current."""
+    current = (
+        select(root_keys.c.label)
+        .where(root_keys.c.role.in_((Role.USER, Role.SOFTWARE_USER)), root_keys.c.state == RootState.CURRENT)
+        .where(root_keys.c.label == data_keys.c.root_key)
+    )
     alive = select(removals.c.id).join(data_keys, data_keys.c.number == removals.c.data_key)
-    alive = alive.where(data_keys.c.state != "gone", data_keys.c.purpose == Purpose.SERVER)
+    alive = alive.where(or_(data_keys.c.state != "gone", current.exists()), data_keys.c.purpose == Purpose.SERVER)
     removed = keys.c.state == state_number(State.DESTROYED)
     with store.database.read() as connection:
         rows = connection.execute(JOINED.where(keys.c.id.between(first, last), removed, keys.c.id.in_(alive))).all()
