@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import bindparam, case, delete, insert, select, update
+from sqlalchemy import and_, bindparam, case, delete, insert, select, update
 
 from icehouse.model import RECORDS_PER_DATA_KEY, Role, RootState
 from icehouse.store.schema import claims, data_keys, keys, offers, root_keys, vault
@@ -13,7 +13,19 @@ JOINED = select(keys, claims, offers).select_from(
 BY_KEY_TAG = JOINED.where(keys.c.key_tag == bindparam("tag"))
 BY_USER_TAG = JOINED.where(keys.c.user_tag == bindparam("tag"))
 BY_USER_TAGS = JOINED.where(keys.c.user_tag.in_(bindparam("tags", expanding=True)))
-PAGE_AFTER = JOINED.where(keys.c.id > bindparam("last")).order_by(keys.c.id).limit(1000)
+_last = bindparam("last")
+# Said of each table: PostgreSQL would else read the indexes of the others from their beginnings for every page.
+AFTER = (
+    select(keys, claims, offers)
+    .select_from(
+        keys.outerjoin(claims, and_(claims.c.id == keys.c.id, claims.c.id > _last)).outerjoin(
+            offers, and_(offers.c.id == keys.c.id, offers.c.id > _last)
+        )
+    )
+    .where(keys.c.id > _last)
+    .order_by(keys.c.id)
+)
+PAGE_AFTER = AFTER.limit(1000)
 CHANGED_AFTER = PAGE_AFTER.where(keys.c.changed >= bindparam("since"))
 TAKEN_TAGS = select(keys.c.user_tag).where(keys.c.user_tag.in_(bindparam("tags", expanding=True)))
 

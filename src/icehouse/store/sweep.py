@@ -12,7 +12,7 @@ from icehouse.store.data_keys import insert_data_key, move_slots_of
 from icehouse.store.driver import delete_rows, insert_rows, update_rows
 from icehouse.store.rows import claim_row, key_of, key_row, offer_row, state_number
 from icehouse.store.schema import claims, keys, offers
-from icehouse.store.statements import JOINED
+from icehouse.store.statements import AFTER, JOINED
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -38,9 +38,7 @@ def keys_with(store: VaultStore, numbers: Sequence[int], limit: int, after: int 
     else:
         condition = keys.c.data_key == NO_DATA_KEY
     with store.database.read() as connection:
-        rows = connection.execute(
-            JOINED.where(keys.c.id > after, alive, condition).order_by(keys.c.id).limit(limit)
-        ).all()
+        rows = connection.execute(AFTER.where(alive, condition).limit(limit), {"last": after}).all()
     return [key_of(row, store.vault_id) for row in rows]
 
 
