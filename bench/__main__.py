@@ -19,7 +19,7 @@ from bench.results import Figure, page, peers_table, scale_table, table
 _DEVICES = 100
 _USERS = 100_000
 _ENROLLED = 20_000
-_CAMPAIGN = 200_000
+_CAMPAIGN = 400_000
 _CAMPAIGN_ROUNDS = 3
 _ZF_DEALER = "ZF dealer, all threads"
 
@@ -119,8 +119,10 @@ class Run:
                 grown.append(scale.measured(store, custody, users))
         created = {(row.store, row.custody, row.users): row.microseconds["create"] for row in grown}
         most, few = max(self.sizes), 10_000
-        if (one := ("sqlite", "hybrid", few)) in created and most > few:
-            times = created["sqlite", "hybrid", most] / created[one]
+        if ("sqlite", "hybrid", few) in created and most > few:
+            # A third of a second once is chance.
+            often = [scale.measured("sqlite", "hybrid", few).microseconds["create"] for _ in range(self.rounds)]
+            times = created["sqlite", "hybrid", most] / median(often)
             self._add(Figure(f"creation of {most:,} users, per user: times that of {few:,}", times, "", goal="≤ 1.15"))
         sealed = created["sqlite", "hybrid", most]
         derived = created["sqlite", "hierarchical", most]
@@ -134,7 +136,7 @@ class Run:
         return [asdict(row) for row in grown]
 
     def _workers(self) -> None:
-        users = min(2 * self.users, _CAMPAIGN)
+        users = min(4 * self.users, _CAMPAIGN)
         for store in campaign.STORES:
             _say(f"one worker and two, on {store}")
             for pair in campaign.speed(self._directory, store, users, min(self.rounds, _CAMPAIGN_ROUNDS)):

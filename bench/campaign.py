@@ -92,7 +92,7 @@ def work(directory: Path) -> None:
 def speed(place: Path, store: str, users: int, rounds: int) -> Iterator[Pair]:
     """Two workers beside one, alternating."""
     # One data key for a thousand users, a node for each: about as many operations of the HSM in both.
-    for verb, custody, count in (("rewrap", "hybrid", users), ("verify", "hierarchical", users // 100)):
+    for verb, custody, count in (("rewrap", "hybrid", users), ("verify", "hierarchical", users // 200)):
         own = place / f"{custody}-{store}"
         own.mkdir()
         with scale.url(store, own) as url:
@@ -137,7 +137,7 @@ def reliability(place: Path, users: int, kills: int) -> dict[str, object]:
 def main() -> None:
     """Measure, and print JSON."""
     parser = argparse.ArgumentParser(prog="python -m bench.campaign", description=__doc__)
-    parser.add_argument("--users", type=int, default=200_000, help="for the comparison of one worker and two")
+    parser.add_argument("--users", type=int, default=400_000, help="for the comparison of one worker and two")
     parser.add_argument("--rounds", type=int, default=3, help="how often one worker and two alternate")
     parser.add_argument("--kills", type=int, default=0, metavar="N", help="kill so many workers, and compare nothing")
     parser.add_argument("--worker", type=Path, metavar="VAULT", help=argparse.SUPPRESS)
