@@ -13,7 +13,7 @@ JOINED = select(keys, claims, offers).select_from(
 BY_KEY_TAG = JOINED.where(keys.c.key_tag == bindparam("tag"))
 BY_USER_TAG = JOINED.where(keys.c.user_tag == bindparam("tag"))
 BY_USER_TAGS = JOINED.where(keys.c.user_tag.in_(bindparam("tags", expanding=True)))
-_last = bindparam("last")
+_last = bindparam("last", type_=keys.c.id.type)
 # Said of each table: PostgreSQL would else read the indexes of the others from their beginnings for every page.
 AFTER = (
     select(keys, claims, offers)
