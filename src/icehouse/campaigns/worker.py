@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import socket
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from threading import Event, Lock, get_ident
@@ -21,7 +22,7 @@ from icehouse.store import campaigns, leases
 from icehouse.store.leases import SupersededError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from sqlalchemy import Connection
 
@@ -74,8 +75,9 @@ class Crew:
         """Work until there is nothing to do. The first error of a thread ends all, at their pages' ends."""
         meter = Meter.over(self.vault.custody.roots, self.vault.store.database)
         with ThreadPoolExecutor(self.threads, "icehouse-worker") as pool:
-            futures = [pool.submit(self._one, meter, number) for number in range(1, self.threads + 1)]
             try:
+                with _uninterrupted():
+                    futures = [pool.submit(self._one, meter, number) for number in range(1, self.threads + 1)]
                 return sum((future.result() for future in futures), Tally())
             finally:
                 self.stop.set()
@@ -96,6 +98,16 @@ class Crew:
         except BaseException:
             self.stop.set()
             raise
+
+
+@contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Let Ctrl-C wait: the pool would not know of a thread that is being started, and not wait for its page's end."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 class Worker:
