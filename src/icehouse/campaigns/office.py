@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from icehouse.store.selection import Range
 
 KEYS_PER_PAGE = 500
-DATA_KEYS_PER_PAGE = 8
+DATA_KEYS_PER_PAGE = 4
 """Each stands for up to 1,024 users, and takes three HSM operations."""
 USERS_OWN_PER_PAGE = 100
 _ROW_FILTERS = ("unchanged_since", "epoch", "suite", "state", "origin")
