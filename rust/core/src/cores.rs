@@ -16,18 +16,20 @@ struct Threads {
 
 static FIRST: OnceLock<Box<Threads>> = OnceLock::new();
 
-/// What `work` makes of chunks of so many items, in order: on all cores, or here where there is one chunk only.
+/// Items a thread works on before it asks for more.
+const CHUNK: usize = 64;
+
+/// What `work` makes of the items, a chunk at a time, in order: on all cores, or here where there is one chunk only.
 pub(crate) fn in_chunks<I: Sync, T: Send>(
     items: &[I],
-    size: usize,
     work: impl Fn(&[I]) -> Result<Vec<T>> + Send + Sync,
 ) -> Result<Vec<T>> {
-    if items.len() <= size {
+    if items.len() <= CHUNK {
         return work(items);
     }
     let done = own()?.install(|| {
         items
-            .par_chunks(size)
+            .par_chunks(CHUNK)
             .map(work)
             .collect::<Result<Vec<Vec<T>>>>()
     })?;

@@ -12,9 +12,6 @@ use crate::suite::SuiteId;
 /// The offer id of epoch 0, which no device is ever dealt.
 pub const NO_OFFER: [u8; 16] = [0; 16];
 
-/// Keys a thread derives before it asks for more work.
-const CHUNK: usize = 64;
-
 /// What all keys of a page have in common.
 pub struct DerivedPage<'a> {
     /// The vault's id.
@@ -41,7 +38,7 @@ pub struct Derived {
 
 /// Derives a 2-of-2 key `[user, server]` for every user from the node beside it, on all cores.
 pub fn derive_page(page: &DerivedPage<'_>, users: &[(String, &Node)]) -> Result<Vec<Derived>> {
-    in_chunks(users, CHUNK, |chunk| {
+    in_chunks(users, |chunk| {
         let paths: Vec<_> = chunk
             .iter()
             .map(|(user, node)| (*node, first_path(page, user)))

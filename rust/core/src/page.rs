@@ -42,14 +42,11 @@ pub struct Dealt {
     pub claim: Vec<u8>,
 }
 
-/// Keys a thread deals or checks before it asks for more work.
-const CHUNK: usize = 64;
-
 /// Deals a 2-of-2 key `[user, server]` to every user and seals both shares.
 pub fn deal_page(page: &Page<'_>, users: &[String]) -> Result<Vec<Dealt>> {
     let server = Sealer::new(page.server_key.1);
     let claim = Sealer::new(page.claim_key.1);
-    in_chunks(users, CHUNK, |chunk| {
+    in_chunks(users, |chunk| {
         let mut rng = ChaCha20Rng::from_rng(OsRng)
             .map_err(|_| Error::request("the operating system has no randomness to give"))?;
         deal_many(page.suite, 2, 2, chunk.len(), &mut rng)?
@@ -98,7 +95,7 @@ pub type Held<'a> = (&'a Group, Vec<(u16, &'a Share)>);
 
 /// For each group, why these shares are not its participants'.
 pub fn check_page(page: &[Held<'_>]) -> Result<Vec<Option<Error>>> {
-    in_chunks(page, CHUNK, |chunk| {
+    in_chunks(page, |chunk| {
         Ok(chunk
             .iter()
             .map(|(group, shares)| check_shares(group, shares).err())

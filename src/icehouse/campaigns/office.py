@@ -161,8 +161,7 @@ class Office:
         if next(selection.key_pages(self._database, filters, 1), None) is None:
             return filters, []
         old = filters.data_keys or [row.number for row in data_keys.counts(self._database) if row.state != "gone"]
-        for at in range(0, len(old), 500):
-            moving.retire(self._vault, list(old[at : at + 500]))
+        moving.retire(self._vault, list(old))
         # Only now: whatever came under one of them until then is in a page.
         return filters, list(selection.key_pages(self._database, filters, KEYS_PER_PAGE))
 

@@ -93,9 +93,9 @@ def let_go(vault: Vault, key: Key) -> list[str]:
     database = vault.store.database
     numbers = vault.store.removals_of(key)
     own = [row for row in data_keys.counts(database, numbers) if row.purpose == Purpose.SERVER]
-    stems = {_stem(user_label(key.key_id, 1, software=software)) for software in (False, True)}
+    stems = {root_keys.stem(user_label(key.key_id, 1, software=software)) for software in (False, True)}
     for row in own:
-        if _stem(row.root_key) not in stems:
+        if root_keys.stem(row.root_key) not in stems:
             msg = (
                 f"data key {row.number}, named for {key.user!r} who was removed, is under {row.root_key!r}: not his own"
             )
@@ -114,11 +114,6 @@ def let_go(vault: Vault, key: Key) -> list[str]:
                 root_keys.move(database, root.label, RootState.CURRENT, RootState.DRAINING)
         labels.append(root.label)
     return labels
-
-
-def _stem(label: str) -> str:
-    """A label without its version."""
-    return label.rpartition("-")[0]
 
 
 def destroy_root(vault: Vault, label: str, kind: KeyKind) -> None:

@@ -23,6 +23,7 @@ PAGE = 256
 """Rows in one transaction. A page needs at most two server records and one claim record a row."""
 _FEW = 1
 _NAMED = 500
+"""Data keys named in one statement: databases bound how many values one takes."""
 _ATTEMPTS = 3
 
 
@@ -139,5 +140,9 @@ def needs_moving(key: Key, numbers: Collection[int]) -> bool:
 
 
 def retire(vault: Vault, numbers: list[int]) -> None:
-    """Let these data keys take no more records."""
-    data_keys.begin_retiring(vault.store.database, numbers)
+    """Let these data keys take no more records.
+
+    All of them before any record moves: one that leaves one must not come under another.
+    """
+    for at in range(0, len(numbers), _NAMED):
+        data_keys.begin_retiring(vault.store.database, numbers[at : at + _NAMED])

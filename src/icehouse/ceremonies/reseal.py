@@ -59,7 +59,7 @@ def begin(vault: Vault, numbers: list[int]) -> Resealing:
     if unknown:
         msg = f"there is no data key {', '.join(map(str, unknown))}"
         raise RequestError(msg)
-    _retire(vault, numbers)
+    retire(vault, numbers)
     return Resealing(0, *exposed(vault, numbers))
 
 
@@ -75,16 +75,10 @@ def reseal_under(
     leaked = Resealing(0)
     if numbers is None:
         numbers = [row.number for row in data_keys.counts(vault.store.database) if row.state != "gone"]
-        _retire(vault, numbers)
+        retire(vault, numbers)
     else:
         leaked = begin(vault, numbers)
     return replace(leaked, moved=sweep(vault, frozenset(numbers), advance))
-
-
-def _retire(vault: Vault, numbers: list[int]) -> None:
-    """All of them before any record moves: one that leaves one must not come under another."""
-    for chunk in _chunks(numbers):
-        retire(vault, chunk)
 
 
 def _chunks(numbers: list[int]) -> Iterator[list[int]]:

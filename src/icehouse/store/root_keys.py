@@ -196,11 +196,15 @@ def states(database: Database) -> dict[str, RootState]:
         return {row.label: _root_of(row).state for row in connection.execute(select(root_keys)).all()}
 
 
+def stem(label: str) -> str:
+    """A label without its version."""
+    return label.rpartition("-")[0]
+
+
 def versions_of(database: Database, label: str) -> list[RootKey]:
     """Every version of a user's own key, whichever of them the label names. They are numbered without a gap."""
-    stem = label.rpartition("-")[0]
     found: list[RootKey] = []
-    while root := root_of(database, f"{stem}-{len(found) + 1}"):
+    while root := root_of(database, f"{stem(label)}-{len(found) + 1}"):
         found.append(root)
     return found
 
