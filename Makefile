@@ -35,6 +35,7 @@ check: $(VENV)/.dev $(VENV)/.built
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
+	$(BIN)/python .ci/dependencies.py
 
 bench: $(VENV)/.dev $(VENV)/.built
 	$(BIN)/python -m bench
