@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 RUST_SOURCES := $(shell find rust -name '*.rs' -o -name Cargo.toml) Cargo.toml Cargo.lock
 
-.PHONY: demo test check bench soak lock clean
+.PHONY: demo test check bench against soak lock clean
 .DEFAULT_GOAL := demo
 
 $(VENV)/.run: requirements/run.lock
@@ -35,9 +35,15 @@ check: $(VENV)/.dev $(VENV)/.built
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
+	$(BIN)/python .ci/dependencies.py
 
 bench: $(VENV)/.dev $(VENV)/.built
 	$(BIN)/python -m bench
+
+# Ordinary operations by turns with an earlier build; fails where one got slower than chance explains.
+BASE ?= 777f7aa
+against: $(VENV)/.dev $(VENV)/.built
+	$(BIN)/python -m bench.against $(BASE)
 
 # A minute of eight threads on each HSM provider whose sessions are lost every second.
 soak: $(VENV)/.dev $(VENV)/.built

@@ -7,6 +7,14 @@ from typing import Protocol
 from icehouse.errors import ConflictError, RefusedError, RequestError, StaleEpochError
 
 ASK_AGAIN = "ask the application for a new enrolment code"
+_WORDS: dict[str, tuple[str, str | None]] = {
+    "unknown-key": ("the vault does not know this key", "is this the right vault?"),
+    "reserved": ("messages that start like icehouse's own proofs are not signed", None),
+    "suspended": (
+        "the key of {user!r} is suspended: the vault refuses every call until it is resumed",
+        "ask whoever runs the vault; 'icehouse users resume USER' lets it serve again, and nothing was lost",
+    ),
+}
 
 
 class Holder(Protocol):
@@ -38,8 +46,23 @@ class explained:  # noqa: N801  reads as a word in a with statement
 
 
 def _explanation(device: Holder, refusal: RefusedError) -> Exception:
-    enrolled, reason = device.epoch > 0, refusal.reason
-    if reason in {"unknown-epoch", "bad-mac"} and not enrolled:
+    if refusal.reason in {"unknown-epoch", "bad-mac"}:
+        return _unknown(device, refusal.reason)
+    if refusal.reason == "conflict":
+        return ConflictError(
+            "another request for this key is under way",
+            hint="wait until its offer expires, or " + ASK_AGAIN if device.epoch == 0 else None,
+        )
+    if refusal.reason == "unavailable":
+        refusal.hint = "try again; if it stays so, the vault's own log says why"
+        return refusal
+    words = _WORDS.get(refusal.reason)
+    return refusal if words is None else RequestError(words[0].format(user=device.user), hint=words[1])
+
+
+def _unknown(device: Holder, reason: str) -> Exception:
+    """The vault has no key for the epoch that was named, or another one."""
+    if device.epoch == 0:
         return RequestError("the enrolment code is wrong, used or void", hint=ASK_AGAIN)
     if reason == "unknown-epoch":
         return StaleEpochError(
@@ -48,18 +71,13 @@ def _explanation(device: Holder, refusal: RefusedError) -> Exception:
             epoch=device.epoch,
             hint="use the newest copy of the device file; nothing was deleted",
         )
-    if reason == "conflict":
-        return ConflictError(
-            "another request for this key is under way",
-            hint="wait until its offer expires, or " + ASK_AGAIN if not enrolled else None,
-        )
-    if reason == "unknown-key":
-        return RequestError("the vault does not know this key", hint="is this the right vault?")
-    if reason == "reserved":
-        return RequestError("messages that start like icehouse's own proofs are not signed")
-    if reason == "unavailable":
-        refusal.hint = "try again; if it stays so, the vault's own log says why"
-    return refusal
+    return StaleEpochError(
+        f"the vault's share of epoch {device.epoch} of {device.user!r} is not the one this device was dealt with: "
+        "an older state of the vault, or of this device file, was put back and went on from there",
+        epoch=device.epoch,
+        hint="use the newest copy of the device file; if this is it, whoever runs the vault must put back a newer "
+        "state of its database; nothing was deleted",
+    )
 
 
 __all__ = ["ASK_AGAIN", "explained"]

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
 from enum import StrEnum
 from functools import cached_property
 
 from icehouse._core import Group, Row
 from icehouse.errors import ConflictError, IcehouseError, RequestError, SealError
 
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 SERVER = "server"
 """The participant that the vault holds."""
 DEVICE_NUMBER = 1
@@ -44,7 +46,11 @@ class State(StrEnum):
     LOST = "lost"
     """Rebuilt without its epoch: refused until the application authorises a claim with a new code."""
     DESTROYED = "destroyed"
-    """A tombstone: no record is left, and no ceremony is served."""
+    """A tombstone: no record is left. Callers see `removed` while a backup of the key may still open."""
+
+
+REMOVED = "removed"
+"""What callers see of a tombstone until nothing could open a backup of the key."""
 
 
 class Purpose(StrEnum):
@@ -273,6 +279,26 @@ class Key:
         """The public facts at an offered epoch."""
         return self.group.at(offer.epoch, offer.commitments)
 
+    @property
+    def due_day(self) -> date | None:
+        """From which day a rotation is due; None for none. Raises `SealError` for a day that no calendar has."""
+        if not self.due:
+            return None
+        try:
+            return _EPOCH.date() + timedelta(days=self.due)
+        except OverflowError:
+            msg = f"the row of {self.user!r} holds a value that icehouse never writes: due on day {self.due}"
+            raise SealError(msg) from None
+
+    @property
+    def changed_at(self) -> datetime:
+        """When the row was written last. Raises `SealError` for a time that no calendar has."""
+        try:
+            return _EPOCH + timedelta(seconds=self.changed)
+        except OverflowError:
+            msg = f"the row of {self.user!r} holds a value that icehouse never writes: changed at {self.changed}"
+            raise SealError(msg) from None
+
     def slots(self) -> Counter[int]:
         """How many records of this key each data key seals."""
         records = [self.sealed, self.claim, self.offer.sealed if self.offer else None]
@@ -296,6 +322,10 @@ class FrostShards:
     custody: str
     provider: str
     hsm_attested: bool
+    due: date | None = None
+    """From which day a rotation is due; None for none. Nothing vouches for it: it decides nothing about a share."""
+    changed: datetime | None = None
+    """When the key's row was written last, to the second. Nothing vouches for it, either."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ from icehouse.model import (
     DEFAULT_SUITE,
     MAX_MESSAGE_BYTES,
     NO_DATA_KEY,
+    REMOVED,
     SERVER,
     SOFTWARE,
     THRESHOLD,
@@ -135,7 +136,8 @@ class FrostService:
     def listing(self, since: datetime | None = None) -> Iterator[Listed]:
         """What `recover` needs to know of every user, or of those whose key changed at or after a time."""
         store = self.vault.store
-        return map(Listed.of, store.every_key() if since is None else store.changed_keys(int(since.timestamp())))
+        found = store.every_key() if since is None else store.changed_keys(int(since.timestamp()))
+        return (Listed.of(key, self._state(key)) for key in found)
 
     def enrolment_code(self, user_id: str) -> str:
         """A new enrolment token, `<key id>.<code>`, to hand to the user. Earlier ones are void."""
@@ -220,12 +222,20 @@ class FrostService:
             participants=(key.user, SERVER),
             public_key=group.public_key,
             epoch=key.epoch,
-            state=str(key.state),
+            state=self._state(key),
             origin=key.origin,
             custody=self.vault.custody.name,
             provider=self._provider(key),
             hsm_attested=key.attested,
+            due=key.due_day,
+            changed=key.changed_at,
         )
+
+    def _state(self, key: Key) -> str:
+        """What callers see of a key's state: a tombstone is not `destroyed` while a backup of it may still open."""
+        if key.state is State.DESTROYED and not destroy.status(self.vault, key).destroyed:
+            return REMOVED
+        return str(key.state)
 
     def _provider(self, key: Key) -> str:
         """Who has the root key that the user's record is under: not the HSM, while that is still to be promoted to."""

@@ -13,6 +13,7 @@ def test_a_key_is_removed_at_once_and_destroyed_when_its_root_keys_are(shell):
     for command in (("reseal",), ("trim",), ("rewrap",), ("trim", "--void-backups")):
         shell.do(*command)
     destroyed = shell.do("users", "destroy", "alice", "--yes", "--format", "json").json[0]
+    shown = shell.do("show", "alice", "--format", "json").json
     found = shell.do("doctor", "--format", "json").json
 
     assert removed["state"] == "removed"
@@ -20,6 +21,31 @@ def test_a_key_is_removed_at_once_and_destroyed_when_its_root_keys_are(shell):
     assert refusal.code == 1
     assert destroyed == {"user": "alice", "state": "destroyed", "waits_for": None, "until": None}
     assert found["removals"] == [destroyed]
+    assert shown["state"] == "destroyed"
+
+
+def test_a_key_that_a_backup_still_opens_is_shown_as_removed_and_not_as_destroyed(shell):
+    shell.do("users", "destroy", "alice", "--yes")
+    shown = shell.do("show", "alice", "--format", "json").json
+    listed = shell.do("users", "list", "--format", "json").json[0]
+    table = shell.do("users", "list").out
+
+    assert (shown["state"], listed["state"]) == ("removed", "removed")
+    assert " removed " in table
+    assert "destroyed" not in table
+
+
+def test_the_last_change_and_a_rotation_that_is_due_are_shown(shell):
+    before = shell.do("show", "alice", "--format", "json").json
+    began = datetime.now(UTC).replace(microsecond=0)
+    shell.do("rotate", "alice")
+    after = shell.do("show", "alice", "--format", "json").json
+    listed = shell.do("users", "list", "--format", "json").json[0]
+
+    assert before["due"] is None
+    assert began.date().isoformat() <= after["due"] <= datetime.now(UTC).date().isoformat()
+    assert began <= datetime.fromisoformat(after["changed"]) <= datetime.now(UTC)
+    assert (listed["due"], listed["changed"]) == (after["due"], after["changed"])
 
 
 def test_a_user_who_was_destroyed_gets_a_key_of_the_next_generation(shell):
@@ -28,7 +54,7 @@ def test_a_user_who_was_destroyed_gets_a_key_of_the_next_generation(shell):
     gone = shell.do("show", "alice", "--format", "json").json
     again = shell.do("users", "create", "alice", "--format", "json").json[0]
 
-    assert (gone["state"], again["state"]) == ("destroyed", "dealt")
+    assert (gone["state"], again["state"]) == ("removed", "dealt")
     assert (before["generation"], again["generation"]) == (0, 1)
     assert before["public_key"] != again["public_key"]
 
@@ -63,7 +89,7 @@ def test_a_list_has_all_that_a_rebuilding_needs(shell):
 
     assert list(alice) == [
         "user", "key", "suite", "generation", "threshold", "participants",
-        "epoch", "next_epoch", "offer_id", "state", "public_key",
+        "epoch", "next_epoch", "offer_id", "state", "public_key", "due", "changed",
     ]  # fmt: skip
     assert (alice["epoch"], alice["next_epoch"], len(alice["offer_id"])) == (1, 2, 32)
     assert (bob["epoch"], bob["offer_id"]) == (0, None)

@@ -224,3 +224,32 @@ def test_the_command_itself_ends_with_1_and_an_error_that_names_the_place(tmp_pa
 
     assert (result.returncode, result.stdout) == (1, "")
     assert result.stderr == f"icehouse: error: {file}, [[price]] number 1 (aws_cloudhsm hsm) lacks unit\n"
+
+
+def test_a_number_with_commas_in_it_is_not_taken_for_several():
+    for text in ("10,500", "1,000,000", "100,500"):
+        with pytest.raises(RequestError, match="reads as one number and as several") as told:
+            plan("--users", text)
+        assert text.replace(",", "") in told.value.hint
+    assert len(documented("--users", "10, 500", "--provider", "gcp_kms", "--custody", "hybrid")["choices"]) == 2
+
+
+def test_what_a_price_does_not_say_of_hierarchical_custody_is_beside_it():
+    found = plan("--users", "10000")
+    rows = [line for line in found.splitlines() if " hierarchical" in line.partition("$")[0] and "$" in line]
+    choices = documented("--users", "10000")["choices"]
+
+    assert rows
+    assert all(" hierarchical * " in row for row in rows)
+    assert "* hierarchical: whoever can use its master key" in found
+    assert all(
+        any("master key" in note for note in each["notes"]) == (each["custody"] == "hierarchical") for each in choices
+    )
+
+
+def test_growth_is_planned_with_the_default_custody_unless_another_is_named():
+    default = documented("--growth", "0:50,24:20000")["phases"]
+    named = documented("--growth", "0:50,24:20000", "--custody", "hierarchical")["phases"]
+
+    assert {phase["custody"] for phase in default} == {"hybrid"}
+    assert {phase["custody"] for phase in named} == {"hierarchical"}

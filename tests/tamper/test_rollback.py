@@ -9,7 +9,7 @@ import pytest
 from icehouse._core import data_key_to_bytes
 from icehouse.device import Device
 from icehouse.device_file import MemoryFile
-from icehouse.errors import SealError, StaleEpochError
+from icehouse.errors import RequestError, SealError, StaleEpochError
 from icehouse.model import Purpose
 from tamper.attacker import ED25519_ORDER, open_record, reason_of, row_context, times_base
 from tamper.probes import copy_of
@@ -41,6 +41,31 @@ def test_a_device_that_finds_its_epoch_unknown_says_so_and_keeps_everything(worl
     with pytest.raises(StaleEpochError, match="this device file is an old copy, or the vault was rolled back"):
         device.sign(world.service, b"text")
     assert device.epoch == 1
+
+
+def test_a_device_whose_epoch_the_vault_dealt_anew_after_a_rollback_is_told_so_and_keeps_everything(world):
+    world.bring_to("live")
+    alice = world.devices["alice"]
+    before, older = world.snapshot(), copy_of(alice)
+    world.rotate(alice)
+    world.restore(before)
+    world.rotate(older)
+    device = Device(alice, MemoryFile())
+
+    with pytest.raises(StaleEpochError, match="an older state of the vault") as told:
+        device.sign(world.service, b"text")
+    assert "put back a newer state of its database" in told.value.hint
+    assert device.epoch == 2
+
+
+def test_a_device_of_a_suspended_key_is_told_who_can_resume_it(world):
+    world.bring_to("live")
+    world.service.suspend_user("alice")
+    device = Device(world.devices["alice"], MemoryFile())
+
+    with pytest.raises(RequestError, match="'alice' is suspended") as told:
+        device.sign(world.service, b"text")
+    assert "icehouse users resume" in told.value.hint
 
 
 def test_a_copy_from_before_a_rotation_signs_with_a_vault_put_back_to_that_time(world, caplog):

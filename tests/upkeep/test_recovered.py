@@ -106,7 +106,7 @@ def test_a_tombstone_outlives_recovery_and_its_user_gets_the_next_generation(los
     rebuild(scene, rows, vault_id)
     frost = scene.open()
 
-    assert frost.get_shards("u9").state == "destroyed"
+    assert frost.get_shards("u9").state == "removed"
     with pytest.raises(RequestError, match="was destroyed"):
         frost.enrolment_code("u9")
     assert frost.create_user_frost_shards("u9").generation == 1

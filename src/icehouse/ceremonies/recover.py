@@ -16,6 +16,7 @@ from icehouse.model import (
     MAX_EPOCH,
     NO_DATA_KEY,
     NO_OFFER_ID,
+    REMOVED,
     SERVER,
     SERVER_NUMBER,
     SUITES,
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
 _PARTICIPANTS = 2
 _NAMED = 5
 _FIELDS = {"user", "suite", "generation", "threshold", "participants", "epoch", "next_epoch", "offer_id", "state"}
-_BESIDE = {"key", "public_key"}
+_BESIDE = {"key", "public_key", "due", "changed"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,10 +53,15 @@ class Listed:
     state: State = State.LIVE
     public_key: bytes | None = None
     key_id: bytes | None = None
+    shown: str | None = None
+    """The state as people are told it, where that is another word."""
+    due: str | None = None
+    changed: str | None = None
 
     @classmethod
-    def of(cls, key: Key) -> Listed:
-        """A key as a list has it."""
+    def of(cls, key: Key, shown: str) -> Listed:
+        """A key as a list has it, its state in the word that callers are told."""
+        due = key.due_day
         return cls(
             key.user,
             key.suite,
@@ -66,6 +72,9 @@ class Listed:
             key.state,
             key.group.public_key,
             key.key_id,
+            shown,
+            None if due is None else due.isoformat(),
+            key.changed_at.isoformat(),
         )
 
     def entry(self) -> dict[str, object]:
@@ -80,8 +89,10 @@ class Listed:
             "epoch": self.epoch,
             "next_epoch": self.next_epoch,
             "offer_id": None if self.offer_id is None else self.offer_id.hex(),
-            "state": str(self.state),
+            "state": self.shown or str(self.state),
             "public_key": None if self.public_key is None else self.public_key.hex(),
+            "due": self.due,
+            "changed": self.changed,
         }
 
     @classmethod
@@ -116,9 +127,13 @@ class Listed:
             None if entry.get("epoch") is None else _number(entry["epoch"]),
             None if entry.get("next_epoch") is None else _number(entry["next_epoch"]),
             None if offer_id is None else bytes.fromhex(offer_id),
-            State(entry.get("state", State.LIVE)),
+            _state(entry.get("state", State.LIVE)),
             None if public_key is None else bytes.fromhex(public_key),
         )
+
+
+def _state(word: str) -> State:
+    return State.DESTROYED if word == REMOVED else State(word)
 
 
 def _number(value: object) -> int:

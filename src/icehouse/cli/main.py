@@ -31,7 +31,7 @@ from icehouse.cli import (
     users,
     worker,
 )
-from icehouse.cli.printer import explain, log_to_stderr, put
+from icehouse.cli.printer import complain_in, end_complaints, explain, log_to_stderr, put, wanted_form
 from icehouse.errors import FallbackWarning
 
 app = typer.Typer(
@@ -87,6 +87,7 @@ def run(arguments: list[str]) -> int:
     # What a vault or a device writes is its owner's business alone.
     os.umask(0o077)
     log_to_stderr()
+    complain_in(wanted_form(arguments))
     # The log says the same, in the form of everything else.
     warnings.simplefilter("ignore", FallbackWarning)
     # A name that the terminal's encoding lacks is shown in another spelling, never a reason to fail.
@@ -98,6 +99,7 @@ def run(arguments: list[str]) -> int:
     except BaseException as error:  # noqa: BLE001  this is where every error ends
         code = explain(error)
         _let_go_of_output()
+    end_complaints()
     return code if isinstance(code, int) else 0
 
 

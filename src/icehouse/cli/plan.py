@@ -57,6 +57,7 @@ from icehouse.planner.series import series
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from icehouse.planner.phases import Phase
     from icehouse.planner.series import Series
 
 _IN_LETTERS = "-"
@@ -176,15 +177,20 @@ def _review(question: Question) -> _Answer:
     return _Answer(list(review_lines(original.review(question.users))), {"original": data}, data["rows"])
 
 
-def _phases(question: Question, points: str) -> _Answer:
-    found = phases(
+def _along(question: Question, points: str) -> list[Phase]:
+    """Without a custody asked for, the default one: the cheapest would be the one that icehouse warns against."""
+    return phases(
         question.catalogue,
         question.scenario,
         growth.parse(points),
         question.constraints,
         providers=question.providers,
-        custodies=question.custodies,
+        custodies=question.custodies or (Custody.HYBRID,),
     )
+
+
+def _phases(question: Question, points: str) -> _Answer:
+    found = _along(question, points)
     rows = [phase_data(each) for each in found]
     return _Answer(list(phase_lines(found)), {"catalogue": question.catalogue.name, "phases": rows}, rows)
 
@@ -247,14 +253,7 @@ def _drawn(question: Question, points: str | None, ending: str) -> bytes:
     if points is None:
         found = _series(question)
         return chart.draw_costs(found, question.catalogue, ending, f"What a month costs ({prices})")
-    along = phases(
-        question.catalogue,
-        question.scenario,
-        growth.parse(points),
-        question.constraints,
-        providers=question.providers,
-        custodies=question.custodies,
-    )
+    along = _along(question, points)
     return chart.draw_growth(along, question.catalogue, ending, f"The cheapest choice that can work ({prices})")
 
 

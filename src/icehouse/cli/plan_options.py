@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -97,8 +98,15 @@ SoftwareOption = Annotated[
 ]
 
 
+_THOUSANDS = re.compile(r"[1-9][0-9]{0,2}(,[0-9]{3})+")
+
+
 def numbers(text: str) -> list[int]:
     """The whole numbers of a list like `100,2000`; raises `RequestError`."""
+    if _THOUSANDS.fullmatch(text):
+        msg = f"{text} reads as one number and as several: a comma separates numbers"
+        one, several = text.replace(",", ""), text.replace(",", ", ")
+        raise RequestError(msg, hint=f"write {one} for one number, or '{several}' for several")
     found = []
     for part in text.split(","):
         word = part.strip().replace("_", "")

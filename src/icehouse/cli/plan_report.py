@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from icehouse.planner.coefficients import WARNINGS
 from icehouse.planner.money import cents, dollars, whole
 from icehouse.planner.scenario import shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from icehouse.planner import Choice
     from icehouse.planner.breakeven import Alternative, BreakEven, Sensitivity, Tie
     from icehouse.planner.original import Review
     from icehouse.planner.phases import Phase
@@ -38,14 +40,20 @@ def plan_lines(found: Plan, *, every: bool) -> Iterator[str]:
         yield f"{choices} cannot work{':' if every else '; --all says why'}"
         if every:
             yield from (f"  {verdict.choice.custody}: {verdict.binding}" for verdict in rest)
-    yield from (f"note: {note}" for note in dict.fromkeys(note for verdict in feasible for note in verdict.notes))
+    warned = {WARNINGS[verdict.choice.custody] for verdict in feasible if verdict.choice.custody in WARNINGS}
+    for note in dict.fromkeys(note for verdict in feasible for note in verdict.notes):
+        yield f"* {note}" if note in warned else f"note: {note}"
+
+
+def _marked(choice: Choice) -> str:
+    return f"{choice} *" if choice.custody in WARNINGS else str(choice)
 
 
 def _row(found: Verdict) -> list[str]:
     nearest = found.nearest
     operations = sum(found.operations.values())
     return [
-        str(found.choice),
+        _marked(found.choice),
         cents(found.cost),
         dollars(found.cost_per_user),
         whole(found.hsm_keys),

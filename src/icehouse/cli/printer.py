@@ -7,6 +7,7 @@ import logging
 import sys
 import traceback
 from enum import StrEnum
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from typer import Abort, TyperException
@@ -58,11 +59,51 @@ def say(words: str) -> None:
     sys.stderr.flush()
 
 
-def complain(words: str, hint: str | None = None) -> None:
+class _Errors:
+    """The errors of one command: said at once to people, and to programs as one object when the command ends."""
+
+    def __init__(self) -> None:
+        self.form = Format.TABLE
+        self.kept: list[tuple[str, str, str | None]] = []
+
+
+_errors = _Errors()
+
+
+def wanted_form(arguments: Sequence[str]) -> Format:
+    """How a command line asks for its data, also one that cannot be parsed: errors come in the same form."""
+    options = arguments[: arguments.index("--")] if "--" in arguments else arguments
+    values = [value for option, value in pairwise([*options, ""]) if option == "--format"]
+    values += [option.partition("=")[2] for option in options if option.startswith("--format=")]
+    return Format.JSON if Format.JSON in values else Format.TABLE
+
+
+def complain_in(form: Format) -> None:
+    """A command begins: its errors are printed in this form."""
+    _errors.form = form
+    _errors.kept.clear()
+
+
+def complain(words: str, hint: str | None = None, *, kind: str = "RequestError") -> None:
     """An error, and what to do about it."""
+    if _errors.form is Format.JSON:
+        _errors.kept.append((kind, words, hint))
+        return
     say(f"error: {words}")
     if hint:
         say(f"hint: {hint}")
+
+
+def end_complaints() -> None:
+    """A command ends: where programs read its errors, they are one object, the last line of standard error."""
+    if not _errors.kept:
+        return
+    kinds, messages, hints = zip(*_errors.kept, strict=True)
+    hint = "; ".join(dict.fromkeys(filter(None, hints))) or None
+    error = {"class": kinds[0], "message": "; ".join(messages), "hint": hint}
+    sys.stderr.write(json.dumps({"error": error}) + "\n")
+    sys.stderr.flush()
+    _errors.kept.clear()
 
 
 def put(line: str) -> None:
@@ -128,6 +169,8 @@ def facts_of(shards: FrostShards) -> dict[str, object]:
         "custody": shards.custody,
         "provider": shards.provider,
         "hsm_attested": shards.hsm_attested,
+        "due": None if shards.due is None else shards.due.isoformat(),
+        "changed": None if shards.changed is None else shards.changed.isoformat(),
     }
 
 
@@ -178,17 +221,18 @@ def explain(error: BaseException) -> int:
 def _complain_of(error: BaseException) -> int:
     match error:
         case errors.IcehouseError():
-            complain(str(error), error.hint)
+            complain(str(error), error.hint, kind=type(error).__name__)
             return exit_code(error)
         case TyperException():
             complain(error.format_message(), "'icehouse COMMAND --help' says what a command takes")
             return WRONG
         case OSError():
-            complain(f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}")
+            place = f": {error.filename}" if error.filename else ""
+            complain(f"{error.strerror or error}{place}", kind=type(error).__name__)
             return FAILED
     # Nobody foresaw it: whoever mends it needs the stack, which shows no values.
     traceback.print_exception(error)
-    complain("this is a fault in icehouse itself", "please report it with the lines above")
+    complain("this is a fault in icehouse itself", "please report it with the lines above", kind=type(error).__name__)
     return FAILED
 
 

@@ -21,7 +21,7 @@ from icehouse.cli.options import (
     VaultOption,
     named,
 )
-from icehouse.cli.printer import Format, put, put_facts, say
+from icehouse.cli.printer import WRONG, Format, put, put_facts, say
 from icehouse.errors import ProtocolError, RequestError
 from icehouse.model import MAX_MESSAGE_BYTES, SERVER, check_suite
 from icehouse.service import FrostService
@@ -70,6 +70,9 @@ def verify(
     try:
         _core.verify(suite, _hex(public_key, "public key"), message, _hex(signature, "signature"), taproot_root)
     except ProtocolError as exc:
+        if form is Format.JSON:
+            put_facts({"valid": False}, form)
+            raise typer.Exit(WRONG) from exc
         msg = f"the signature does not verify under this public key: {exc}"
         raise RequestError(msg) from exc
     if form is Format.JSON:

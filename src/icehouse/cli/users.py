@@ -28,7 +28,7 @@ _FromFileOption = Annotated[
     Path | None, typer.Option("--from-file", metavar="FILE", help="One user a line; - for standard input.")
 ]
 _OVERDUE = ("due", "state", "user")
-_COLUMNS = ("key", "epoch", "state", "suite", "public_key", "user")
+_COLUMNS = ("key", "epoch", "state", "due", "changed", "suite", "public_key", "user")
 
 
 @app.command("create")

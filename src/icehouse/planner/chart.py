@@ -10,7 +10,7 @@ from icehouse.planner.money import dollars
 from icehouse.planner.scenario import shown
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from icehouse.planner.catalogue import Catalogue
     from icehouse.planner.phases import Phase
@@ -19,12 +19,16 @@ if TYPE_CHECKING:
 FORMATS = ("png", "svg")
 _COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#7f6000", "#56b4e9", "#333333", "#e69f00", "#5e3c99")
 _STYLES = {"direct": "-", "hybrid": "--", "hierarchical": ":", "one-key": "-"}
+_HATCHES = {"direct": "", "hybrid": "//", "hierarchical": "..", "one-key": ""}
+_NOTHING = "#999999"
 _WIDEST, _THINNEST = 5.0, 1.6
 _BAND = 1.22
 _NEAR = 1.05
 _PLAIN = 300
 _SIZE = (10.5, 7)
 _DPI = 120
+_POINTS_PER_INCH = 72
+_GAP = 2
 
 
 def format_of(name: str) -> str:
@@ -60,29 +64,43 @@ def draw_costs(found: Series, catalogue: Catalogue, ending: str, title: str) -> 
     axes = figure.add_subplot()
     axes.set_xscale("log")
     axes.set_yscale("log")
-    colours = _colours(found, catalogue)
+    colours = _colours(catalogue)
     for number, line in enumerate(found.lines):
         # Lines that lie on each other stay visible: every next one is thinner than those beneath it.
         width = _WIDEST - (_WIDEST - _THINNEST) * number / max(1, len(found.lines) - 1)
         _draw_line(axes, line, catalogue, colours, width)
-    for line in found.lines:
-        _draw_impossible(axes, line, colours)
-    _draw_crossings(axes, found)
+    labels = [*_draw_crossings(axes, found)]
+    labels += [label for line in found.lines for label in _draw_impossible(axes, line, colours)]
     axes.set_xlim(found.first, found.last)
     axes.set_xlabel("users")
     axes.set_ylabel("US dollars a month")
     axes.set_title(title, loc="left")
     _plain_numbers(axes)
     axes.grid(visible=True, which="major", color="#dddddd", linewidth=0.8)
-    handles, labels = axes.get_legend_handles_labels()
+    handles, names = axes.get_legend_handles_labels()
     if handles:
-        figure.legend(handles, labels, loc="outside lower left", ncols=2, frameon=False, fontsize=9)
+        figure.legend(handles, names, loc="outside lower left", ncols=2, frameon=False, fontsize=9)
+    separate(figure, labels)
     return _written(figure, ending)
 
 
-def _colours(found: Series, catalogue: Catalogue) -> dict[str, str]:
-    names = [name for name in catalogue.providers if any(line.choice.provider == name for line in found.lines)]
-    return {name: _COLOURS[number % len(_COLOURS)] for number, name in enumerate(names)}
+def _colours(catalogue: Catalogue) -> dict[str, str]:
+    """Every provider of a catalogue has its colour, whichever of them a chart shows."""
+    return {name: _COLOURS[number % len(_COLOURS)] for number, name in enumerate(catalogue.providers)}
+
+
+def separate(figure: Any, labels: Sequence[Any]) -> None:  # noqa: ANN401
+    """Move labels down, in their order, until none lies on an earlier one."""
+    figure.draw_without_rendering()
+    placed: list[Any] = []
+    for label in labels:
+        box = label.get_window_extent()
+        while lower := [other.y0 for other in placed if box.overlaps(other)]:
+            by = box.y1 - min(lower) + _GAP
+            x, y = label.get_position()
+            label.set_position((x, y - by * _POINTS_PER_INCH / figure.dpi))
+            box = label.get_window_extent()
+        placed.append(box)
 
 
 def _draw_line(
@@ -105,8 +123,8 @@ def _draw_line(
         )
 
 
-def _draw_impossible(axes: Any, line: Line, colours: dict[str, str]) -> None:  # noqa: ANN401
-    """A hatched band where the line would go on beyond its limit, and the limit's name at its beginning."""
+def _draw_impossible(axes: Any, line: Line, colours: dict[str, str]) -> Iterator[Any]:  # noqa: ANN401
+    """A hatched band where the line would go on beyond its limit; yields the limit's name at its beginning."""
     beyond = [(users, cost) for users, cost in line.points if users >= line.last and cost > 0]
     if not line.limit or not beyond:
         return
@@ -119,7 +137,7 @@ def _draw_impossible(axes: Any, line: Line, colours: dict[str, str]) -> None:  #
     )
     axes.plot(xs[0], ys[0], "X", color=colour, markersize=11, markeredgecolor="white", zorder=6)
     right = line.last > line.points[-1][0] ** 0.7 * line.points[0][0] ** 0.3
-    axes.annotate(
+    yield axes.annotate(
         f"{line.choice.custody}: not beyond {shown(line.last)} ({line.limit.replace('_', ' ')})",
         (xs[0], ys[0]),
         textcoords="offset points",
@@ -131,14 +149,15 @@ def _draw_impossible(axes: Any, line: Line, colours: dict[str, str]) -> None:  #
     )
 
 
-def _draw_crossings(axes: Any, found: Series) -> None:  # noqa: ANN401
+def _draw_crossings(axes: Any, found: Series) -> Iterator[Any]:  # noqa: ANN401
+    """A dot at each crossing; yields its number of users."""
     for near in _clusters(found):
         first, last = near[0], near[-1]
         axes.plot(
             [each.users for each in near], [each.cost for each in near], "o", color="black", markersize=6, zorder=7
         )
         words = shown(first.users) if first.users == last.users else f"{shown(first.users)} - {shown(last.users)}"
-        axes.annotate(
+        yield axes.annotate(
             words,
             (first.users, first.cost),
             textcoords="offset points",
@@ -177,13 +196,16 @@ def draw_growth(found: Sequence[Phase], catalogue: Catalogue, ending: str, title
     """A timeline: users above, the cheapest choice's cost below, one colour for each phase."""
     figure = _figure(ending)
     above, below = figure.subplots(2, 1, sharex=True, height_ratios=(1, 1))
-    names = list(dict.fromkeys(str(phase.choice) for phase in found))
+    colours = _colours(catalogue)
     for phase in found:
-        colour = _COLOURS[names.index(str(phase.choice)) % len(_COLOURS)]
+        colour = colours[phase.choice.provider] if phase.choice else _NOTHING
+        hatch = _HATCHES[str(phase.choice.custody)] if phase.choice else ""
         months = [month.number for month in phase.months]
         above.plot(months, [month.users for month in phase.months], "o-", color=colour, markersize=3)
         costs = [float(month.best.cost) if month.best else 0.0 for month in phase.months]
-        below.bar(months, costs, width=0.9, color=colour, label=_phase_words(phase, catalogue))
+        below.bar(
+            months, costs, width=0.9, color=colour, hatch=hatch, edgecolor="white", label=_phase_words(phase, catalogue)
+        )
         for axes in (above, below):
             axes.axvline(months[0] - 0.5, color="#999999", linewidth=0.8, linestyle=":")
     above.set_yscale("log")

@@ -21,6 +21,13 @@ class Custody(StrEnum):
     ONE_KEY = "one-key"
 
 
+WARNINGS = {
+    Custody.HIERARCHICAL: (
+        "hierarchical: whoever can use its master key, or a backup of it, has every user's whole key, for ever"
+    ),
+}
+"""What a price does not say of a custody, and must be read beside it."""
+
 CUSTODIES = (Custody.DIRECT, Custody.HYBRID, Custody.HIERARCHICAL)
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from icehouse.planner.capacity import Need, Obstacle, needs, obstacles
 from icehouse.planner.choice import Choice, choices
-from icehouse.planner.coefficients import Custody
+from icehouse.planner.coefficients import WARNINGS, Custody
 from icehouse.planner.constraint import Constraints
 from icehouse.planner.cost import bill
 from icehouse.planner.curve import Curve
@@ -18,7 +18,7 @@ from icehouse.planner.rewrap import Rewrap, rewrap
 from icehouse.planner.scenario import SECONDS_PER_MONTH, Scenario
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from icehouse.planner.catalogue import Catalogue
 
@@ -127,8 +127,14 @@ def verdict(
         nearest=max(holding, key=lambda need: need.used, default=None),
         exposed=exposed(choice, scenario),
         rewrap=rewrap(catalogue, choice, scenario),
-        notes=tuple(f"{name}: {note}" for name in choice.providers if (note := catalogue.provider(name).note)),
+        notes=tuple(_notes(catalogue, choice)),
     )
+
+
+def _notes(catalogue: Catalogue, choice: Choice) -> Iterator[str]:
+    if choice.custody in WARNINGS:
+        yield WARNINGS[choice.custody]
+    yield from (f"{name}: {note}" for name in choice.providers if (note := catalogue.provider(name).note))
 
 
 def exposed(choice: Choice, scenario: Scenario) -> int:
