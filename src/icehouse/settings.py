@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import fcntl
 import json
 import os
 import tomllib
@@ -12,7 +11,9 @@ from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from icehouse.errors import ConflictError, RequestError
+from icehouse import durable_file
+from icehouse.errors import ConflictError, IcehouseError, RequestError, StoreError
+from icehouse.file_lock import FileLock
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 FILE_NAME = "vault.toml"
 _ENVIRONMENT = "ICEHOUSE_"
+_LOCK_SECONDS = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,29 +106,29 @@ def rewrite(file: Path, settings: Settings, before: Settings) -> None:
 
     Raises `ConflictError` where they are not those of `before` any more.
     """
-    directory = os.open(file.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        fcntl.flock(directory, fcntl.LOCK_EX)
-        if read(file) != before:
+        place = durable_file.real(file)
+        lock = FileLock.on_directory(place.parent, _LOCK_SECONDS)
+    except OSError as exc:
+        raise _not_written(file, exc) from exc
+    with lock:
+        if read(place) != before:
             msg = f"another process changed {file} meanwhile"
             raise ConflictError(msg)
-        _replace(file, settings)
-        os.fsync(directory)
-    finally:
-        os.close(directory)
+        lines = place.read_text(encoding="utf-8").splitlines(keepends=True)
+        head = "".join(takewhile(lambda line: line.startswith("#"), lines))
+        try:
+            durable_file.sweep(place)
+            durable_file.replace(place, (head + dump(settings)).encode())
+        except OSError as exc:
+            raise _not_written(file, exc) from exc
 
 
-def _replace(file: Path, settings: Settings) -> None:
-    lines = file.read_text(encoding="utf-8").splitlines(keepends=True)
-    head = "".join(takewhile(lambda line: line.startswith("#"), lines))
-    fresh = file.with_name(f".{file.name}.new")
-    fresh.unlink(missing_ok=True)
-    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as out:
-        out.write(head + dump(settings))
-        out.flush()
-        os.fsync(descriptor)
-    fresh.rename(file)
+def _not_written(file: Path, exc: OSError) -> IcehouseError:
+    if isinstance(exc, BlockingIOError):
+        msg = f"another process has been making or moving the vault of {file} for {_LOCK_SECONDS:g} seconds"
+        return ConflictError(msg, hint="wait until it is done")
+    return StoreError(f"{file} cannot be written: {exc.strerror}")
 
 
 def dump(settings: Settings) -> str:
