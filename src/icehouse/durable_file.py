@@ -40,6 +40,21 @@ def create(path: Path, content: bytes) -> None:
     sync_directory(path.parent)
 
 
+def make_empty(path: Path) -> None:
+    """Make an empty private file for another to fill, where there is none: whatever the umask, only its owner reads it.
+
+    Links are followed, for that is where the other will write.
+    """
+    try:
+        descriptor = os.open(os.path.realpath(path), _NEW, PRIVATE)
+    except FileExistsError:
+        return
+    try:
+        os.fchmod(descriptor, PRIVATE)
+    finally:
+        os.close(descriptor)
+
+
 def replace(path: Path, content: bytes, *, mode: int | None = None) -> None:
     """Put other content into a file that is there. Its owner and group stay; so does its mode, unless one is given."""
     before = path.lstat()

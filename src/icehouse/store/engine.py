@@ -19,6 +19,7 @@ from sqlalchemy.pool import StaticPool
 
 from icehouse.errors import MissingExtraError, RequestError, SealError, StoreError
 from icehouse.store import postgresql
+from icehouse.store.private_file import make_private
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -69,6 +70,7 @@ class Database:
             extra = "postgresql"
             raise MissingExtraError(extra) from exc
         if self.backend == "sqlite":
+            event.listen(self.engine, "do_connect", make_private)
             event.listen(self.engine, "connect", _prepare_sqlite)
             event.listen(self.engine, "begin", _begin_sqlite)
         else:
