@@ -1,4 +1,4 @@
-"""`icehouse doctor` looks at the modes of all that is in the vault's directory, and of what its settings name elsewhere."""
+"""`icehouse doctor` looks at the modes of all in the vault's directory, and of what its settings name elsewhere."""
 
 from __future__ import annotations
 
