@@ -7,7 +7,7 @@ import os
 import pytest
 
 from files.conftest import PASSPHRASE
-from icehouse import settings
+from icehouse import FrostService, settings
 from icehouse._core import Passphrase
 from icehouse.cloudhsm.record import Notebook
 from icehouse.device import Device
@@ -181,3 +181,14 @@ def test_a_lock_is_never_taken_through_a_link(tmp_path, lock):
     with pytest.raises(RequestError, match="cannot be used"), Notebook(tmp_path / "run").held():
         pass
     assert (tmp_path / "victim").read_text() == "not ours"
+
+
+def test_a_database_with_a_second_name_is_not_opened(tmp_path):
+    found(tmp_path / "vault", Settings(STORE, MODULE))
+    database = tmp_path / "vault" / "vault.db"
+    os.link(database, tmp_path / "second.db")
+
+    with pytest.raises(StoreError, match="2 names"):
+        FrostService.open(tmp_path / "vault")
+    (tmp_path / "second.db").unlink()
+    FrostService.open(tmp_path / "vault").close()

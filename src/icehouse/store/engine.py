@@ -70,7 +70,7 @@ class Database:
             extra = "postgresql"
             raise MissingExtraError(extra) from exc
         if self.backend == "sqlite":
-            event.listen(self.engine, "do_connect", make_private)
+            event.listen(self.engine, "do_connect", make_private, once=True)
             event.listen(self.engine, "connect", _prepare_sqlite)
             event.listen(self.engine, "begin", _begin_sqlite)
         else:
