@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import signal
 
 import pytest
 
 from servers.postgresql import PostgresServer
 from softhsm import SoftHsm
+
+# Files of PINs and passphrases that tests write are private, or they would be refused.
+os.umask(0o077)
 
 
 @pytest.fixture(scope="session")

@@ -76,7 +76,9 @@ class Shell:
 
     def launch(self, *command_line: object, **options: Any) -> subprocess.Popen[bytes]:
         command = [*self.before, *map(_argument, command_line)]
-        options = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | options
+        # A shell's usual umask: what must not be read by others has to see to that itself.
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+        options = pipes | {"umask": 0o022} | options
         return subprocess.Popen(command, cwd=self.directory, env=self.variables, start_new_session=True, **options)
 
     def run(self, *arguments: object, given: bytes = b"", **options: Any) -> Done:

@@ -6,8 +6,10 @@ Every step follows one shape: change the state, make it durable, only then send.
 from __future__ import annotations
 
 from contextlib import contextmanager
+from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from threading import RLock
+from typing import TYPE_CHECKING, Concatenate, ParamSpec, Protocol, TypeVar
 
 from icehouse._core import DeviceState, Passphrase
 from icehouse.device_file import DEFAULT_WORK_FACTOR, DeviceFile, MemoryFile
@@ -15,11 +17,13 @@ from icehouse.errors import ConflictError, IcehouseError, RefusedError, RequestE
 from icehouse.explained import ASK_AGAIN, explained
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from typing import Self
 
     from icehouse._core import Group
 
+_Result = TypeVar("_Result")
+_Arguments = ParamSpec("_Arguments")
 _GONE = {"unknown-epoch", "bad-mac", "not-the-offer", "bad-proof", "not-the-proof", "wrong-epoch"}
 
 
@@ -30,13 +34,30 @@ class Cosigner(Protocol):
         """One message, one answer."""
 
 
+def _one_at_a_time(
+    ceremony: Callable[Concatenate[Device, _Arguments], _Result],
+) -> Callable[Concatenate[Device, _Arguments], _Result]:
+    """Let a ceremony wait for the one that another thread is at: each moves the device's one state and its one file."""
+
+    @wraps(ceremony)
+    def alone(device: Device, /, *arguments: _Arguments.args, **named: _Arguments.kwargs) -> _Result:
+        with device._turn:  # noqa: SLF001  this is the device's own
+            return ceremony(device, *arguments, **named)
+
+    return alone
+
+
 class Device:
-    """What a user holds: a share, and what leads to the next one. Use `create` or `open`."""
+    """What a user holds: a share, and what leads to the next one. Use `create` or `open`.
+
+    Threads may share one: its ceremonies come one after another.
+    """
 
     def __init__(self, state: DeviceState, file: DeviceFile | MemoryFile) -> None:
         self._state = state
         self._file = file
         self._unsaved = False
+        self._turn = RLock()  # a signature may do a rotation first
 
     @classmethod
     def create(
@@ -58,12 +79,16 @@ class Device:
 
     @classmethod
     def open(cls, path: str | Path, passphrase: str | Passphrase) -> Self:
-        """Open a device's file; it is locked until `close`."""
+        """Open a device's file, wherever links lead to it; it is locked until `close`.
+
+        In a directory that may not be written it opens, too, and signs for as long as no rotation is due.
+        """
         file, state = DeviceFile.open(Path(path), _secret(passphrase))
         return cls(state, file)
 
+    @_one_at_a_time
     def close(self) -> None:
-        """Let others open the file; a second call does nothing."""
+        """Let others open the file, after the ceremony that another thread is at; a second call does nothing."""
         self._file.close()
 
     def __enter__(self) -> Self:
@@ -123,6 +148,7 @@ class Device:
         state.take_token(token.strip())
         cls(state, MemoryFile()).status(cosigner)
 
+    @_one_at_a_time
     def enrol(self, cosigner: Cosigner, token: str | None = None) -> None:
         """Claim this user's key with an enrolment token, prove the share, and commit.
 
@@ -149,6 +175,7 @@ class Device:
         finally:
             self._state.reclaim(by_code=False)
 
+    @_one_at_a_time
     def rotate(self, cosigner: Cosigner) -> None:
         """Move to new shares of the same public key.
 
@@ -166,6 +193,7 @@ class Device:
                 self._clear_the_way(cosigner)
                 self._obtain(cosigner)
 
+    @_one_at_a_time
     def sign(
         self, cosigner: Cosigner, message: bytes, *, taproot_root: str | None = None, check_due: bool = True
     ) -> bytes:
@@ -185,11 +213,13 @@ class Device:
             nonces, question = self._state.ask_signature(message, taproot_root)
             return self._state.accept_signature(nonces, self._send(cosigner, question))
 
+    @_one_at_a_time
     def status(self, cosigner: Cosigner) -> tuple[bytes | None, bool]:
         """The id of the standing offer, if any, and whether a rotation is due. Nothing is changed."""
         with explained(self):
             return self._state.read_status(self._send(cosigner, self._state.ask_status()))
 
+    @_one_at_a_time
     def resolve(self, cosigner: Cosigner) -> bool:
         """Bring a pending offer to its end, one way or the other; False where there is none."""
         with explained(self):
@@ -200,6 +230,7 @@ class Device:
     @contextmanager
     def _durably(self) -> Iterator[None]:
         """Make what a step changes durable; where it, or the write, fails, the device is as it was or owes a write."""
+        self._file.check()
         owed, self._unsaved = self._unsaved, True
         try:
             yield
@@ -215,6 +246,7 @@ class Device:
 
     def _send(self, cosigner: Cosigner, message: str) -> str:
         """Nothing is sent while a write is owed: the file never lacks what a message relies on."""
+        self._file.check_open()
         self._pay()
         return cosigner.exchange(message)
 

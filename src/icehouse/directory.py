@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from icehouse import durable_file
 from icehouse.errors import ConflictError, RequestError, StoreError
+from icehouse.file_lock import FileLock
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -38,62 +38,24 @@ def _take_back(made: list[Path]) -> None:
 def held(directory: Path, made: list[Path]) -> Iterator[None]:
     """The directory, made where it is missing, for one maker or mover at a time."""
     try:
-        _make_directory(directory, made)
-        descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        made += durable_file.make_directory(directory)
+        lock = FileLock.on_directory(directory)
+    except BlockingIOError as exc:
+        made.clear()  # whoever holds it is about to use the directory, although it was made here
+        msg = f"another process is making or moving the vault in {directory}"
+        raise ConflictError(msg, hint="wait until it is done") from exc
     except OSError as exc:
         msg = f"the vault's directory {directory} cannot be used: {exc.strerror}"
         raise RequestError(msg) from exc
-    try:
-        try:
-            _lock(descriptor, directory)
-        except ConflictError:
-            made.clear()  # whoever holds it is about to use the directory, although it was made here
-            raise
+    with lock:
         yield
-    finally:
-        os.close(descriptor)
-
-
-def _lock(descriptor: int, directory: Path) -> None:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as exc:
-        msg = f"another process is making or moving the vault in {directory}"
-        raise ConflictError(msg, hint="wait until it is done") from exc
-
-
-def _make_directory(directory: Path, made: list[Path]) -> None:
-    missing = [path for path in (directory, *directory.parents) if not path.exists()]
-    for path in reversed(missing):
-        path.mkdir(mode=0o700)
-        made.append(path)
-        sync(path.parent)
 
 
 def write_new(path: Path, content: str, made: list[Path]) -> None:
     """A new file for its owner's eyes: whole or not there, and durable."""
-    fresh = path.with_name(f".{path.name}.new")
-    fresh.unlink(missing_ok=True)
-    made.append(fresh)
-    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(descriptor)
-    # Unlike a rename, a link refuses a name that is taken.
-    os.link(fresh, path)
+    durable_file.sweep(path)
+    durable_file.create(path, content.encode())
     made.append(path)
-    fresh.unlink()
-    sync(path.parent)
-
-
-def sync(directory: Path) -> None:
-    """Make the names in a directory durable."""
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def sqlite_files(url: str) -> list[Path]:

@@ -6,12 +6,14 @@ finds the plan and goes on: it knows the vault's id, hence the labels of root ke
 
 from __future__ import annotations
 
+import os
 import secrets
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from icehouse import durable_file
 from icehouse import settings as vault_settings
-from icehouse.directory import held, sqlite_files, sync, undoing, write_new
+from icehouse.directory import held, sqlite_files, undoing, write_new
 from icehouse.errors import ConflictError, IcehouseError
 from icehouse.fallback import check_stand_in, simulated_file
 from icehouse.hsm import open_hsm
@@ -85,12 +87,14 @@ class _Founding:
         self.vault_id = b""
 
     def found(self, custody: str, buckets: int) -> None:
-        if self.file.exists():
+        if os.path.lexists(self.file):
             msg = f"there is a vault already at {self.file}"
             raise ConflictError(msg, hint="nothing is overwritten: choose another place")
         rest = f"{_custody_line(custody, buckets)}{vault_settings.dump(self.wanted)}"
         resumed = self._read_plan(rest)
-        if not resumed:
+        if resumed:
+            self._sweep()
+        else:
             self._check_free()
             self.vault_id = new_vault_id()
             write_new(self.plan, f"{_ID_LINE}{self.vault_id.hex()}\n{rest}", self.made)
@@ -102,8 +106,7 @@ class _Founding:
         except BaseException:
             self._keep_what_a_module_holds(custody, roots)
             raise
-        self.plan.rename(self.file)
-        sync(self.directory)
+        durable_file.promote(self.plan, self.file)
 
     def _read_plan(self, expected: str) -> bool:
         if not self.plan.exists():
@@ -114,6 +117,11 @@ class _Founding:
             raise ConflictError(msg, hint="repeat it with the same settings, or remove what it left")
         self.vault_id = bytes.fromhex(head.removeprefix(_ID_LINE))
         return True
+
+    def _sweep(self) -> None:
+        """What the command that was killed may have left half named: its files would have two names for ever."""
+        for path in (self.plan, self.directory / _PIN_FILE, self.directory / _TOKEN_FILE):
+            durable_file.sweep(path)
 
     def _check_free(self) -> None:
         existing = VaultStore.open(self.settings.store_url)

@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections import Counter
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from icehouse import durable_file
 from icehouse import settings as vault_settings
 from icehouse.ceremonies.recover import Recovered, recover
-from icehouse.directory import held, sqlite_files, sync, undoing, write_new
+from icehouse.directory import held, sqlite_files, undoing, write_new
 from icehouse.errors import ConflictError, HsmRefusedError, RequestError
 from icehouse.hsm import KeyKind
 from icehouse.model import Role, State, root_label
@@ -67,7 +69,7 @@ def rebuild(place: Path, wanted: Settings, what: Rebuild) -> Recovered:
     check_durable(settings)
     plan, text = file.with_name(f"{file.name}.unfinished"), f"{what.line()}{vault_settings.dump(wanted)}"
     with undoing() as made, held(directory, made):
-        if file.exists():
+        if os.path.lexists(file):
             msg = f"there is a vault already at {file}"
             raise ConflictError(msg, hint="nothing is overwritten: choose another place")
         resumed = _is_resumed(plan, text)
@@ -80,8 +82,7 @@ def rebuild(place: Path, wanted: Settings, what: Rebuild) -> Recovered:
             recovered = _recovered(settings, what, roots, made)
         finally:
             roots.close()
-        plan.rename(file)
-        sync(directory)
+        durable_file.promote(plan, file)
     return recovered
 
 
@@ -91,6 +92,7 @@ def _is_resumed(plan: Path, text: str) -> bool:
     if plan.read_text(encoding="utf-8") != text:
         msg = f"an interrupted command left {plan}, and this one has other settings or another list"
         raise ConflictError(msg, hint="repeat it as it was, or remove what it left")
+    durable_file.sweep(plan)  # else the settings would have two names for ever
     return True
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-import fcntl
 import json
 import os
 import tomllib
@@ -12,52 +10,57 @@ from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from icehouse.errors import ConflictError, RequestError
+from icehouse import durable_file
+from icehouse.errors import ConflictError, IcehouseError, RequestError, StoreError
+from icehouse.file_lock import FileLock
+from icehouse.setting import Setting, check_variables, number, text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
 FILE_NAME = "vault.toml"
-_ENVIRONMENT = "ICEHOUSE_"
+DAY = 24 * 60 * 60
+_LOCK_SECONDS = 30.0
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
     """What a process is told about its vault. The names are the file's, `section.field`, joined by an underscore."""
 
-    store_url: str = dataclasses.field(repr=False)  # a PostgreSQL URL may hold a password
-    hsm_uri: str
-    hsm_claim_uri: str = ""
-    """Where the claim root key lives; empty for the same HSM."""
-    hsm_former_uri: str = ""
-    """The HSM that the vault is being moved away from, until it is trimmed."""
-    hsm_former_claim_uri: str = ""
-    """The same for the claim root key."""
-    store_connections: int = 16
-    """How many connections to PostgreSQL a process opens at most."""
-    fallback_uri: str = ""
-    """The simulated module under which new keys are made while the HSM cannot be opened; empty for none."""
-    fallback_seconds: float = 5.0
-    """After how long an HSM that was away is looked for again."""
-    cache_keys: int = 1024
-    """How many opened data keys, and how many nodes, a process keeps; 0 turns the cache off."""
-    cache_seconds: float = 300.0
-    """For how long."""
-    offers_seconds: int = 900
-    """After how long a later claim may replace an offer."""
-    limit_per_second: float = 20.0
-    """Unauthenticated messages a second in the long run."""
-    limit_burst: int = 200
-    """Unauthenticated messages at once."""
-    rotation_every_days: int = 0
-    """How many days after its last rotation a key is due again; 0 for never."""
-    rotation_spread_days: int = 0
-    """Up to how many days earlier, so that keys do not all come on one day."""
-    rotation_grace_days: int = 14
-    """For how long a rotation may be due before it is overdue."""
-    rotation_suspend_days: int = 0
-    """After how many days of being due a key is suspended; 0 for never."""
+    store_url: str = text("the database, as a SQLAlchemy URL", required=True, secret=True)
+    hsm_uri: str = text("the HSM of new root keys", required=True)
+    hsm_claim_uri: str = text("the HSM of the claim root key; empty for the same HSM")
+    hsm_former_uri: str = text("the HSM that the vault is being moved away from, until it is trimmed")
+    hsm_former_claim_uri: str = text("the same for the claim root key")
+    store_connections: int = number(
+        16, 1, 10_000, "connections", "how many connections to PostgreSQL a process opens at most"
+    )
+    fallback_uri: str = text("the simulated module of new keys while the HSM cannot be opened; empty for none")
+    fallback_seconds: float = number(5.0, 0, DAY, "seconds", "after how long an HSM that was away is looked for again")
+    cache_keys: int = number(
+        1024, 0, 10**6, "keys", "how many opened data keys, and how many nodes, a process keeps; 0 turns the cache off"
+    )
+    cache_seconds: float = number(300.0, 0, DAY, "seconds", "for how long it keeps them")
+    offers_seconds: int = number(900, 0, 365 * DAY, "seconds", "after how long a later claim may replace an offer")
+    limit_per_second: float = number(
+        20.0, 0, 10**6, "messages a second", "unauthenticated messages a second in the long run"
+    )
+    limit_burst: int = number(200, 0, 10**9, "messages", "unauthenticated messages at once")
+    rotation_every_days: int = number(
+        0, 0, 3650, "days", "how many days after its last rotation a key is due again; 0 for never"
+    )
+    rotation_spread_days: int = number(
+        0, 0, 3650, "days", "up to how many days earlier, so that keys do not all come on one day; less than every_days"
+    )
+    rotation_grace_days: int = number(14, 0, 3650, "days", "for how long a rotation may be due before it is overdue")
+    rotation_suspend_days: int = number(
+        0, 0, 3650, "days", "after how many days of being due a key is suspended; 0 for never"
+    )
+
+    def __post_init__(self) -> None:
+        for setting in TABLE.values():
+            setting.checked(getattr(self, setting.attribute))
 
     @property
     def claim_uri(self) -> str:
@@ -65,11 +68,18 @@ class Settings:
         return self.hsm_claim_uri or self.hsm_uri
 
 
-_TYPES = {field.name: {"str": str, "int": int, "float": float}[str(field.type)] for field in fields(Settings)}
+TABLE = {field.name: Setting.of(field) for field in fields(Settings)}
+"""Every setting, by the name of its attribute."""
+
+
+def check_environment(environment: Mapping[str, str] = os.environ) -> None:
+    """Refuse variables of our prefix that nobody reads. Raises `RequestError`."""
+    check_variables(environment, TABLE.values())
 
 
 def load(path: Path, environment: Mapping[str, str] = os.environ) -> Settings:
     """Read a vault's settings; relative paths in them are relative to the file. Raises `RequestError`."""
+    check_environment(environment)
     file = path / FILE_NAME if path.is_dir() else path
     try:
         found = _flatten(tomllib.loads(file.read_text(encoding="utf-8")), file)
@@ -82,12 +92,13 @@ def load(path: Path, environment: Mapping[str, str] = os.environ) -> Settings:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as exc:
         msg = f"{file} is not TOML: {exc}"
         raise RequestError(msg) from exc
-    for name in _TYPES:
-        section, _, field = name.partition("_")
-        override = environment.get(f"{_ENVIRONMENT}{section.upper()}__{field.upper()}")
+    for setting in TABLE.values():
+        override = environment.get(setting.variable)
         if override is not None:
-            found[name] = _convert(name, override)
-    missing = [name.replace("_", ".", 1) for name in ("store_url", "hsm_uri") if name not in found]
+            found[setting.attribute] = setting.parsed(override)
+    missing = [
+        setting.name for setting in TABLE.values() if setting.default is None and not found.get(setting.attribute)
+    ]
     if missing:
         msg = f"{file} lacks {' and '.join(missing)}"
         raise RequestError(msg)
@@ -104,29 +115,29 @@ def rewrite(file: Path, settings: Settings, before: Settings) -> None:
 
     Raises `ConflictError` where they are not those of `before` any more.
     """
-    directory = os.open(file.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        fcntl.flock(directory, fcntl.LOCK_EX)
-        if read(file) != before:
+        place = durable_file.real(file)
+        lock = FileLock.on_directory(place.parent, _LOCK_SECONDS)
+    except OSError as exc:
+        raise _not_written(file, exc) from exc
+    with lock:
+        if read(place) != before:
             msg = f"another process changed {file} meanwhile"
             raise ConflictError(msg)
-        _replace(file, settings)
-        os.fsync(directory)
-    finally:
-        os.close(directory)
+        lines = place.read_text(encoding="utf-8").splitlines(keepends=True)
+        head = "".join(takewhile(lambda line: line.startswith("#"), lines))
+        try:
+            durable_file.sweep(place)
+            durable_file.replace(place, (head + dump(settings)).encode())
+        except OSError as exc:
+            raise _not_written(file, exc) from exc
 
 
-def _replace(file: Path, settings: Settings) -> None:
-    lines = file.read_text(encoding="utf-8").splitlines(keepends=True)
-    head = "".join(takewhile(lambda line: line.startswith("#"), lines))
-    fresh = file.with_name(f".{file.name}.new")
-    fresh.unlink(missing_ok=True)
-    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as out:
-        out.write(head + dump(settings))
-        out.flush()
-        os.fsync(descriptor)
-    fresh.rename(file)
+def _not_written(file: Path, exc: OSError) -> IcehouseError:
+    if isinstance(exc, BlockingIOError):
+        msg = f"another process has been making or moving the vault of {file} for {_LOCK_SECONDS:g} seconds"
+        return ConflictError(msg, hint="wait until it is done")
+    return StoreError(f"{file} cannot be written: {exc.strerror}")
 
 
 def dump(settings: Settings) -> str:
@@ -155,26 +166,11 @@ def _flatten(document: dict[str, Any], file: Path) -> dict[str, Any]:
             raise RequestError(msg)
         for field, value in table.items():
             name = f"{section}_{field}"
-            if name not in _TYPES:
+            if name not in TABLE:
                 msg = f"{file}: there is no setting {section}.{field}"
-                raise RequestError(msg)
-            found[name] = _convert(name, value)
+                raise RequestError(msg, hint="docs/reference/settings.md lists them")
+            found[name] = TABLE[name].checked(value)
     return found
-
-
-def _convert(name: str, value: object) -> object:
-    kind = _TYPES[name]
-    try:
-        if isinstance(value, bool) or not isinstance(value, str | int | float):
-            raise ValueError  # noqa: TRY004, TRY301  one message for both
-        converted = kind(value)
-    except ValueError:
-        msg = f"the setting {name.replace('_', '.', 1)} must be {'a number' if kind is not str else 'text'}"
-        raise RequestError(msg) from None
-    if kind is not str and converted < 0:
-        msg = f"the setting {name.replace('_', '.', 1)} must not be negative"
-        raise RequestError(msg)
-    return converted
 
 
 def absolute(settings: Settings, directory: Path) -> Settings:

@@ -36,7 +36,8 @@ Secrets never come from arguments. A device file's passphrase comes from `--pass
 `ICEHOUSE_TOKEN`, else from a prompt. One line end at the end of such a file does not belong to the secret.
 
 A vault is named by `--vault` or `ICEHOUSE_VAULT`: its directory, or a TOML file of settings. `ICEHOUSE_SECTION__FIELD`
-overrides a setting: `ICEHOUSE_STORE__URL`, `ICEHOUSE_HSM__URI`, `ICEHOUSE_CACHE__SECONDS`.
+overrides a setting: `ICEHOUSE_STORE__URL`, `ICEHOUSE_HSM__URI`, `ICEHOUSE_CACHE__SECONDS`. [Settings](settings.md)
+lists them all, and what else is read from the environment; another variable that begins with `ICEHOUSE_` is refused.
 """
 COMMANDS = (
     (),

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import os
+
 import pytest
 
 from icehouse._core import Passphrase
@@ -34,31 +37,39 @@ def device(world, tmp_path):
     made.close()
 
 
-def block(path):
-    """Make the next write of a device file fail, as a full disk would."""
-    (path.parent / f".{path.name}.new").mkdir()
+@pytest.fixture
+def disk(monkeypatch):
+    """The disk of the device's file, which may be full: then nothing can be made durable on it."""
+    disk, sync = Disk(), os.fsync
+
+    def fsync(descriptor):
+        if disk.is_full:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        sync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    return disk
 
 
-def unblock(path):
-    (path.parent / f".{path.name}.new").rmdir()
+class Disk:
+    is_full = False
 
+    def fill_after(self, wire, kind):
+        """Let every write fail from the answer to this message on."""
 
-def block_after(wire, path, kind):
-    """Let every write fail from the answer to this message on."""
+        def filled(said):
+            if said[-1] == kind:
+                wire.before = None
+                self.is_full = True
 
-    def blocked(said):
-        if said[-1] == kind:
-            wire.before = None
-            block(path)
-
-    wire.before = blocked
+        wire.before = filled
 
 
 @pytest.mark.parametrize(("kind", "then"), [("rotate", "cosign"), ("cosign", "prove"), ("prove", "cosign")])
-def test_nothing_is_sent_before_what_a_failed_write_owes_is_durable(world, device, tmp_path, kind, then):
-    path, wire = tmp_path / "alice.age", Listener(world)
+def test_nothing_is_sent_before_what_a_failed_write_owes_is_durable(world, device, disk, kind, then):
+    wire = Listener(world)
     device.enrol(wire, world.service.enrolment_code("alice"))
-    block_after(wire, path, kind)
+    disk.fill_after(wire, kind)
     with pytest.raises(StoreError):
         device.rotate(wire)
     said = len(wire.said)
@@ -67,22 +78,22 @@ def test_nothing_is_sent_before_what_a_failed_write_owes_is_durable(world, devic
             act()
 
     assert len(wire.said) == said
-    unblock(path)
+    disk.is_full = False
     world.key().group.verify(b"text", device.sign(wire, b"text", check_due=False))
     assert wire.said[said] == then
     assert device.epoch == world.key().epoch == 2
 
 
-def test_a_token_that_could_not_be_kept_is_not_used(world, device, tmp_path):
-    path, wire = tmp_path / "alice.age", Listener(world)
-    block(path)
+def test_a_token_that_could_not_be_kept_is_not_used(world, device, disk):
+    wire = Listener(world)
+    disk.is_full = True
     token = world.service.enrolment_code("alice")
     for _ in range(2):
         with pytest.raises(StoreError):
             device.enrol(wire, token)
 
     assert wire.said == []
-    unblock(path)
+    disk.is_full = False
     device.enrol(wire)
     assert device.epoch == 1
 

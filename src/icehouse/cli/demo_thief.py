@@ -7,6 +7,7 @@ import sys
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
+from icehouse import durable_file
 from icehouse._core import data_key_to_bytes
 from icehouse.errors import HsmRefusedError, IcehouseError, SealError
 from icehouse.hsm import KeyKind, open_hsm
@@ -40,7 +41,7 @@ def try_other_modules(vault: Path, own: Path) -> None:
     own.mkdir()
     for path in vault.glob("vault.db*"):
         shutil.copyfile(path, own / path.name)
-    (own / "pin").write_text("thief\n", encoding="utf-8")
+    durable_file.create(own / "pin", b"thief\n")
     uri = f"simulated:{quote(str(own / 'token'))}?pin-source=file:{quote(str(own / 'pin'))}"
     settings = Settings(f"sqlite:///{own / 'vault.db'}", uri)
     _chapter("and opens it with a simulated HSM of his own")

@@ -17,6 +17,7 @@ from icehouse.cli.options import FormatOption, VaultOption, named
 from icehouse.cli.printer import FAILED, Format, complain, put, put_facts, put_rows, say
 from icehouse.cli.progress import counted
 from icehouse.errors import HsmError, HsmUnavailableError, MissingExtraError, RequestError, SealError
+from icehouse.exposure import exposures
 from icehouse.hsm import HsmKey
 from icehouse.model import SOFTWARE, RootState
 from icehouse.opening import KIND_OF
@@ -88,7 +89,7 @@ def _vault(place: Path, *, remove_orphans: bool) -> tuple[list[Check], _Found]:
     if store is None:
         msg = "the database holds no vault"
         raise RequestError(msg, hint="make one with 'icehouse init'")
-    found = _Found(warnings=store.warnings())
+    found = _Found(warnings=[*store.warnings(), *exposures(place, settings)])
     with closing(store):
         try:
             # Opening a vault finds its root keys in the HSM and opens the seal over its settings.

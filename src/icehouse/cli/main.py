@@ -33,6 +33,7 @@ from icehouse.cli import (
 )
 from icehouse.cli.printer import complain_in, end_complaints, explain, log_to_stderr, put, wanted_form
 from icehouse.errors import FallbackWarning
+from icehouse.settings import check_environment
 
 app = typer.Typer(
     name="icehouse",
@@ -78,6 +79,7 @@ _VersionOption = Annotated[
 def _icehouse(*, version: _VersionOption = False) -> None:
     """FROST key shares for millions of users behind a handful of HSM keys."""
     del version  # its callback did it
+    check_environment()
 
 
 def run(arguments: list[str]) -> int:

@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING
 
 from icehouse._core import Passphrase
 from icehouse.errors import RequestError
+from icehouse.secret_file import check_private, warn_if_shared
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 _PASSPHRASE = "ICEHOUSE_PASSPHRASE"  # noqa: S105  a variable's name
 _TOKEN = "ICEHOUSE_TOKEN"  # noqa: S105  a variable's name
+_TOKEN_WORDS = "the enrolment token"  # noqa: S105  its name
 _MOST = 4096
 
 
@@ -47,7 +49,7 @@ def _new(file: Path | None, prompt: str) -> str:
 
 def token(file: Path | None) -> str:
     """The enrolment token that the application gave to its user."""
-    return _given(file, _TOKEN, "the enrolment token") or _asked("Enrolment token: ")
+    return _given(file, _TOKEN, _TOKEN_WORDS) or _asked("Enrolment token: ")
 
 
 def has_token(file: Path | None) -> bool:
@@ -65,6 +67,8 @@ def _given(file: Path | None, variable: str, what: str) -> str | None:
 
 
 def _read(file: Path, what: str) -> str:
+    # An enrolment token is good for one use, and often comes by a way that asks for no mode.
+    (warn_if_shared if what == _TOKEN_WORDS else check_private)(file, f"{what.removeprefix('the ')} file")
     try:
         with file.open("rb") as opened:
             content = opened.read(_MOST + 1)

@@ -10,10 +10,11 @@ import typer
 
 from icehouse.ceremonies.keygen import check_participants
 from icehouse.ceremonies.vault import DAY
+from icehouse.cli.code import code
 from icehouse.cli.destroy import destroy
 from icehouse.cli.options import SUITE, FormatOption, SuiteOption, VaultOption, named
 from icehouse.cli.periods import named_day, period
-from icehouse.cli.printer import Format, complain, facts_of, put, put_facts, put_rows
+from icehouse.cli.printer import Format, complain, facts_of, put_facts, put_rows
 from icehouse.cli.progress import counted
 from icehouse.cli.roster import Roster
 from icehouse.errors import RequestError
@@ -129,19 +130,7 @@ def _time_of(text: str) -> datetime:
     return found
 
 
-@app.command("code")
-def code(
-    user: Annotated[str, typer.Argument(metavar="USER", help="The user.")],
-    vault: VaultOption = None,
-    form: FormatOption = Format.TABLE,
-) -> None:
-    """Mint an enrolment token to hand to the user; earlier ones are void."""
-    with FrostService.open(named(vault)) as service:
-        token = service.enrolment_code(user)
-    if form is Format.JSON:
-        put_facts({"user": user, "key": token.partition(".")[0], "token": token}, form)
-    else:
-        put(token)
+app.command("code")(code)
 
 
 @app.command("overdue")

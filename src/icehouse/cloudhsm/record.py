@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import secrets
@@ -10,8 +9,10 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
 
+from icehouse import durable_file
 from icehouse.cloudhsm.wanted import Wanted
-from icehouse.errors import ConflictError, RequestError
+from icehouse.errors import ConflictError, RequestError, StoreError
+from icehouse.file_lock import FileLock
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -66,13 +67,16 @@ class Notebook:
     @contextmanager
     def held(self) -> Iterator[None]:
         """Keep every other process out of it."""
-        self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with (self.directory / _LOCK).open("w") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                msg = f"another icehouse works on {self.directory}"
-                raise ConflictError(msg, hint="wait until it has ended") from None
+        try:
+            durable_file.make_directory(self.directory.absolute())
+            lock = FileLock.on(self.directory / _LOCK, self.directory)
+        except BlockingIOError:
+            msg = f"another icehouse works on {self.directory}"
+            raise ConflictError(msg, hint="wait until it has ended") from None
+        except OSError as exc:
+            msg = f"the directory {self.directory} cannot be used: {exc.strerror}"
+            raise RequestError(msg) from exc
+        with lock:
             yield
 
     def read(self) -> Record | None:
@@ -107,19 +111,19 @@ class Notebook:
         return record if changed == record else self.write(changed)
 
     def keep(self, name: str, content: bytes) -> None:
-        """Write a file for its owner alone, whole or not at all."""
+        """Write a file for its owner alone, whole or not at all; whoever does holds the directory."""
         path = self.directory / name
-        beside = path.with_name(f"{name}.new")
-        with os.fdopen(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        beside.replace(path)
-        descriptor = os.open(self.directory, os.O_RDONLY)
         try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+            if os.path.lexists(path):
+                path = durable_file.real(path)
+                durable_file.sweep(path)
+                durable_file.replace(path, content, mode=durable_file.PRIVATE)
+            else:
+                durable_file.sweep(path)
+                durable_file.create(path, content)
+        except OSError as exc:
+            msg = f"{self.directory / name} cannot be written: {exc.strerror}"
+            raise StoreError(msg, hint="make room or mend the permissions, then repeat the command") from exc
 
 
 def _damaged(path: Path) -> RequestError:

@@ -7,6 +7,7 @@ import re
 from typing import TYPE_CHECKING
 
 from icehouse.errors import HsmRefusedError, RequestError
+from icehouse.secret_file import check_private
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -67,6 +68,8 @@ class Token:
 
 
 def _read(path: Path, what: str) -> str:
+    # An agent writes it for its group, unless told otherwise.
+    check_private(path, f"{what} file", shared=True)
     try:
         # Bounded: whatever is there, a token it is not when it is long.
         with path.open("rb") as file:

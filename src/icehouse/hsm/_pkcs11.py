@@ -25,6 +25,7 @@ from icehouse.hsm._hsm import (
 )
 from icehouse.hsm._per_process import PerProcess
 from icehouse.hsm._uri import count, pairs, pin_file, single
+from icehouse.secret_file import check_private
 
 if TYPE_CHECKING:
     from icehouse._core import DataKey, Node
@@ -85,6 +86,7 @@ class Pkcs11Uri:
 
     def log_in(self) -> Pkcs11Token:
         """Open the token with the PIN in its file, read outside Python."""
+        check_private(self.pin_file, "PIN file")
         return Pkcs11Token(
             self.module_path,
             self.pin_file,

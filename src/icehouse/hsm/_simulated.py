@@ -24,6 +24,7 @@ from icehouse.hsm._hsm import (
 from icehouse.hsm._profile import Fault, Profile, Throttle
 from icehouse.hsm._token_file import TokenFile
 from icehouse.hsm._uri import decoded, pairs, pin_file, single
+from icehouse.secret_file import check_private
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -100,8 +101,9 @@ class SimulatedHsm:
         profile = Profile.parse(values, faults)
         path, source = decoded(place, "the path"), values.get("pin-source")
         if path:
-            opener = TokenFile.create if create else TokenFile
-            return cls(opener(Path(path), pin_file(source)), profile, standing_by=standing_by)
+            opener, pin = TokenFile.create if create else TokenFile, pin_file(source)
+            check_private(pin, "PIN file")
+            return cls(opener(Path(path), pin), profile, standing_by=standing_by)
         if source is not None:
             msg = "a simulated HSM in memory has no PIN; one in a file needs its path"
             raise RequestError(msg, hint="simulated:PATH?pin-source=file:PINFILE")

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import fcntl
+import errno
 import os
-import secrets
-import time
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from icehouse import durable_file
 from icehouse._core import SoftwareToken
-from icehouse.errors import HsmUnavailableError, RequestError
+from icehouse.errors import HsmRefusedError, HsmUnavailableError, RequestError
+from icehouse.file_lock import FileLock
 from icehouse.hsm._hsm import reopening
 
 if TYPE_CHECKING:
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _LOCK_SECONDS = 10.0
+_LASTING = {errno.EMLINK, errno.EPERM}
+"""What does not pass by itself: a file of several names, or one whose owner cannot be kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +39,11 @@ class TokenFile:
     __slots__ = ("_path", "_pin_file", "_seen")
 
     def __init__(self, path: Path, pin_file: Path) -> None:
-        self._path = path
+        try:
+            # Links are followed once: every process locks and replaces the file itself, whatever it calls it.
+            self._path = durable_file.real(path)
+        except OSError as exc:
+            raise _away(path, exc) from exc
         self._pin_file = pin_file
         # Replaced as a whole, so that threads see one reading or the other, and a fork's child reads anew.
         self._seen = self._read()
@@ -47,13 +53,8 @@ class TokenFile:
         """Make an empty token in a new file; an existing one is never touched."""
         content = SoftwareToken().to_file(pin_file)
         try:
-            new = _write_beside(path, content)
-            try:
-                # Unlike a rename, a link refuses a name that is taken.
-                os.link(new, path)
-            finally:
-                new.unlink()
-            _sync_directory(path.parent)
+            with FileLock.on(_lock_of(path), path, _LOCK_SECONDS):
+                durable_file.create(path, content)
         except FileExistsError:
             msg = f"the token file {path} exists already, and nothing is ever overwritten"
             raise RequestError(msg, hint="open it as it is, or choose another path") from None
@@ -106,73 +107,38 @@ class TokenFile:
 
     def _replace(self, expected: bytes, content: bytes) -> None:
         try:
-            new = _write_beside(self._path, content)
-            try:
-                self._must_be(expected)
-                new.rename(self._path)
-            except BaseException:
-                with suppress(OSError):
-                    new.unlink()
-                raise
-            _sync_directory(self._path.parent)
+            self._must_be(expected)
+            durable_file.replace(self._path, content)
         except OSError as exc:
-            raise _away(self._path, exc) from exc
+            if exc.errno not in _LASTING:
+                raise _away(self._path, exc) from exc
+            msg = f"the token file {self._path} cannot be replaced: {exc.strerror}"
+            raise HsmRefusedError(msg) from exc
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
-        """Hold the sibling lock file; opened anew each time, so that threads exclude each other too."""
-        lock = self._path.with_name(self._path.name + ".lock")
+        """Hold the lock beside the file; taken anew each time, so that threads exclude each other too."""
         try:
-            descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            lock = FileLock.on(_lock_of(self._path), self._path, _LOCK_SECONDS)
+        except BlockingIOError:
+            msg = f"another process has held the lock of {self._path} for {_LOCK_SECONDS:g} seconds"
+            raise HsmUnavailableError(msg) from None
         except OSError as exc:
             raise _away(self._path, exc) from exc
-        try:
-            _wait_for(descriptor, self._path)
+        with lock:
+            try:
+                durable_file.sweep(self._path)
+            except OSError as exc:
+                raise _away(self._path, exc) from exc
             yield
-        finally:
-            os.close(descriptor)
 
 
-def _wait_for(descriptor: int, path: Path) -> None:
-    deadline = time.monotonic() + _LOCK_SECONDS
-    while True:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if time.monotonic() > deadline:
-                msg = f"another process has held the lock of {path} for {_LOCK_SECONDS:g} seconds"
-                raise HsmUnavailableError(msg) from None
-            time.sleep(0.005)
-        else:
-            return
+def _lock_of(path: Path) -> Path:
+    return path.with_name(f"{path.name}.lock")
 
 
 def _stamp_of(status: os.stat_result) -> tuple[int, int, int]:
     return status.st_ino, status.st_mtime_ns, status.st_size
-
-
-def _write_beside(path: Path, content: bytes) -> Path:
-    """Write a new file in the same directory, durable before it gets the name."""
-    new = path.with_name(f".{path.name}.{secrets.token_hex(8)}.new")
-    descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(descriptor)
-    except BaseException:
-        with suppress(OSError):
-            new.unlink()
-        raise
-    return new
-
-
-def _sync_directory(directory: Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _away(path: Path, exc: OSError) -> HsmUnavailableError:

@@ -19,6 +19,7 @@ from sqlalchemy.pool import StaticPool
 
 from icehouse.errors import MissingExtraError, RequestError, SealError, StoreError
 from icehouse.store import postgresql
+from icehouse.store.private_file import make_private
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -69,6 +70,7 @@ class Database:
             extra = "postgresql"
             raise MissingExtraError(extra) from exc
         if self.backend == "sqlite":
+            event.listen(self.engine, "do_connect", make_private, once=True)
             event.listen(self.engine, "connect", _prepare_sqlite)
             event.listen(self.engine, "begin", _begin_sqlite)
         else:
@@ -192,9 +194,14 @@ def _parsed(url: str) -> URL:
     return parsed
 
 
+def holds_password(url: str) -> bool:
+    """Whether a URL carries a password, wherever libpq would look for it."""
+    return _parsed(url).password is not None
+
+
 def check_no_password(url: str) -> str:
     """Return a URL that came as an argument, which every user of the machine can read; refuse one with a password."""
-    if _parsed(url).password is not None:
+    if holds_password(url):
         msg = "a password must not be an argument: other users of this machine see it"
         hint = "use a password file (PGPASSFILE, or ?passfile=PATH in the URL), or ICEHOUSE_STORE__URL"
         raise RequestError(msg, hint=hint)
