@@ -6,6 +6,7 @@ import dataclasses
 import fcntl
 import json
 import os
+import re
 import tomllib
 from dataclasses import dataclass, fields, replace
 from itertools import takewhile
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 FILE_NAME = "vault.toml"
 _ENVIRONMENT = "ICEHOUSE_"
+_VAULT_ID = re.compile(r"[0-9a-f]{32}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +60,8 @@ class Settings:
     """For how long a rotation may be due before it is overdue."""
     rotation_suspend_days: int = 0
     """After how many days of being due a key is suspended; 0 for never."""
+    vault_id: str = ""
+    """The id of the vault that the database must hold, in hexadecimal digits; empty where nobody wrote it down."""
 
     @property
     def claim_uri(self) -> str:
@@ -91,7 +95,14 @@ def load(path: Path, environment: Mapping[str, str] = os.environ) -> Settings:
     if missing:
         msg = f"{file} lacks {' and '.join(missing)}"
         raise RequestError(msg)
-    return absolute(Settings(**found), file.parent.absolute())
+    return absolute(_checked(Settings(**found)), file.parent.absolute())
+
+
+def _checked(settings: Settings) -> Settings:
+    if settings.vault_id and not _VAULT_ID.fullmatch(settings.vault_id):
+        msg = f"the setting vault.id must be 32 hexadecimal digits, 0 to 9 and a to f, not {settings.vault_id!r}"
+        raise RequestError(msg, hint="'icehouse doctor' shows the id of the vault in a database")
+    return settings
 
 
 def read(file: Path) -> Settings:
