@@ -57,7 +57,7 @@ def destroy(vault: Vault, user: str, consent: Collection[str] = ()) -> Removal:
     owned = own_keys(vault, [_key_of(vault, user)])
     check_consent(owned, consent)
     key = retry(vault, lambda: removed(vault, user))
-    if vault.store.record.custody == "direct":
+    if vault.custody.name == "direct":
         finish(vault, key, owned.doomed)
     vault.store.database.shrink()
     left = own_keys(vault, [key]).doomed

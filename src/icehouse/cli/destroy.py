@@ -25,7 +25,7 @@ _NAMED = 5
 def destroy(
     names: Annotated[list[str], typer.Argument(metavar="USER...", help="The users.")],
     *,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask; where keys inside the HSM go, see below.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask; keys inside the HSM take --yes-destroy.")] = False,
     yes_destroy: YesDestroyOption = None,
     vault: VaultOption = None,
     form: FormatOption = Format.TABLE,
