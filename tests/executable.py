@@ -98,6 +98,12 @@ class Shell:
         assert done.code == 0, done.err
         return done
 
+    def void_backups(self, *options: object) -> Done:
+        """Trim, with consent to each root key that may be destroyed."""
+        labels = self.do("trim", "--format", "json").json["root_keys_ready"]
+        consent = [word for label in labels for word in ("--yes-destroy", label)]
+        return self.do("trim", "--void-backups", *consent, *options)
+
     def token(self, user: str) -> str:
         """A file with a new enrolment token of a user."""
         token = self.do("users", "code", user).out

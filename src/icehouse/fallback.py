@@ -65,9 +65,14 @@ def open_stand_in(settings: Settings, opened: dict[str, Hsm], *, ever: bool) -> 
     return opened[uri]
 
 
+def make_stand_in(uri: str) -> Hsm:
+    """Make the file of the module that stands in; one that is there is refused."""
+    return SimulatedHsm.open(uri, create=True, standing_by=True)
+
+
 def _made(uri: str) -> Hsm:
     try:
-        return SimulatedHsm.open(uri, create=True, standing_by=True)
+        return make_stand_in(uri)
     except RequestError:
         path = simulated_file(uri)
         if path is None or not path.exists():

@@ -7,15 +7,16 @@ finds the plan and goes on: it knows the vault's id, hence the labels of root ke
 from __future__ import annotations
 
 import os
+import re
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from icehouse import durable_file
 from icehouse import settings as vault_settings
 from icehouse.directory import held, sqlite_files, undoing, write_new
 from icehouse.errors import ConflictError, IcehouseError
-from icehouse.fallback import check_stand_in, simulated_file
+from icehouse.fallback import check_stand_in, make_stand_in, simulated_file
 from icehouse.hsm import open_hsm
 from icehouse.model import root_label
 from icehouse.opening import (
@@ -43,6 +44,7 @@ MODULE = "simulated:hsm.token?pin-source=file:hsm.pin"
 """The simulated module inside the vault's directory, and the file of its PIN."""
 _PIN_FILE, _TOKEN_FILE = "hsm.pin", "hsm.token"
 _ID_LINE = "# vault "
+_ID = re.compile(r"[0-9a-f]{32}")
 _PIN_BYTES = 16
 
 
@@ -90,14 +92,13 @@ class _Founding:
         if os.path.lexists(self.file):
             msg = f"there is a vault already at {self.file}"
             raise ConflictError(msg, hint="nothing is overwritten: choose another place")
-        rest = f"{_custody_line(custody, buckets)}{vault_settings.dump(self.wanted)}"
-        resumed = self._read_plan(rest)
+        resumed = self._read_plan(custody, buckets)
         if resumed:
             self._sweep()
         else:
             self._check_free()
             self.vault_id = new_vault_id()
-            write_new(self.plan, f"{_ID_LINE}{self.vault_id.hex()}\n{rest}", self.made)
+            write_new(self.plan, self._text(custody, buckets), self.made)
         if self.inside:
             self._make_pin()
         roots = self._open_roots()
@@ -108,14 +109,20 @@ class _Founding:
             raise
         durable_file.promote(self.plan, self.file)
 
-    def _read_plan(self, expected: str) -> bool:
+    def _text(self, custody: str, buckets: int) -> str:
+        """What the settings file holds in the end, and the plan until then."""
+        own = replace(self.wanted, vault_id=self.vault_id.hex())
+        return f"{_ID_LINE}{own.vault_id}\n{_custody_line(custody, buckets)}{vault_settings.dump(own)}"
+
+    def _read_plan(self, custody: str, buckets: int) -> bool:
         if not self.plan.exists():
             return False
-        head, _, rest = self.plan.read_text(encoding="utf-8").partition("\n")
-        if rest != expected or not head.startswith(_ID_LINE):
+        text = self.plan.read_text(encoding="utf-8")
+        head = text.partition("\n")[0].removeprefix(_ID_LINE)
+        self.vault_id = bytes.fromhex(head) if _ID.fullmatch(head) else b""
+        if text != self._text(custody, buckets):
             msg = f"an unfinished init left {self.plan}, and this one has other settings"
             raise ConflictError(msg, hint="repeat it with the same settings, or remove what it left")
-        self.vault_id = bytes.fromhex(head.removeprefix(_ID_LINE))
         return True
 
     def _sweep(self) -> None:
@@ -142,13 +149,20 @@ class _Founding:
     def _open_roots(self) -> RootKeys:
         """Open the HSMs; a simulated one's file is made where there is none, since nobody else makes it."""
         opened: dict[str, Hsm] = {}
-        for uri in dict.fromkeys(self._uris()):
-            path = simulated_file(uri)
-            if path is not None and not path.exists():
-                self.made += [path, path.with_name(f"{path.name}.lock")]
-                if uri != self.settings.fallback_uri:  # which `open_roots` makes
-                    opened[uri] = open_hsm(uri, create=True)
-        return open_roots(self.settings, known=opened)
+        try:
+            for uri in dict.fromkeys(self._uris()):
+                path = simulated_file(uri)
+                if path is not None and not path.exists():
+                    opened[uri] = (
+                        make_stand_in(uri) if uri == self.settings.fallback_uri else open_hsm(uri, create=True)
+                    )
+                    # Only now: a file that another process made meanwhile was refused, and is not to be taken back.
+                    self.made += [path, path.with_name(f"{path.name}.lock")]
+            return open_roots(self.settings, known=opened)
+        except BaseException:
+            if any(hsm.keys("") for hsm in opened.values()):
+                self.made.clear()  # others use it already
+            raise
 
     def _uris(self) -> list[str]:
         settings = self.settings
@@ -171,13 +185,18 @@ class _Founding:
             raise ConflictError(msg)
 
     def _keep_what_a_module_holds(self, custody: str, roots: RootKeys) -> None:
-        """Root keys in a module that stays must not be orphaned: their plan is kept, for a repetition to finish."""
+        """Root keys in a module that stays must not be orphaned: their plan is kept, for a repetition to finish.
+
+        A module that was made here stays where another vault's keys are in it by now.
+        """
+        own = f"icehouse-{self.vault_id.hex()}-"
         if self._may_be_written():
             self.made.clear()
             return
-        if all(simulated_file(uri) in self.made for uri in self._uris()):
-            return
         try:
+            others = any(not key.label.startswith(own) for hsm in roots.hsms for key in hsm.keys(""))
+            if not others and all(simulated_file(uri) in self.made for uri in self._uris()):
+                return
             roles = new_roles(custody, roots)
             orphaned = any(roots.home(role).keys(root_label(self.vault_id, role, 1)) for role in roles)
         except IcehouseError:

@@ -83,6 +83,10 @@ STAND_INS = {Role.KEK: Role.SOFTWARE_KEK, Role.CLAIM: Role.SOFTWARE_CLAIM, Role.
 """The roles that a software module takes over while the HSM is away."""
 
 
+OWN_ROLES = (Role.USER, Role.SOFTWARE_USER)
+"""The roles of a direct vault's users' own keys."""
+
+
 class RootState(StrEnum):
     """Where a root key stands."""
 

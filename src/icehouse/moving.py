@@ -9,7 +9,7 @@ from icehouse import settings as vault_settings
 from icehouse.ceremonies.rewrap import check_next, make_next, prove, successor
 from icehouse.errors import ConflictError, RequestError
 from icehouse.model import Role, RootState
-from icehouse.opening import open_vault
+from icehouse.opening import open_vault, tell_of_id
 from icehouse.store import root_keys
 from icehouse.store.root_keys import user_roots
 from icehouse.upkeep import Upkeep
@@ -37,7 +37,9 @@ def move(place: Path, uri: str, advance: Callable[[int], None] = lambda _: None)
     after = _after(file, uri)
     if after is not None:
         _prepare(file, after, uri)
-    vault = open_vault(_load(file), again=lambda: _load(file))
+    settings = _load(file)
+    vault = open_vault(settings, again=lambda: _load(file))
+    tell_of_id(file.absolute(), settings, vault)
     try:
         return _finish(vault, advance)
     finally:

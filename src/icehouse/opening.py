@@ -31,10 +31,12 @@ from icehouse.errors import (
 from icehouse.fallback import check_fallback, check_stand_in, open_stand_in, reach, warn_of, warn_of_no_roots
 from icehouse.hsm import HsmKey, KeyKind, open_hsm
 from icehouse.model import STAND_INS, Role, RootKey, RootState, VaultRecord, is_software, root_label
+from icehouse.settings import FILE_NAME
 from icehouse.store import VaultStore
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from icehouse.custody import Custody
     from icehouse.hsm import Hsm
@@ -45,6 +47,8 @@ USERS_PER_BUCKET = 1000
 _VAULT_ID_BYTES = 16
 _MAX_BUCKETS = 1 << 32
 _logger = logging.getLogger("icehouse")
+_told: set[Path] = set()
+"""The places of whose missing vault id this process was told."""
 
 
 def check_custody(custody: str) -> str:
@@ -192,6 +196,7 @@ def open_vault(settings: Settings, roots: RootKeys | None = None, again: Callabl
         msg = "the database holds no vault"
         raise RequestError(msg, hint="make one with 'icehouse init'")
     try:
+        check_vault_id(settings, store.vault_id)
         check_stand_in(settings, store.record.custody)
         opened = roots or open_roots(settings, again, ever=_stood_in(store.record))
         if _stood_in(store.record) and not opened.absent and store.record.current(Role.CLAIM) is None:
@@ -200,6 +205,23 @@ def open_vault(settings: Settings, roots: RootKeys | None = None, again: Callabl
     except BaseException:
         store.close()
         raise
+
+
+def check_vault_id(settings: Settings, found: bytes) -> None:
+    """Refuse a database that holds another vault than the settings name."""
+    if settings.vault_id and settings.vault_id != found.hex():
+        msg = f"the database holds the vault {found.hex()}, and the settings are those of the vault {settings.vault_id}"
+        raise RequestError(msg, hint="give store.url the database of this vault; vault.id says which vault it is")
+
+
+def tell_of_id(place: Path, settings: Settings, vault: Vault) -> None:
+    """Say, once a process, how to write a vault's id into settings that lack it: nothing is checked without."""
+    file = place / FILE_NAME if place.is_dir() else place
+    if settings.vault_id or file in _told:
+        return
+    _told.add(file)
+    lines = f'[vault] and id = "{vault.vault_id.hex()}"'
+    _logger.warning("%s does not say which vault its database must hold: add the two lines %s", file, lines)
 
 
 def _stood_in(record: VaultRecord) -> bool:

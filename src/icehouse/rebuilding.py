@@ -67,7 +67,8 @@ def rebuild(place: Path, wanted: Settings, what: Rebuild) -> Recovered:
     check_buckets("hierarchical", what.buckets)
     settings = vault_settings.absolute(wanted, directory)
     check_durable(settings)
-    plan, text = file.with_name(f"{file.name}.unfinished"), f"{what.line()}{vault_settings.dump(wanted)}"
+    own = replace(wanted, vault_id=what.vault_id.hex())
+    plan, text = file.with_name(f"{file.name}.unfinished"), f"{what.line()}{vault_settings.dump(own)}"
     with undoing() as made, held(directory, made):
         if os.path.lexists(file):
             msg = f"there is a vault already at {file}"

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from icehouse import settings as vault_settings
 from icehouse.ceremonies import bulk, code, destroy, keygen, rotate, suspend, verify
 from icehouse.ceremonies.exchange import exchange
+from icehouse.ceremonies.own_keys import own_keys
 from icehouse.ceremonies.recover import Listed
 from icehouse.ceremonies.vault import work_on
 from icehouse.errors import ConflictError, HsmUnavailableError, RequestError, SealError
@@ -27,7 +28,15 @@ from icehouse.model import (
     check_user,
     is_software,
 )
-from icehouse.opening import check_buckets, check_custody, check_durable, create_vault, open_roots, open_vault
+from icehouse.opening import (
+    check_buckets,
+    check_custody,
+    check_durable,
+    create_vault,
+    open_roots,
+    open_vault,
+    tell_of_id,
+)
 from icehouse.providers import fallback_uri, hsm_uri
 from icehouse.settings import Settings
 from icehouse.store import VaultStore
@@ -36,11 +45,12 @@ from icehouse.store.marking import overdue_since
 from icehouse.upkeep import Upkeep
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
     from datetime import datetime
     from typing import Self
 
     from icehouse.ceremonies.destroy import Removal
+    from icehouse.ceremonies.judging import Judged
     from icehouse.ceremonies.vault import Vault
     from icehouse.device import Device
     from icehouse.hsm import Hsm
@@ -59,7 +69,10 @@ class FrostService:
     def open(cls, path: str | Path) -> Self:
         """Open the vault of a directory or a settings file."""
         place = Path(path).absolute()  # to be read anew, wherever this process works by then
-        return cls(open_vault(vault_settings.load(place), again=lambda: vault_settings.load(place)))
+        settings = vault_settings.load(place)
+        vault = open_vault(settings, again=lambda: vault_settings.load(place))
+        tell_of_id(place, settings, vault)
+        return cls(vault)
 
     @property
     def hsm(self) -> Hsm:
@@ -143,9 +156,21 @@ class FrostService:
         """A new enrolment token, `<key id>.<code>`, to hand to the user. Earlier ones are void."""
         return code.mint(self.vault, check_user(user_id))
 
-    def destroy_user(self, user_id: str) -> Removal:
-        """Remove a user's key at once; the answer says whether it is destroyed, or what that waits for."""
-        return destroy.destroy(self.vault, check_user(user_id))
+    def own_keys(self, user_ids: Sequence[str]) -> Judged:
+        """The keys in the HSM that `destroy_user` would destroy for these users, and what each still opens.
+
+        There are some in a direct vault only. Changes nothing.
+        """
+        found = [self.vault.store.key_of(check_user(user_id)) for user_id in user_ids]
+        return own_keys(self.vault, [key for key in found if key is not None])
+
+    def destroy_user(self, user_id: str, *, consent: Collection[str] = ()) -> Removal:
+        """Remove a user's key at once; the answer says whether it is destroyed, or what that waits for.
+
+        `consent`: the labels of the user's own keys in the HSM, as `own_keys` tells them. Raises `RequestError` where
+        one is missing; then nothing was done.
+        """
+        return destroy.destroy(self.vault, check_user(user_id), consent)
 
     def suspend_user(self, user_id: str) -> FrostShards:
         """Let a user's key refuse every call until it is resumed. A standing offer is cancelled."""

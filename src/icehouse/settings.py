@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import tomllib
 from dataclasses import dataclass, fields, replace
 from itertools import takewhile
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 FILE_NAME = "vault.toml"
 DAY = 24 * 60 * 60
 _LOCK_SECONDS = 30.0
+_VAULT_ID = re.compile(r"[0-9a-f]{32}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +59,7 @@ class Settings:
     rotation_suspend_days: int = number(
         0, 0, 3650, "days", "after how many days of being due a key is suspended; 0 for never"
     )
+    vault_id: str = text("the id of the vault that the database must hold, 32 hexadecimal digits; `init` writes it")
 
     def __post_init__(self) -> None:
         for setting in TABLE.values():
@@ -102,7 +105,14 @@ def load(path: Path, environment: Mapping[str, str] = os.environ) -> Settings:
     if missing:
         msg = f"{file} lacks {' and '.join(missing)}"
         raise RequestError(msg)
-    return absolute(Settings(**found), file.parent.absolute())
+    return absolute(_checked(Settings(**found)), file.parent.absolute())
+
+
+def _checked(settings: Settings) -> Settings:
+    if settings.vault_id and not _VAULT_ID.fullmatch(settings.vault_id):
+        msg = f"the setting vault.id must be 32 hexadecimal digits, 0 to 9 and a to f, not {settings.vault_id!r}"
+        raise RequestError(msg, hint="'icehouse doctor' shows the id of the vault in a database")
+    return settings
 
 
 def read(file: Path) -> Settings:

@@ -9,9 +9,10 @@ from icehouse.errors import RequestError, SealError
 from icehouse.model import State
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterator, Sequence
 
     from icehouse.ceremonies.destroy import Removal
+    from icehouse.ceremonies.judging import Judged
     from icehouse.ceremonies.reseal import Resealing
     from icehouse.ceremonies.rewrap import RewrapPlan
     from icehouse.ceremonies.trim import Trimmed
@@ -77,9 +78,20 @@ class Upkeep:
             raise RequestError(msg)
         return reseal.reseal_under(self._vault, None if data_keys is None else list(data_keys), advance)
 
-    def trim(self, *, void_backups: bool = False) -> Trimmed:
-        """Destroy empty data keys; with `void_backups`, also the root keys that nothing is under any more."""
-        return trim.trim(self._vault, void_backups=void_backups)
+    def ready_keys(self, advance: Callable[[int], None] = _silent) -> Judged:
+        """The root keys that `trim(void_backups=True)` would destroy in the HSM, what each still opens, what is kept.
+
+        It opens every record, and changes nothing.
+        """
+        return trim.ready_keys(self._vault, advance)
+
+    def trim(self, *, void_backups: bool = False, consent: Collection[str] = ()) -> Trimmed:
+        """Destroy empty data keys; with `void_backups`, also the root keys that nothing is under any more.
+
+        `consent`: the labels of all of these, as `ready_keys` tells them. Raises `RequestError` where one is missing,
+        or must be kept; then nothing was destroyed.
+        """
+        return trim.trim(self._vault, void_backups=void_backups, consent=consent)
 
     def removals(self) -> Iterator[Removal]:
         """How far the destruction of every user who was removed has come; rows that contradict themselves are none."""
@@ -88,12 +100,23 @@ class Upkeep:
         return (destroy.status(self._vault, key) for key in tombstones)
 
     def orphans(self) -> list[tuple[str, bool]]:
-        """Keys in the vault's HSMs that nothing is under: their labels, and whether this vault made them.
+        """Keys in the vault's HSMs that its database calls left over or does not name, and whether it names each.
 
-        Those that are not this vault's are another vault's. One that is may be one that is being made just now.
+        Those that it does not name are another vault's. One that it names may be one that is being made just now.
         """
         return orphans.orphans(self._vault)
 
-    def remove_orphans(self) -> list[str]:
-        """Destroy the orphans that this vault made; their labels. Another vault's are never touched."""
-        return orphans.remove_orphans(self._vault)
+    def judged_orphans(self, advance: Callable[[int], None] = _silent) -> Judged:
+        """The orphans that `remove_orphans` would destroy, and those that it keeps although the database names them.
+
+        It opens every record where there are any, and changes nothing.
+        """
+        return orphans.judged_orphans(self._vault, advance)
+
+    def remove_orphans(self, consent: Collection[str] = ()) -> list[str]:
+        """Destroy the orphans that this vault made; their labels. Another vault's are never touched.
+
+        `consent`: the labels of all of these, as `judged_orphans` tells them. Raises `RequestError` where one is
+        missing, or must be kept; then nothing was destroyed.
+        """
+        return orphans.remove_orphans(self._vault, consent)

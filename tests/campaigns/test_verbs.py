@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from campaigns.place import ENROLLED, enrolled
+from consenting import destroyed, trimmed
 from icehouse.ceremonies import destroy as destroying
 from icehouse.errors import RefusedError, RequestError, SealError
 from icehouse.model import State
@@ -173,7 +174,7 @@ def test_destroy_removes_exactly_those_who_match(place_of, custody, users):
     place.check(users)
 
 
-def test_a_campaign_destroys_nothing_in_an_hsm_and_a_trim_ends_what_it_began(place_of):
+def test_a_campaign_destroys_nothing_in_an_hsm_and_naming_the_user_ends_what_it_began(place_of):
     place = place_of("direct", 12)
     frost = place.frost
     before = sorted(key.label for key in frost.hsm.keys("icehouse-"))
@@ -182,10 +183,16 @@ def test_a_campaign_destroys_nothing_in_an_hsm_and_a_trim_ends_what_it_began(pla
     assert sorted(key.label for key in frost.hsm.keys("icehouse-")) == before
     removed = next(key for key in frost.vault.store.every_key() if key.state is State.DESTROYED)
     assert not destroying.status(frost.vault, removed).destroyed
-    ready = frost.upkeep.trim().ready
-    assert len(ready) == 12 - ENROLLED
-    frost.upkeep.trim(void_backups=True)
-    assert sorted(key.label for key in frost.hsm.keys("icehouse-")) == sorted({*before} - {*ready})
+    told = frost.upkeep.trim()
+    assert told.ready == ()
+    assert len(told.kept) == 12 - ENROLLED
+    assert all("'icehouse users destroy' destroys it" in kept.why for kept in told.kept)
+    assert trimmed(frost).root_keys == ()
+    assert sorted(key.label for key in frost.hsm.keys("icehouse-")) == before
+    for user in [key.user for key in frost.vault.store.every_key() if key.state is State.DESTROYED]:
+        assert destroyed(frost, user).destroyed
+    gone = {kept.label for kept in told.kept}
+    assert sorted(key.label for key in frost.hsm.keys("icehouse-")) == sorted({*before} - gone)
     assert destroying.status(frost.vault, removed).destroyed
     place.check(12)
 
@@ -198,7 +205,7 @@ def test_the_next_creation_destroys_nothing_in_an_hsm_either(place_of):
     assert frost.create_users(f"u{number}" for number in range(12)).created == 12 - ENROLLED
 
     assert before < {key.label for key in frost.hsm.keys("icehouse-")}
-    assert len(frost.upkeep.trim(void_backups=True).root_keys) == 12 - ENROLLED
+    assert len(trimmed(frost).root_keys) == 12 - ENROLLED
     place.check(12)
 
 
@@ -212,13 +219,13 @@ def test_a_removal_that_names_anothers_data_key_is_refused(place_of):
     place.sql("UPDATE data_keys SET live = 0 WHERE number = ?", another.sealed.data_key)
     before = {key.label for key in frost.hsm.keys("icehouse-")}
 
-    for act in (lambda: frost.destroy_user(removed.user), lambda: frost.create_users([removed.user])):
+    for act in (lambda: destroyed(frost, removed.user), lambda: frost.create_users([removed.user])):
         with pytest.raises(SealError, match="not his own"):
             act()
     assert before == {key.label for key in frost.hsm.keys("icehouse-")}
 
 
-def test_a_trim_ends_a_removal_whose_worker_was_killed(place_of, monkeypatch):
+def test_a_removal_that_was_killed_is_ended_by_naming_the_user_again(place_of, monkeypatch):
     place = place_of("direct", 12)
     frost = place.frost
 
@@ -231,10 +238,11 @@ def test_a_trim_ends_a_removal_whose_worker_was_killed(place_of, monkeypatch):
     with monkeypatch.context() as patched:
         patched.setattr(destroying.root_keys, "move", killed)
         with pytest.raises(KilledError):
-            frost.destroy_user("u11")
+            destroyed(frost, "u11")
 
-    assert len(frost.upkeep.trim().ready) == 1
-    assert len(frost.upkeep.trim(void_backups=True).root_keys) == 1
+    assert [kept.changed for kept in frost.upkeep.trim().kept] == [False]
+    assert destroyed(frost, "u11").destroyed
+    assert frost.upkeep.trim().kept == ()
 
 
 def test_suspend_stops_keys_that_are_overdue_until_they_are_resumed(place_of):

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from consenting import destroyed
 from icehouse import create_hsm_frost
 from icehouse.errors import ConflictError, RequestError, StoreError
 from icehouse.hsm import open_hsm
@@ -136,7 +137,7 @@ def test_a_destroyed_user_among_new_ones_gets_the_next_generation():
     with create_hsm_frost("simulated") as service:
         user = f"user-{3 * PAGE}"
         service.create_user_frost_shards(user)
-        service.destroy_user(user)
+        destroyed(service, user)
         made = service.create_users(names(4 * PAGE))
 
         assert made == BulkResult(4 * PAGE, 0)

@@ -59,7 +59,7 @@ def test_one_user_more_than_the_module_has_room_for_is_refused_before_anything_i
     assert empty.do("doctor", "--format", "json").json["orphans"] == []
 
 
-def test_keys_that_a_killed_creation_left_are_listed_and_removed_on_request(empty):
+def test_a_key_that_a_killed_creation_left_is_listed_kept_and_used_by_the_next(empty):
     empty.do("init", "--custody", "direct")
     empty.do("users", "create", "alice")
     (empty.directory / "killed.py").write_text(
@@ -75,11 +75,17 @@ def test_keys_that_a_killed_creation_left_are_listed_and_removed_on_request(empt
     )
     empty.script("killed.py", "users", "create", "bob")
     listed = empty.do("doctor", "--format", "json")
-    removed = empty.do("doctor", "--remove-orphans", "--format", "json").json
+    (label,) = listed.json["orphans_kept"]
+    kept = empty.do("doctor", "--remove-orphans", "--format", "json").json
+    named = empty.run("doctor", "--remove-orphans", "--yes-destroy", label)
+    empty.do("users", "create", "bob")
+    used = empty.do("doctor", "--format", "json").json
 
-    assert len(listed.json["orphans"]) == 1
-    assert "--remove-orphans" in listed.err
-    assert (removed["orphans"], removed["orphans_removed"]) == ([], listed.json["orphans"])
+    assert listed.json["orphans"] == []
+    assert "no record that opens says whose it is" in listed.err
+    assert (kept["orphans_removed"], kept["orphans_kept"]) == ([], [label])
+    assert (named.code, "is not to be destroyed" in named.err) == (1, True)
+    assert (used["orphans_kept"], used["users"]) == ([], 2)
 
 
 def test_twelve_names_stand_at_the_top_and_each_is_there():

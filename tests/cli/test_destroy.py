@@ -10,8 +10,9 @@ from executable import all_refused, refused
 def test_a_key_is_removed_at_once_and_destroyed_when_its_root_keys_are(shell):
     removed = shell.do("users", "destroy", "alice", "--yes", "--format", "json").json[0]
     refusal = shell.run("sign", "--text", "x", "--device", "alice.device")
-    for command in (("reseal",), ("trim",), ("rewrap",), ("trim", "--void-backups")):
-        shell.do(*command)
+    for command in ("reseal", "trim", "rewrap"):
+        shell.do(command)
+    shell.void_backups()
     destroyed = shell.do("users", "destroy", "alice", "--yes", "--format", "json").json[0]
     shown = shell.do("show", "alice", "--format", "json").json
     found = shell.do("doctor", "--format", "json").json

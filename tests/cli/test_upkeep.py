@@ -76,7 +76,7 @@ def test_superseded_root_keys_go_when_told_and_only_then(shell):
     shell.do("rewrap")
     asked = shell.do("trim")
     between = roots(shell)
-    done = shell.do("trim", "--void-backups", "--format", "json").json
+    done = shell.void_backups("--format", "json").json
 
     assert between == {"kek-1": "draining", "claim-1": "draining", "kek-2": "current", "claim-2": "current"}
     assert "makes every backup of the database unreadable" in asked.err
@@ -93,7 +93,7 @@ def test_a_vault_moves_to_another_module_and_forgets_the_former(shell, target):
     again = shell.do("rewrap", "--to", target, "--format", "json").json
     during = (signs(shell), settings(shell).get("former_uri"))
     kept = shell.do("trim").err
-    shell.do("trim", "--void-backups")
+    shell.void_backups()
     (shell.vault / "hsm.token").unlink()
 
     assert untouched
@@ -160,7 +160,7 @@ def test_whenever_a_move_is_killed_the_same_command_again_finishes_it(shell, tar
         assert killed.code in {0, -signal.SIGKILL}
     assert signs(shell)
     shell.do("rewrap", "--to", target)
-    shell.do("trim", "--void-backups")
+    shell.void_backups()
 
     assert "former_uri" not in settings(shell)
     assert shell.do("doctor", "--format", "json").json["findings"] == []
@@ -221,7 +221,7 @@ def test_a_hierarchical_vault_is_converted_and_its_master_destroyed(derived):
     derived.do("users", "destroy", "bob", "--yes")
     done = derived.do("rewrap", "--to-custody", "hybrid", "--format", "json")
     waiting = derived.do("users", "destroy", "bob", "--yes", "--format", "json").json[0]
-    derived.do("trim", "--void-backups")
+    derived.void_backups()
     gone = derived.do("users", "destroy", "bob", "--yes", "--format", "json").json[0]
 
     assert unchanged
@@ -241,7 +241,7 @@ def test_a_vault_moves_between_two_real_tokens(empty, softhsm):
     empty.do("device", "enrol", "alice", "--device", "alice.device", "--token-file", empty.token("alice"))
     plan = empty.do("rewrap", "--to", new.uri, "--dry-run", "--format", "json").json
     empty.do("rewrap", "--to", new.uri)
-    empty.do("trim", "--void-backups")
+    empty.void_backups()
     shutil.rmtree(old.directory)
 
     assert {"aws_cloudhsm", "yubihsm2"} & {quote["provider"] for quote in plan["providers"]}

@@ -40,7 +40,12 @@ class Nursery:
             self.process = subprocess.Popen(
                 [sys.executable, "-W", "error", HERE / "worker.py", str(theirs.fileno())],
                 pass_fds=[theirs.fileno()],
-                env={**os.environ, "LD_PRELOAD": str(library), "RAYON_NUM_THREADS": "1"},
+                env={
+                    **os.environ,
+                    "LD_PRELOAD": str(library),
+                    "RAYON_NUM_THREADS": "1",
+                    "PYTHONPATH": str(HERE.parent),
+                },
                 stderr=stderr,
             )
         theirs.close()

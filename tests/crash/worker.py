@@ -20,6 +20,7 @@ import alembic.config  # noqa: F401  what `init` would import late
 from sqlalchemy import Engine, event, select
 from sqlalchemy.engine.default import DefaultDialect
 
+from consenting import destroyed
 from icehouse import founding
 from icehouse._core import DeviceState, Passphrase
 from icehouse.device import Device
@@ -117,7 +118,7 @@ class Vault:
         return self.service.enrolment_code(user)
 
     def destroy(self, user: str) -> bool:
-        return self.service.destroy_user(user).destroyed
+        return destroyed(self.service, user).destroyed
 
     def mark_due(self, user: str) -> None:
         self.service.rotate_user_frost_shards(user)

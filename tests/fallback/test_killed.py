@@ -8,6 +8,7 @@ from contextlib import suppress
 
 import pytest
 
+from consenting import orphans_removed, trimmed
 from icehouse import Device
 from icehouse.model import is_software
 from upkeep.scene import check, nothing_left_over
@@ -74,8 +75,8 @@ def test_a_promotion_killed_anywhere_is_finished_by_the_next_call(killer, place,
             while frost.upkeep.promotable:
                 frost.upkeep.rewrap()
             check(frost, 3)
-            frost.upkeep.remove_orphans()
-            frost.upkeep.trim(void_backups=True)
+            orphans_removed(frost)
+            trimmed(frost)
             sign_all(place, frost)
             check(frost, 3)
             nothing_left_over(frost)
@@ -96,7 +97,7 @@ def test_a_creation_in_software_killed_anywhere_is_finished_by_the_next_call(kil
             assert {shards.origin for shards in frost.users()} == {"software"}
             check(frost, 3)
             frost.upkeep.rewrap()
-            frost.upkeep.remove_orphans()
-            frost.upkeep.trim(void_backups=True)
+            orphans_removed(frost)
+            trimmed(frost)
             check(frost, 3)
             nothing_left_over(frost)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from consenting import destroyed, trimmed
 from fallback.conftest import enrolled, warned
 from icehouse import Device
 from icehouse.errors import HsmUnavailableError
@@ -52,10 +53,10 @@ def test_rewrap_promotes_and_the_software_module_can_go(place, custody):
         assert not numbers_of(frost, "new") & before
         assert under_software(frost) == []
         assert [frost.vault.store.key_of(user).due > 0 for user in ("new", "third", "unclaimed")] == [True, True, False]
-        trimmed = frost.upkeep.trim(void_backups=True)
+        done = trimmed(frost)
 
-        assert all(map(is_software, trimmed.root_keys))
-        assert trimmed.root_keys
+        assert all(map(is_software, done.root_keys))
+        assert done.root_keys
     place.fallback.unlink()
     with place.open() as frost:
         for device in (new, third, enrolled(frost, "unclaimed")):
@@ -80,7 +81,7 @@ def test_a_vault_made_while_its_hsm_is_away_is_promoted_as_well(frost_of, token,
         # Until it is promoted it has no root key in the HSM, and makes none of itself.
         assert frost.create_user_frost_shards("meanwhile").origin == "software"
         assert frost.upkeep.rewrap() == 2
-        frost.upkeep.trim(void_backups=True)
+        trimmed(frost)
         assert frost.create_user_frost_shards("later").origin == "dealer"
         device.sign(frost, b"hello")
 
@@ -178,15 +179,15 @@ def test_a_destroyed_users_software_root_keys_must_go_too(place, custody):
         frost.create_user_frost_shards("new")
     with place.open() as frost:
         frost.upkeep.rewrap()
-        frost.destroy_user("new")
+        destroyed(frost, "new")
         frost.upkeep.reseal()
         frost.upkeep.trim()
         frost.upkeep.rewrap()
-        waiting = frost.destroy_user("new")
-        frost.upkeep.trim(void_backups=True)
+        waiting = destroyed(frost, "new")
+        trimmed(frost)
 
         assert "-software-" in waiting.waits_for
-        assert frost.destroy_user("new").destroyed
+        assert destroyed(frost, "new").destroyed
         assert frost.vault.custody.roots.software.keys("icehouse-u") == []
 
 

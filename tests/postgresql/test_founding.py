@@ -7,6 +7,7 @@ from threading import Barrier
 
 import pytest
 
+from consenting import destroyed
 from icehouse.ceremonies.recover import Listed
 from icehouse.errors import ConflictError, StoreError
 from icehouse.founding import MODULE, found
@@ -62,7 +63,7 @@ def test_a_hierarchical_vault_is_rebuilt_in_another_database(postgresql, tmp_pat
     scene = Scene(tmp_path / "lost", "hierarchical", 12, 3, postgresql.new_url())
     frost = scene.open()
     scene.rotate_all(frost)
-    frost.destroy_user("u9")
+    destroyed(frost, "u9")
     listed, vault_id = list(frost.listing()), frost.vault.vault_id
     scene.close()
     hsm = f"simulated:{scene.directory}/hsm.token?pin-source=file:{scene.directory}/hsm.pin"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from consenting import orphans_removed
 from upkeep.killing import Killer
 from upkeep.scene import check, nothing_left_over
 
@@ -59,5 +60,5 @@ def test_users_whose_creation_was_killed_anywhere_are_made_by_the_next(new_scene
             frost.create_users(users)
             made += 1
             check(frost, made)
-    frost.upkeep.remove_orphans()
+    orphans_removed(frost)
     nothing_left_over(frost)

@@ -9,6 +9,7 @@ import psycopg
 import pytest
 
 from conformance.custody.house import DIRECT, House
+from consenting import destroyed, orphans_removed, trimmed
 from icehouse.errors import RequestError
 from icehouse.hsm._simulated import SimulatedHsm
 from icehouse.store import migrate, roles
@@ -59,10 +60,10 @@ def test_the_application_role_can_do_all_that_a_vault_needs(house):
     upkeep = house.service.upkeep
     upkeep.rewrap()
     upkeep.reseal()
-    house.service.destroy_user("user-3")
-    upkeep.trim(void_backups=True)
+    destroyed(house.service, "user-3")
+    trimmed(house.service)
     house.service.create_users(["user-3"])
-    upkeep.remove_orphans()
+    orphans_removed(house.service)
     house.sign(alice)
 
     assert house.service.check() == 21

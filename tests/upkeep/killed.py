@@ -20,6 +20,7 @@ import alembic.config  # noqa: F401  what a new database would import late
 from sqlalchemy import Engine, event
 from sqlalchemy.engine.default import DefaultDialect
 
+from consenting import destroyed, orphans_removed, trimmed
 from icehouse import moving, opening
 from icehouse import settings as vault_settings
 from icehouse.ceremonies import recover, rewrap
@@ -101,9 +102,9 @@ def verb(  # noqa: PLR0911  one return for each verb
             case "create":
                 return frost.create_users(arguments["users"]).created
             case "destroy":
-                return frost.destroy_user(str(arguments["user"])).destroyed
+                return destroyed(frost, str(arguments["user"])).destroyed
             case "trim":
-                return len(frost.upkeep.trim(void_backups=True).root_keys)
+                return len(trimmed(frost).root_keys)
             case "reseal":
                 return frost.upkeep.reseal(arguments.get("data_keys")).moved
             case "convert":
@@ -111,7 +112,7 @@ def verb(  # noqa: PLR0911  one return for each verb
             case "rewrap":
                 return frost.upkeep.rewrap()
             case "remove-orphans":
-                return frost.upkeep.remove_orphans()
+                return orphans_removed(frost)
     raise AssertionError(do)
 
 

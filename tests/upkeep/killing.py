@@ -37,7 +37,7 @@ class Killer:
             stdout=subprocess.PIPE,
             stderr=self.words,
             text=True,
-            env={**os.environ, "RAYON_NUM_THREADS": "1"},
+            env={**os.environ, "RAYON_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[1])},
         )
 
     def run(self, do: str, path: Path, *, at: int | None = None, of: str = "any", **arguments: object) -> Outcome:

@@ -6,6 +6,7 @@ import shutil
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from consenting import orphans_removed
 from icehouse import Device
 from icehouse.founding import MODULE, STORE, found
 from icehouse.hsm import open_hsm
@@ -103,6 +104,6 @@ def nothing_left_over(frost: FrostService) -> None:
     """Once orphans are removed, the HSM holds exactly what the database says; before, nothing that is not listed."""
     extra = keys_in(frost) - keys_needed(frost)
     assert extra == {label for label, own in frost.upkeep.orphans() if own} - keys_needed(frost)
-    frost.upkeep.remove_orphans()
+    orphans_removed(frost)
     assert keys_in(frost) == keys_needed(frost)
     assert frost.upkeep.orphans() == []

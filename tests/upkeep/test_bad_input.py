@@ -6,6 +6,7 @@ from threading import Thread
 
 import pytest
 
+from consenting import orphans_removed, trimmed
 from icehouse import settings
 from icehouse.errors import ConflictError, HsmError, IcehouseError, RequestError
 from icehouse.moving import move, settle
@@ -45,8 +46,8 @@ def finishes(scene, uri):
     """The same command finishes."""
     move(scene.directory, uri)
     frost = scene.open()
-    frost.upkeep.trim(void_backups=True)
-    frost.upkeep.remove_orphans()
+    trimmed(frost)
+    orphans_removed(frost)
     settle(scene.directory)
     (scene.directory / "hsm.token").unlink()
     frost = scene.open()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from consenting import destroyed, trimmed
 from icehouse.errors import RequestError
 from upkeep.scene import check, enrolled
 
@@ -22,13 +23,13 @@ def test_a_process_that_does_not_know_serves_on_before_during_and_after(killer, 
         scene.sign_all(service)
     stale.rotate_user_frost_shards("u5")
     stale.rotate_user_frost_shards("u0")
-    stale.destroy_user("u6")
+    destroyed(stale, "u6")
     scene.rotate_all(stale)
     enrolled(stale, "u7")
     stale.create_users(["new"])
     assert killer.done("convert", scene.directory).value < USERS
     check(reading, USERS + 1)
-    assert "master-1" in str(reading.upkeep.trim(void_backups=True).root_keys)
+    assert "master-1" in str(trimmed(reading).root_keys)
     for service in (stale, reading, scene.open()):
         check(service, USERS + 1)
         scene.rotate_all(service)

@@ -6,6 +6,7 @@ import subprocess
 
 import pytest
 
+from consenting import destroyed, trimmed
 from icehouse.errors import RequestError, SealError
 from upkeep.scene import check, enrolled, keys_in
 
@@ -25,11 +26,11 @@ def test_a_hybrid_key_is_destroyed_when_its_data_keys_and_their_root_keys_are(ne
         (frost.upkeep.trim, "root keys"),
         (frost.upkeep.rewrap, "root keys"),
         (frost.upkeep.trim, "root keys"),
-        (lambda: frost.upkeep.trim(void_backups=True), ""),
+        (lambda: trimmed(frost), ""),
     ]
     for step, waits_for in steps:
         step()
-        removal = frost.destroy_user("u5")
+        removal = destroyed(frost, "u5")
         assert removal.waits_for.startswith(waits_for)
         assert removal.destroyed is (not waits_for)
     scene.sign_all(frost)
@@ -40,8 +41,8 @@ def test_a_direct_key_is_destroyed_at_once_with_its_key_in_the_hsm(new_scene):
     frost = scene.open()
     before = keys_in(frost)
 
-    assert frost.destroy_user("u0").destroyed
-    assert frost.destroy_user("u4").destroyed
+    assert destroyed(frost, "u0").destroyed
+    assert destroyed(frost, "u4").destroyed
     assert len(keys_in(frost)) == len(before) - 2
     check(frost, 5)
 
@@ -49,14 +50,14 @@ def test_a_direct_key_is_destroyed_at_once_with_its_key_in_the_hsm(new_scene):
 def test_a_hierarchical_key_is_never_destroyed_while_its_master_lives(new_scene):
     scene = new_scene("hierarchical", buckets=2)
     frost = scene.open()
-    assert frost.destroy_user("u5").waits_for.startswith("never")
+    assert destroyed(frost, "u5").waits_for.startswith("never")
     frost.upkeep.convert_to_hybrid()
 
-    removal = frost.destroy_user("u5")
+    removal = destroyed(frost, "u5")
     assert not removal.destroyed
     assert "master-1" in removal.waits_for
-    frost.upkeep.trim(void_backups=True)
-    assert frost.destroy_user("u5").destroyed
+    trimmed(frost)
+    assert destroyed(frost, "u5").destroyed
     scene.sign_all(frost)
 
 
@@ -65,7 +66,7 @@ def test_a_tombstone_refuses_every_ceremony_and_its_user_gets_the_next_generatio
     scene = new_scene(custody, 5)
     frost, other = scene.open(), scene.open()
     device = scene.devices.pop("u0")
-    frost.destroy_user("u0")
+    destroyed(frost, "u0")
 
     for service in (frost, other):
         for ask in (lambda: device.sign(service, b"hello"), lambda: device.rotate(service)):  # noqa: B023
@@ -89,7 +90,7 @@ def test_no_byte_of_a_destroyed_users_records_stays_in_the_file_or_its_journal(n
     key = frost.vault.store.key_of(user)
     records = [sealed.record for sealed in (key.sealed, key.claim) if sealed is not None]
     assert all(record in stored_bytes(scene) for record in records)
-    frost.destroy_user(user)
+    destroyed(frost, user)
 
     left = stored_bytes(scene)
     for record in records:
@@ -103,7 +104,7 @@ def test_a_trim_destroys_no_root_key_that_data_keys_are_under_whatever_the_datab
     with frost.vault.store.database.write() as connection:
         connection.exec_driver_sql("UPDATE root_keys SET state = 'retiring' WHERE role = 'user'")
 
-    assert frost.upkeep.trim(void_backups=True).root_keys == ()
+    assert trimmed(frost).root_keys == ()
     assert keys_in(frost) == before
 
 
@@ -114,6 +115,6 @@ def test_a_trim_asks_the_hsm_which_root_keys_are_current(new_scene):
     with frost.vault.store.database.write() as connection:
         connection.exec_driver_sql("UPDATE root_keys SET state = 'draining' WHERE role = 'claim'")
     with pytest.raises(SealError, match="settings"):
-        frost.upkeep.trim(void_backups=True)
+        trimmed(frost)
 
     assert keys_in(frost) == before

@@ -6,6 +6,7 @@ import os
 
 import pytest
 
+from consenting import orphans_removed, trimmed
 from upkeep.scene import check, keys_in, keys_needed, nothing_left_over, second_token
 
 USERS = 12
@@ -38,8 +39,8 @@ def test_a_verb_killed_between_any_two_primitives_is_finished_by_the_next_call(k
         scene.sign_all(frost)
         check(frost, users)
         assert not frost.upkeep.is_rewrapping()
-        frost.upkeep.remove_orphans()
-        frost.upkeep.trim(void_backups=True)
+        orphans_removed(frost)
+        trimmed(frost)
         scene.sign_all(frost)
         nothing_left_over(frost)
         scene.close()
@@ -88,7 +89,7 @@ def test_a_destruction_that_was_killed_is_finished_by_the_next_key_and_a_trim(ki
         frost = scene.open(place)
         assert frost.get_shards("u3").generation <= 1
         check(frost, 4)
-        frost.upkeep.trim(void_backups=True)
+        trimmed(frost)
         nothing_left_over(frost)
         assert len(keys_in(frost)) == 1 + 4
         scene.close()
@@ -106,7 +107,7 @@ def test_a_conversion_killed_between_any_two_primitives_is_finished_by_the_next_
         scene.sign_all(frost)
         check(frost, USERS)
         assert frost.get_shards("u0").custody == "hybrid"
-        frost.upkeep.trim(void_backups=True)
+        trimmed(frost)
         scene.sign_all(frost)
         check(frost, USERS)
         nothing_left_over(frost)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from sqlalchemy import event
 
+from consenting import destroyed, trimmed
 from icehouse import Device
 from icehouse.ceremonies import moving
 from icehouse.ceremonies.dealing import deal, prepare, write
@@ -12,6 +13,7 @@ from icehouse.ceremonies.moving import Slots, moved
 from icehouse.ceremonies.vault import fresh_of
 from icehouse.errors import ConflictError, RequestError, SealError
 from icehouse.model import NO_DATA_KEY, Purpose, StaleRootsError
+from icehouse.service import FrostService
 from icehouse.store import DataKeyFullError
 from icehouse.store.sweep import keys_with
 from upkeep.scene import check, enrolled
@@ -63,7 +65,7 @@ def test_rows_committed_between_any_two_transactions_still_open_after_a_trim(new
         if not meanwhile.done:
             break
         made += 1
-        frost.upkeep.trim(void_backups=True)
+        trimmed(frost)
         check(frost, made)
         check(other, made)
         scene.sign_all(other)
@@ -76,7 +78,7 @@ def test_rows_committed_between_any_two_transactions_of_a_conversion_still_open(
     frost = scene.open()
     meanwhile = [Meanwhile(frost, at, lambda at=at: everything(scene, other, at)) for at in (2, 4)]
     frost.upkeep.convert_to_hybrid()
-    frost.upkeep.trim(void_backups=True)
+    trimmed(frost)
 
     assert all(one.done for one in meanwhile)
     check(other, USERS + 2)
@@ -179,15 +181,15 @@ def test_data_keys_that_come_late_among_many_older_numbers_are_left_and_nothing_
     check(frost, USERS + 2 * 1024)
 
 
-@pytest.mark.parametrize("act", ["destroy_user", "enrolment_code"])
+@pytest.mark.parametrize("act", [destroyed, FrostService.enrolment_code])
 def test_a_reseal_of_own_keys_goes_on_where_a_user_is_changed_meanwhile(new_scene, act):
     scene = new_scene("direct", USERS)
     frost, other = scene.open(), scene.open()
-    meanwhile = Meanwhile(frost, 6, lambda: getattr(other, act)("u11"))
+    meanwhile = Meanwhile(frost, 6, lambda: act(other, "u11"))
     resealed = frost.upkeep.reseal()
 
     assert meanwhile.done
-    assert resealed.moved == USERS - (act == "destroy_user")
+    assert resealed.moved == USERS - (act is destroyed)
     check(frost, USERS)
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from consenting import trimmed
 from icehouse import Device, settings
 from icehouse.moving import move, settle
 from icehouse.opening import create_vault
@@ -110,7 +111,7 @@ def test_a_process_that_slept_while_the_vault_moved_goes_on_when_the_old_token_i
         device.enrol(sleeper, sleeper.enrolment_code("user-7"))
         move(vault, new.uri)
         with FrostService.open(vault) as frost:
-            frost.upkeep.trim(void_backups=True)
+            trimmed(frost)
         settle(vault)
         shutil.rmtree(old.directory)
         device.rotate(sleeper)

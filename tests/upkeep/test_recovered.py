@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from consenting import destroyed
 from icehouse import settings
 from icehouse.ceremonies.recover import Listed, recover
 from icehouse.errors import ConflictError, HsmRefusedError, RequestError, StaleEpochError
@@ -39,7 +40,7 @@ def lost(new_scene, request):
     scene = new_scene("hierarchical", getattr(request, "param", 20), buckets=BUCKETS)
     frost = scene.open()
     scene.rotate_all(frost)
-    frost.destroy_user("u9")
+    destroyed(frost, "u9")
     rows, vault_id = rows_of(frost), frost.vault.vault_id
     scene.close()
     for file in scene.directory.glob("vault.db*"):

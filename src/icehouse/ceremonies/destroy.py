@@ -7,27 +7,35 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from icehouse.ceremonies.judging import check_consent
+from icehouse.ceremonies.own_keys import own_keys
 from icehouse.ceremonies.vault import retry
 from icehouse.errors import ConflictError, HsmRefusedError, RequestError, SealError
-from icehouse.hsm import Destruction, KeyKind
+from icehouse.hsm import Destruction
 from icehouse.model import (
     NO_DATA_KEY,
+    OWN_ROLES,
     SOFTWARE,
     Purpose,
     Role,
+    RootKey,
     RootState,
     Sealed,
     State,
     is_software,
+    role_of_own,
     user_label,
 )
-from icehouse.store import data_keys, root_keys
+from icehouse.store import data_keys, retiring, root_keys
 
 if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Sequence
+
+    from icehouse.ceremonies.judging import Doomed
     from icehouse.ceremonies.vault import Vault
     from icehouse.custody import RootKeys
-    from icehouse.model import Key, RootKey, VaultRecord
-    from icehouse.store.engine import Database
+    from icehouse.hsm import KeyKind
+    from icehouse.model import Key, VaultRecord
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,21 +48,39 @@ class Removal:
     until: datetime | None = None
 
 
-def destroy(vault: Vault, user: str) -> Removal:
-    """Turn a user's key into a tombstone; again, it says how far the destruction has come."""
+def destroy(vault: Vault, user: str, consent: Collection[str] = ()) -> Removal:
+    """Turn a user's key into a tombstone; again, it says how far the destruction has come.
+
+    In a direct vault it destroys the user's own keys in the HSM as well. Raises `RequestError` where `consent` does not
+    name them all; then nothing was done.
+    """
+    owned = own_keys(vault, [_key_of(vault, user)])
+    check_consent(owned, consent)
     key = retry(vault, lambda: removed(vault, user))
-    if vault.store.record.custody == "direct":
-        finish(vault, key)
+    if vault.custody.name == "direct":
+        finish(vault, key, owned.doomed)
     vault.store.database.shrink()
+    left = own_keys(vault, [key]).doomed
+    if left:
+        return Removal(user, destroyed=False, waits_for=f"{_named(one.label for one in left)}: the same call again")
     return status(vault, key)
 
 
-def removed(vault: Vault, user: str) -> Key:
-    """Turn a user's key into a tombstone, if nobody wrote to it meanwhile. Raises `ConflictError`."""
+def _key_of(vault: Vault, user: str) -> Key:
     key = vault.store.key_of(user)
     if key is None:
         msg = f"there is no user {user!r}"
         raise RequestError(msg)
+    return key
+
+
+def _named(labels: Iterable[str]) -> str:
+    return f"root keys {', '.join(labels)}"
+
+
+def removed(vault: Vault, user: str) -> Key:
+    """Turn a user's key into a tombstone, if nobody wrote to it meanwhile. Raises `ConflictError`."""
+    key = _key_of(vault, user)
     if key.state is State.DESTROYED:
         return key
     after = tombstone(key)
@@ -76,13 +102,25 @@ def tombstone(key: Key) -> Key:
     )
 
 
-def finish(vault: Vault, key: Key) -> None:
-    """A direct vault's user has an HSM key that nobody else's records are under: once they are removed, it goes.
+def finish(vault: Vault, key: Key, doomed: Sequence[Doomed]) -> None:
+    """A direct vault's user has HSM keys that nobody else's records are under: once they are removed, these go.
 
     Killed anywhere, the same call finishes it.
     """
-    for label in let_go(vault, key):
-        destroy_root(vault, label, KeyKind.AES)
+    let_go(vault, key)
+    for one in doomed:
+        _announced(vault, one.label)
+        destroy_root(vault, one.label, one.kind, current=True)
+    versions = [user_label(key.key_id, 1, software=software) for software in (False, True)]
+    settle(vault, [root for label in versions for root in root_keys.versions_of(vault.store.database, label)])
+
+
+def _announced(vault: Vault, label: str) -> None:
+    """See that a key has a row, in which its destruction is written down; the row may have been deleted."""
+    if root_keys.root_of(vault.store.database, label) is not None:
+        return
+    version = int(label.rpartition("-")[2])
+    root_keys.announce(vault.store.database, RootKey(label, role_of_own(label), version, RootState.MAKING))
 
 
 def let_go(vault: Vault, key: Key) -> list[str]:
@@ -105,7 +143,7 @@ def let_go(vault: Vault, key: Key) -> list[str]:
     # Only now: until the data keys were gone, another process could move them under the key's next version.
     labels = []
     for root in [root for row in own for root in root_keys.versions_of(database, row.root_key)]:
-        if root.role not in {Role.USER, Role.SOFTWARE_USER} or root.state is RootState.RETIRED:
+        if root.role not in OWN_ROLES or root.state is RootState.RETIRED:
             continue
         if root.state is RootState.MAKING:
             continue  # made by a rewrap that came too late: an orphan
@@ -116,28 +154,25 @@ def let_go(vault: Vault, key: Key) -> list[str]:
     return labels
 
 
-def destroy_root(vault: Vault, label: str, kind: KeyKind) -> None:
-    """Destroy a drained root key in its HSM. Killed anywhere, the same call finishes it."""
+def destroy_root(vault: Vault, label: str, kind: KeyKind, *, current: bool = False) -> None:
+    """Destroy a key in its HSM that was judged, and consented to. Raises `ConflictError` where data keys are under it.
+
+    Killed anywhere, the same call finishes it.
+    """
     database, roots = vault.store.database, vault.custody.roots
-    root = root_keys.root_of(database, label)
-    if root is None or root.state is RootState.RETIRED:
-        return
-    if root.state is not RootState.RETIRING:
-        roots.find(label, kind)  # a key that no HSM shows is away, not destroyed: nothing is begun
-        _begin(database, label)
+    roots.check_vouched()
+    retiring.begin_retiring(database, label, current=current)
     done = _destroyed(roots, label, kind)
     roots.forget(label)
     until = done.recoverable_until
-    root_keys.end_retiring(database, label, int(until.timestamp()) if until else None)
+    retiring.end_retiring(database, label, int(until.timestamp()) if until else None)
 
 
-def _begin(database: Database, label: str) -> None:
-    try:
-        root_keys.begin_retiring(database, label)
-    except ConflictError:
-        root = root_keys.root_of(database, label)
-        if root is None or root.state not in {RootState.RETIRING, RootState.RETIRED}:
-            raise  # else another process is destroying the same key
+def settle(vault: Vault, roots: Iterable[RootKey]) -> None:
+    """Write down of keys about to be destroyed, which no HSM has any more, that they were."""
+    for root in roots:
+        if root.state is RootState.RETIRING and not vault.custody.roots.has(root.label):
+            retiring.end_retiring(vault.store.database, root.label, None)
 
 
 def _destroyed(roots: RootKeys, label: str, kind: KeyKind) -> Destruction:
@@ -170,8 +205,8 @@ def status(vault: Vault, key: Key) -> Removal:
     roots = [*masters, *_roots_of(vault, record, {row.root_key for row in rows}), *_stand_ins_of(vault, record, key)]
     living = [root.label for root in roots if root.state is not RootState.RETIRED]
     if living:
-        names = ", ".join(living)
-        return Removal(key.user, destroyed=False, waits_for=f"root keys {names}: rewrap, and trim with --void-backups")
+        mend = "icehouse users destroy" if record.custody == "direct" else "rewrap, and trim with --void-backups"
+        return Removal(key.user, destroyed=False, waits_for=f"{_named(living)}: {mend}")
     until = max((root.recoverable_until for root in roots if root.recoverable_until), default=None)
     when = datetime.fromtimestamp(until, UTC) if until else None
     if when is not None and when > datetime.now(UTC):
@@ -195,7 +230,7 @@ def _roots_of(vault: Vault, record: VaultRecord, labels: set[str]) -> list[RootK
         last = root_keys.root_of(vault.store.database, label)
         if last is None:
             continue
-        if last.role in {Role.USER, Role.SOFTWARE_USER}:
+        if last.role in OWN_ROLES:
             found += root_keys.versions_of(vault.store.database, label)
         else:
             found += [root for root in record.roots if root.role is last.role and root.version <= last.version]

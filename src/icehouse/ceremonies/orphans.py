@@ -3,53 +3,54 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING
 
 from icehouse.ceremonies.destroy import destroy_root
+from icehouse.ceremonies.evidence import gather
+from icehouse.ceremonies.judging import Look, check_consent, judge, keys_there
 from icehouse.errors import ConflictError
 from icehouse.model import RootState
 from icehouse.store import root_keys
 
 if TYPE_CHECKING:
-    from icehouse.ceremonies.vault import Vault
-    from icehouse.hsm import HsmKey
+    from collections.abc import Callable, Collection
 
-PREFIX = "icehouse-"
+    from icehouse.ceremonies.judging import Judged
+    from icehouse.ceremonies.vault import Vault
+
 _LEFT = {RootState.MAKING, RootState.RETIRING, RootState.RETIRED}
-"""The states of a root key that nothing is under; one that is in an HSM all the same is an orphan."""
+"""The states of a root key that nothing should be under; one that is in an HSM all the same may be an orphan."""
 
 
 def orphans(vault: Vault) -> list[tuple[str, bool]]:
-    """The orphans in the vault's HSMs by label, and whether each is this vault's.
+    """What the database calls orphans in the vault's HSMs, by label, and whether it says that each is this vault's.
 
     One that is may belong to a creation under way just now. One that is not is another vault's, and not to be touched.
     """
     # The HSMs first: a key's row is written before the key is made, so every key found has its row by now.
-    found = {key.label for key in _all_keys(vault)}
+    found = keys_there(vault)
     states = root_keys.states(vault.store.database)
     return sorted((label, label in states) for label in found if label not in states or states[label] in _LEFT)
 
 
-def remove_orphans(vault: Vault) -> list[str]:
-    """Destroy the orphans that are this vault's; their labels. A creation under way finds out, and begins again."""
-    ours = {label for label, own in orphans(vault) if own}
+def judged_orphans(vault: Vault, advance: Callable[[int], None] = lambda _: None) -> Judged:
+    """The orphans that may be destroyed, and those that must not, once every record was opened. Changes nothing."""
+    there = keys_there(vault)
+    proposed = [root for root in root_keys.every(vault.store.database) if root.state in _LEFT and root.label in there]
+    return judge(vault, proposed, there, Look(partial(gather, vault, advance), superseded=False))
+
+
+def remove_orphans(vault: Vault, consent: Collection[str]) -> list[str]:
+    """Destroy the orphans that are this vault's; their labels. A creation under way finds out, and begins again.
+
+    Raises `RequestError` where `consent` does not name them all; then nothing was done.
+    """
+    judged = judged_orphans(vault)
+    check_consent(judged, consent)
     removed = []
-    for key in _all_keys(vault):
-        if key.label in ours and _claimed(vault, key.label):
-            destroy_root(vault, key.label, key.kind)
-            removed.append(key.label)
+    for one in judged.doomed:
+        with suppress(ConflictError):  # a creation under way made it the current one first
+            destroy_root(vault, one.label, one.kind)
+            removed.append(one.label)
     return sorted(removed)
-
-
-def _all_keys(vault: Vault) -> list[HsmKey]:
-    return [key for hsm in vault.custody.roots.hsms for key in hsm.keys(PREFIX)]
-
-
-def _claimed(vault: Vault, label: str) -> bool:
-    """Let nobody make this key the current one any more; false where someone did so first."""
-    for state in _LEFT - {RootState.RETIRING}:
-        with suppress(ConflictError):
-            root_keys.move(vault.store.database, label, state, RootState.RETIRING)
-            return True
-    root = root_keys.root_of(vault.store.database, label)
-    return root is not None and root.state is RootState.RETIRING

@@ -39,7 +39,7 @@ def recreate(vault: Vault, tombstone: Key, suite: str) -> Key:
     """Deal a fresh key of the next generation. Raises `ConflictError` where another process came first."""
     if vault.custody.name == "direct":
         # Before its traces are overwritten. Whoever writes the database can call a user removed, so the HSM key is left
-        # to a trim (ADR 0028).
+        # to a trim that someone consents to (ADR 0030).
         let_go(vault, tombstone)
     software = vault.custody.in_software()
     origin, attested = vault.birth(software=software)

@@ -4,26 +4,40 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING
 
-from icehouse.ceremonies.destroy import destroy_root, let_go
-from icehouse.hsm import KeyKind
-from icehouse.model import NO_DATA_KEY, Role, RootState
+from icehouse.ceremonies.destroy import destroy_root, let_go, settle
+from icehouse.ceremonies.evidence import believe, gather
+from icehouse.ceremonies.judging import (
+    Doomed,
+    Judged,
+    Judging,
+    Kept,
+    Look,
+    check_consent,
+    judge,
+    keys_there,
+    needed_by,
+)
+from icehouse.model import RootState
 from icehouse.store import data_keys, root_keys
 from icehouse.store.selection import unfinished_removals
-from icehouse.store.sweep import keys_with
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Collection
+
     from icehouse.ceremonies.vault import Vault
     from icehouse.model import RootKey
 
 
 _LAST = (1 << 63) - 1
+_SUPERSEDED = (RootState.DRAINING, RootState.RETIRING)
 
 
 @dataclass(frozen=True, slots=True)
 class Trimmed:
-    """What a trim destroyed, and what it could destroy with `void_backups`.
+    """What a trim destroyed, and what it could destroy with `void_backups`; `kept`: what it must not, and why.
 
     `unreadable_before`: backups of the database made before then cannot be read once those are gone.
     """
@@ -33,54 +47,79 @@ class Trimmed:
     ready: tuple[str, ...]
     unreadable_before: datetime | None
     recoverable_until: datetime | None = None
+    kept: tuple[Kept, ...] = ()
 
 
-def trim(vault: Vault, *, void_backups: bool = False) -> Trimmed:
-    """Destroy empty data keys; with `void_backups`, also the root key versions that nothing is under any more."""
+def trim(vault: Vault, *, void_backups: bool = False, consent: Collection[str] = ()) -> Trimmed:
+    """Destroy empty data keys; with `void_backups`, also the root key versions that nothing is under any more.
+
+    Raises `RequestError` where `consent` does not name every root key that would be destroyed; then nothing was done.
+    """
+    if not void_backups:
+        gone = _drop(vault)
+        ready, kept = _askable(vault)
+        return Trimmed(gone, (), tuple(root.label for root in ready), _superseded(ready), kept=kept)
+    judged = ready_keys(vault)
+    check_consent(judged, consent)
+    gone = _drop(vault)
+    labels = [one.label for one in judged.doomed]
+    for one in judged.doomed:
+        destroy_root(vault, one.label, one.kind)
+    settle(vault, root_keys.every(vault.store.database))
+    vault.refresh()
+    vault.store.database.shrink()
+    done = [root for label in labels if (root := root_keys.root_of(vault.store.database, label))]
+    until = max((root.recoverable_until for root in done if root.recoverable_until), default=None)
+    return Trimmed(
+        gone,
+        tuple(labels),
+        (),
+        _superseded(done),
+        datetime.fromtimestamp(until, UTC) if until else None,
+        judged.kept,
+    )
+
+
+def _drop(vault: Vault) -> int:
+    """Destroy the data keys that seal nothing any more; how many. It asks no HSM."""
     database = vault.store.database
     if vault.store.record.custody == "direct":
         for key in unfinished_removals(vault.store, 0, _LAST):
             let_go(vault, key)
     data_keys.retire_closed(database)
     gone = data_keys.drop_empty(database)
-    ready = drained(vault)
-    before = max((root.superseded for root in ready if root.superseded), default=None)
-    destroyed = []
-    if void_backups:
-        if any(root.role in {Role.USER, Role.SOFTWARE_USER} for root in ready):
-            vault.custody.roots.learn("icehouse-")
-        for root in ready:
-            destroy_root(vault, root.label, KeyKind.HMAC if root.role is Role.MASTER else KeyKind.AES)
-            destroyed.append(root.label)
-        vault.refresh()
     database.shrink()
-    labels = [root_keys.root_of(database, label) for label in destroyed]
-    until = max((root.recoverable_until for root in labels if root and root.recoverable_until), default=None)
-    return Trimmed(
-        gone,
-        tuple(destroyed),
-        tuple(root.label for root in ready if root.label not in destroyed),
-        datetime.fromtimestamp(before, UTC) if before else None,
-        datetime.fromtimestamp(until, UTC) if until else None,
-    )
+    return gone
 
 
-def drained(vault: Vault) -> list[RootKey]:
-    """The superseded root keys that nothing is under any more, whatever their rows say of themselves.
+def ready_keys(vault: Vault, advance: Callable[[int], None] = lambda _: None) -> Judged:
+    """The superseded root keys that `trim` would destroy, once every record opened without them. Changes nothing."""
+    vault.refresh()  # the HSM says first which are current
+    there = keys_there(vault)
+    return judge(vault, _proposed(vault, there), there, Look(partial(gather, vault, advance), superseded=True))
 
-    A destroyed key does not come back with a backup of the database, so the HSM says first which are current.
-    """
+
+def _askable(vault: Vault) -> tuple[list[RootKey], tuple[Kept, ...]]:
+    """The same as far as the database tells, and what is kept all the same: no record is opened."""
     vault.refresh()
-    record = vault.store.record
-    database, superseded = vault.store.database, (RootState.DRAINING, RootState.RETIRING)
-    roots = [*record.roots]
-    for role in (Role.USER, Role.SOFTWARE_USER):
-        roots += root_keys.user_roots(database, *superseded, role=role)
-    return [root for root in roots if root.state in superseded and _is_empty(vault, root)]
+    proposed = _proposed(vault, None if vault.custody.roots.absent else keys_there(vault))
+    if not proposed:
+        return [], ()
+    judging = Judging(vault, believe(vault), superseded=True)
+    verdicts = [(root, judging.of(root)) for root in proposed]
+    ready = [root for root, verdict in verdicts if isinstance(verdict, Doomed)]
+    return ready, tuple(verdict for _, verdict in verdicts if isinstance(verdict, Kept))
 
 
-def _is_empty(vault: Vault, root: RootKey) -> bool:
-    if root.role is Role.MASTER:
-        return not keys_with(vault.store, [NO_DATA_KEY], 1)
-    with vault.store.database.read() as connection:
-        return root_keys.count_under(connection, root.label) == 0
+def _proposed(vault: Vault, there: Collection[str] | None) -> list[RootKey]:
+    """What is not current and nothing is under, as far as the database tells; `there`: of what the HSMs hold."""
+    roots = root_keys.every(vault.store.database)
+    if there is None:
+        return [root for root in roots if root.state in _SUPERSEDED and not needed_by(vault, root)]
+    idle = [root for root in roots if root.state is not RootState.CURRENT and root.label in there]
+    return [root for root in idle if not needed_by(vault, root)]
+
+
+def _superseded(roots: list[RootKey]) -> datetime | None:
+    before = max((root.superseded for root in roots if root.superseded), default=None)
+    return datetime.fromtimestamp(before, UTC) if before else None

@@ -86,7 +86,7 @@ def start(  # noqa: PLR0913  one for each filter
         campaign = office.start(verb, filters, rate=rate)
         say(f"campaign {campaign.id}: {verb}, {campaign.matched} matched")
         if verb == "destroy" and service.vault.store.record.custody == "direct":
-            say("hint: afterwards 'icehouse trim --void-backups' destroys the users' own keys inside the HSM")
+            say("hint: afterwards 'icehouse users destroy USER' destroys a user's own keys inside the HSM")
         if detach:
             put_facts({"campaign": campaign.id, "matched": campaign.matched}, form)
             say("hint: 'icehouse worker' works on it, on any machine that opens this vault")

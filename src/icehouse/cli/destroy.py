@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from icehouse.ceremonies.judging import Judged, check_consent
+from icehouse.cli.consent import YesDestroyOption, consented
 from icehouse.cli.options import FormatOption, VaultOption, named
 from icehouse.cli.printer import Format, printable, put_rows
 from icehouse.errors import RequestError
@@ -23,11 +25,16 @@ _NAMED = 5
 def destroy(
     names: Annotated[list[str], typer.Argument(metavar="USER...", help="The users.")],
     *,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask; keys inside the HSM take --yes-destroy.")] = False,
+    yes_destroy: YesDestroyOption = None,
     vault: VaultOption = None,
     form: FormatOption = Format.TABLE,
 ) -> None:
-    """Remove users' keys at once, and say whether they are destroyed or what that waits for; again, how far it is."""
+    """Remove users' keys at once, and say whether they are destroyed or what that waits for; again, how far it is.
+
+    A direct vault's users have keys of their own inside the HSM: you consent to each of these on a terminal, or by
+    --yes-destroy.
+    """
     users = list(dict.fromkeys(check_user(name) for name in names))
     with FrostService.open(named(vault)) as service:
         # Every name is looked at before the first key is removed.
@@ -35,9 +42,13 @@ def destroy(
         if unknown:
             msg = f"there is no user {', '.join(map(repr, unknown[:_NAMED]))}; nobody's key was removed"
             raise RequestError(msg)
-        if not yes:
+        doomed = service.own_keys(users).doomed
+        if not (yes or doomed):
             _ask(users)
-        put_rows(_COLUMNS, (facts_of_removal(service.destroy_user(user)) for user in users), form)
+        consent = consented(doomed, yes_destroy, service.vault.vault_id)
+        check_consent(Judged(doomed), consent)
+        removals = (service.destroy_user(user, consent=consent) for user in users)
+        put_rows(_COLUMNS, map(facts_of_removal, removals), form)
 
 
 def _ask(users: list[str]) -> None:

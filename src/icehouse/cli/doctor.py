@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from icehouse import settings as vault_settings
+from icehouse.ceremonies.judging import Judged
 from icehouse.checkup import Check, Checkup
+from icehouse.cli.consent import YesDestroyOption, consented
 from icehouse.cli.destroy import facts_of_removal
 from icehouse.cli.options import FormatOption, VaultOption, named
 from icehouse.cli.printer import FAILED, Format, complain, put, put_facts, put_rows, say
@@ -20,9 +22,9 @@ from icehouse.errors import HsmError, HsmUnavailableError, MissingExtraError, Re
 from icehouse.exposure import exposures
 from icehouse.hsm import HsmKey
 from icehouse.model import SOFTWARE, RootState
-from icehouse.opening import KIND_OF
+from icehouse.opening import KIND_OF, check_vault_id
 from icehouse.service import FrostService
-from icehouse.store import VaultStore, data_keys
+from icehouse.store import VaultStore, data_keys, root_keys
 from icehouse.store.counts import miscounts
 
 if TYPE_CHECKING:
@@ -58,17 +60,21 @@ def doctor(
     remove_orphans: Annotated[
         bool, typer.Option("--remove-orphans", help="Destroy the HSM keys that interrupted commands left.")
     ] = False,
+    yes_destroy: YesDestroyOption = None,
     vault: VaultOption = None,
     form: FormatOption = Format.TABLE,
 ) -> None:
     """Check the HSM from end to end, and open and count every record; exit code 2 where something does not fit."""
+    if yes_destroy and not remove_orphans:
+        msg = "--yes-destroy is for what --remove-orphans destroys"
+        raise RequestError(msg, hint="nothing in an HSM was destroyed")
     if hsm is not None:
         # Whoever types a relative path means it from here.
         uri = vault_settings.absolute(vault_settings.Settings("", hsm), Path.cwd()).hsm_uri
         checks, found = Checkup("hsm", uri).checks, _Found()
     else:
         place = named(vault)
-        checks, found = _vault(place, remove_orphans=remove_orphans)
+        checks, found = _vault(place, remove_orphans=remove_orphans, given=yes_destroy)
     _put(found, checks, form)
     for warning in found.warnings:
         say(f"warning: {warning}")
@@ -82,7 +88,7 @@ def doctor(
         raise typer.Exit(FAILED)
 
 
-def _vault(place: Path, *, remove_orphans: bool) -> tuple[list[Check], _Found]:
+def _vault(place: Path, *, remove_orphans: bool, given: list[str] | None) -> tuple[list[Check], _Found]:
     """The HSMs one by one, and the vault over them, or as much of it as can be read without."""
     settings = vault_settings.load(place)
     store = VaultStore.open(settings.store_url)
@@ -91,6 +97,7 @@ def _vault(place: Path, *, remove_orphans: bool) -> tuple[list[Check], _Found]:
         raise RequestError(msg, hint="make one with 'icehouse init'")
     found = _Found(warnings=[*store.warnings(), *exposures(place, settings)])
     with closing(store):
+        check_vault_id(settings, store.vault_id)
         try:
             # Opening a vault finds its root keys in the HSM and opens the seal over its settings.
             service = FrostService.open(place)
@@ -99,7 +106,8 @@ def _vault(place: Path, *, remove_orphans: bool) -> tuple[list[Check], _Found]:
             _look_at_the_database(store, found)
         else:
             with service:
-                _look_at_everything(service, found, remove_orphans=remove_orphans)
+                _look_at_everything(service, found)
+                _look_for_orphans(service, found, remove_orphans=remove_orphans, given=given)
         current = [root for root in store.reload().roots if root.state is RootState.CURRENT]
         return _checks(settings, current), found
 
@@ -123,7 +131,7 @@ def _checks(settings: Settings, roots: Sequence[RootKey]) -> list[Check]:
     return checks
 
 
-def _look_at_everything(service: FrostService, found: _Found, *, remove_orphans: bool) -> None:
+def _look_at_everything(service: FrostService, found: _Found) -> None:
     states: Counter[str] = Counter()
     away = 0
     for examined in counted(service.examine(), "opening records", service.vault.store.count()):
@@ -137,9 +145,6 @@ def _look_at_everything(service: FrostService, found: _Found, *, remove_orphans:
         found.add(miscount)
     if away:
         found.findings.append(f"the records of {away} users could not be opened: the HSM is away")
-    absent = bool(service.vault.custody.roots.absent)
-    removed = service.upkeep.remove_orphans() if remove_orphans else []
-    orphans = [] if absent else service.upkeep.orphans()
     info = service.hsm.info
     found.facts = _facts(service.vault.store, states) | {
         "hsm": f"{info.provider}: {info.model}",
@@ -147,14 +152,31 @@ def _look_at_everything(service: FrostService, found: _Found, *, remove_orphans:
         "hsm_operations": service.hsm.operations.total,
         "in_software": service.upkeep.in_software(),
         "removals": [facts_of_removal(removal) for removal in service.upkeep.removals()],
-        "orphans": [label for label, ours in orphans if ours],
-        "orphans_removed": removed,
-        "keys_of_others": [label for label, ours in orphans if not ours],
     }
     if service.upkeep.promotable:
         say("warning: keys of this vault are in software, where they were made while the HSM was away")
         say("hint: 'icehouse rewrap' promotes them once the HSM is there")
-    _explain([label for label, ours in orphans if ours])
+
+
+def _look_for_orphans(service: FrostService, found: _Found, *, remove_orphans: bool, given: list[str] | None) -> None:
+    """Keys in the HSM that nothing is under; they are destroyed where that was asked for and consented to."""
+    upkeep, removed = service.upkeep, []
+    absent = bool(service.vault.custody.roots.absent)
+    if remove_orphans:
+        consent = consented(upkeep.judged_orphans().doomed, given, service.vault.vault_id)
+        removed = upkeep.remove_orphans(consent)
+    judged = Judged() if absent else upkeep.judged_orphans()
+    named = set(root_keys.states(service.vault.store.database))
+    found.facts |= {
+        "orphans": [one.label for one in judged.doomed],
+        "orphans_removed": removed,
+        "orphans_kept": [one.label for one in judged.kept],
+        "keys_of_others": sorted(judged.there - named),
+    }
+    for one in judged.kept:
+        words = f"the key {one.label} in the HSM is kept, although the database calls it left over: {one.why}"
+        (found.findings if one.changed else found.warnings).append(words)
+    _explain([one.label for one in judged.doomed])
 
 
 def _look_at_the_database(store: VaultStore, found: _Found) -> None:
@@ -212,7 +234,7 @@ def _shown(name: str, value: Any) -> object:  # noqa: ANN401  facts are of any t
         case "removals":
             counts = Counter(removal["state"] for removal in value)
             return [f"{count} {state}" for state, count in sorted(counts.items())] or None
-        case "orphans" | "orphans_removed" | "keys_of_others" | "findings" | "warnings":
+        case "orphans" | "orphans_removed" | "orphans_kept" | "keys_of_others" | "findings" | "warnings":
             return len(value)
         case _:
             return value
@@ -221,5 +243,7 @@ def _shown(name: str, value: Any) -> object:  # noqa: ANN401  facts are of any t
 def _explain(orphans: list[str]) -> None:
     if orphans:
         more = f" and {len(orphans) - _NAMED} more" if len(orphans) > _NAMED else ""
-        say(f"warning: nothing uses these keys in the HSM: {', '.join(orphans[:_NAMED])}{more}")
-        say("hint: an interrupted command left them; 'icehouse doctor --remove-orphans' destroys them")
+        say(f"warning: no record of this database is under these keys in the HSM: {', '.join(orphans[:_NAMED])}{more}")
+        say(
+            "hint: an interrupted command left them; 'icehouse doctor --remove-orphans' destroys them, once you consent"
+        )

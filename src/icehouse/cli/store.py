@@ -9,8 +9,10 @@ import typer
 from icehouse import settings
 from icehouse.cli.options import VaultOption, named
 from icehouse.cli.printer import say
+from icehouse.opening import check_vault_id
 from icehouse.store import migrate, roles
 from icehouse.store.engine import Database, check_no_password
+from icehouse.store.vault_store import vault_id_in
 
 app = typer.Typer(help="The tables of a vault's database.", no_args_is_help=True)
 
@@ -28,9 +30,11 @@ def prepare(
     vault: VaultOption = None,
 ) -> None:
     """Make the tables or bring them to this version's schema; for PostgreSQL, say which role may use them."""
-    url = check_no_password(store) if store else settings.load(named(vault)).store_url
-    database = Database(url)
+    own = settings.Settings(check_no_password(store), "") if store else settings.load(named(vault))
+    database = Database(own.store_url)
     try:
+        if (held := vault_id_in(database)) is not None:
+            check_vault_id(own, held)
         migrate.upgrade(database)
         if role is not None:
             roles.grant(database, role)

@@ -6,9 +6,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from icehouse.ceremonies.judging import named as _named
+from icehouse.cli.consent import YesDestroyOption, consented, explain_kept
 from icehouse.cli.options import FormatOption, VaultOption, named
 from icehouse.cli.printer import Format, put_facts, say
-from icehouse.errors import ConflictError
+from icehouse.cli.progress import advancing
+from icehouse.errors import ConflictError, RequestError
 from icehouse.moving import settle
 from icehouse.service import FrostService
 
@@ -18,8 +21,6 @@ if TYPE_CHECKING:
 
     from icehouse.ceremonies.trim import Trimmed
 
-_NAMED = 5
-
 
 def trim(
     *,
@@ -27,13 +28,17 @@ def trim(
         bool,
         typer.Option("--void-backups", help="Also destroy root keys that nothing is under any more: see the docs."),
     ] = False,
+    yes_destroy: YesDestroyOption = None,
     vault: VaultOption = None,
     form: FormatOption = Format.TABLE,
 ) -> None:
     """Destroy empty data keys, and name the root keys that may go and the backups that only these can open."""
+    if yes_destroy and not void_backups:
+        msg = "--yes-destroy is for what --void-backups destroys"
+        raise RequestError(msg, hint="nothing in an HSM was destroyed")
     place = named(vault)
     with FrostService.open(place) as service:
-        trimmed = service.upkeep.trim(void_backups=void_backups)
+        trimmed = _voiding(service, yes_destroy) if void_backups else service.upkeep.trim()
         moving = void_backups and bool(service.vault.custody.roots.former)
     put_facts(
         {
@@ -46,8 +51,17 @@ def trim(
         form,
     )
     _explain(trimmed)
+    explain_kept(trimmed.kept)
     if moving:
         _settle(place)
+
+
+def _voiding(service: FrostService, given: list[str] | None) -> Trimmed:
+    """Destroy the root keys that nothing is under, once a person consented to each."""
+    with advancing("opening records", service.vault.store.count()) as advance:
+        judged = service.upkeep.ready_keys(advance)
+    consent = consented(judged.doomed, given, service.vault.vault_id)
+    return service.upkeep.trim(void_backups=True, consent=consent)
 
 
 def _settle(place: Path) -> None:
@@ -68,15 +82,11 @@ def _explain(trimmed: Trimmed) -> None:
             f"warning: destroying {_named(trimmed.ready)} makes every backup of the database unreadable that was made "
             f"before the rewrap of {before} was finished: make a new backup first"
         )
-        say("hint: icehouse trim --void-backups destroys them")
+        say("hint: 'icehouse trim --void-backups' destroys them, once you consented to each")
     elif trimmed.root_keys:
         say(f"no backup of the database can be read that was made before the rewrap of {before} was finished")
     if trimmed.recoverable_until:
         say(f"until {_iso(trimmed.recoverable_until)} the HSM could bring those keys back")
-
-
-def _named(labels: tuple[str, ...]) -> str:
-    return ", ".join(labels[:_NAMED]) + (f" and {len(labels) - _NAMED} more" if len(labels) > _NAMED else "")
 
 
 def _iso(when: datetime | None) -> str | None:

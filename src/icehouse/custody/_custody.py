@@ -76,6 +76,9 @@ class Custody(Protocol):
     def is_ready(self, key: Key, number: int) -> bool:
         """Whether a record of this key under this data key can be opened without the HSM."""
 
+    def forget(self) -> None:
+        """Forget what was opened: the HSM opens it again."""
+
     def open_share(self, key: Key) -> Share:
         """The server's share of the current epoch."""
 

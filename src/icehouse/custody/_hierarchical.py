@@ -98,6 +98,10 @@ class HierarchicalCustody:
         del number
         return self._opened.take(self._name(key.user)) is not None
 
+    def forget(self) -> None:
+        """Forget the nodes: the HSM makes them again."""
+        self._opened.forget()
+
     # Data keys, of which there are none
 
     def _none(self) -> NoReturn:

@@ -184,6 +184,12 @@ class HybridCustody:
             return self._derived.is_ready(key, number)
         return self._opened.take(number) is not None
 
+    def forget(self) -> None:
+        """Forget what was opened: the HSM opens it again."""
+        self._opened.forget()
+        if self._derived is not None:
+            self._derived.forget()
+
     # Shares
 
     def _before(self, key: Key) -> HierarchicalCustody:

@@ -7,7 +7,7 @@ from itertools import count
 from time import time
 from typing import TYPE_CHECKING
 
-from sqlalchemy import exists, func, insert, select, update
+from sqlalchemy import and_, exists, func, insert, not_, select, update
 from sqlalchemy.exc import IntegrityError
 
 from icehouse.errors import ConflictError, SealError
@@ -107,7 +107,7 @@ def announce(database: Database, root: RootKey) -> bool:
     """Write down a key that is about to be made in the HSM; false where someone announced this label before."""
 
     def work(connection: Connection) -> bool:
-        if _state_of(connection, root.label) is not None:
+        if state_of(connection, root.label) is not None:
             return False
         add_roots(connection, [root])
         return True
@@ -183,6 +183,12 @@ def draining_with_keys(database: Database, role: Role) -> list[RootKey]:
     return [_root_of(row) for row in found]
 
 
+def every(database: Database) -> list[RootKey]:
+    """Every root key that the vault ever announced."""
+    with database.read() as connection:
+        return [_root_of(row) for row in connection.execute(select(root_keys).order_by(root_keys.c.label)).all()]
+
+
 def root_of(database: Database, label: str) -> RootKey | None:
     """The root key of a label."""
     with database.read() as connection:
@@ -192,8 +198,7 @@ def root_of(database: Database, label: str) -> RootKey | None:
 
 def states(database: Database) -> dict[str, RootState]:
     """The state of every root key that the vault ever announced, by label."""
-    with database.read() as connection:
-        return {row.label: _root_of(row).state for row in connection.execute(select(root_keys)).all()}
+    return {root.label: root.state for root in every(database)}
 
 
 def stem(label: str) -> str:
@@ -227,7 +232,7 @@ def _announce_users(connection: Connection, labels: Sequence[str], claim: str) -
     known = {row.label: row.state for row in connection.execute(found)}
     free = [_free_version(connection, label) if label in known else label for label in labels]
     making = {label for label in known if known[label] == RootState.MAKING}
-    fresh = [label for label in free if label not in making and _state_of(connection, label) is None]
+    fresh = [label for label in free if label not in making and state_of(connection, label) is None]
     add_roots(
         connection,
         [RootKey(label, role_of_own(label), int(label.rpartition("-")[2]), RootState.MAKING) for label in fresh],
@@ -235,7 +240,8 @@ def _announce_users(connection: Connection, labels: Sequence[str], claim: str) -
     return free
 
 
-def _state_of(connection: Connection, label: str) -> str | None:
+def state_of(connection: Connection, label: str) -> str | None:
+    """The state of a root key, None where no row has the label."""
     return connection.execute(select(root_keys.c.state).where(root_keys.c.label == label)).scalar()
 
 
@@ -243,7 +249,7 @@ def _free_version(connection: Connection, label: str) -> str:
     """The version of a user's own key that a label names, or the first after it that may still be made."""
     stem, _, version = label.rpartition("-")
     for number in count(int(version)):
-        state = _state_of(connection, f"{stem}-{number}")
+        state = state_of(connection, f"{stem}-{number}")
         if state is None or state == RootState.MAKING:
             return f"{stem}-{number}"
         if state in {RootState.CURRENT, RootState.DRAINING}:
@@ -269,25 +275,11 @@ def count_under_role(connection: Connection, role: Role, state: RootState) -> in
     ).scalar_one()
 
 
-def begin_retiring(database: Database, label: str) -> None:
-    """Move a drained root key on to `retiring`, if no data key is under it. Raises `ConflictError`."""
-    under = exists().where(data_keys.c.root_key == label, data_keys.c.state != "gone")
-    drained = (root_keys.c.label == label, root_keys.c.state == RootState.DRAINING, ~under)
-
-    def work(connection: Connection) -> None:
-        moved = connection.execute(update(root_keys).where(*drained).values(state=RootState.RETIRING))
-        if moved.rowcount != 1:
-            msg = f"the root key {label!r} is not drained: {count_under(connection, label)} data keys are under it"
-            raise ConflictError(msg)
-
-    database.change(work)
-
-
-def end_retiring(database: Database, label: str, recoverable_until: int | None) -> None:
-    """Write down that the HSM destroyed the key, and until when it could bring it back."""
-    ended = (
-        update(root_keys)
-        .where(root_keys.c.label == label, root_keys.c.state == RootState.RETIRING)
-        .values(state=RootState.RETIRED, recoverable_until=recoverable_until)
-    )
-    database.change(lambda connection: connection.execute(ended))
+def count_needed_under(connection: Connection, label: str) -> int:
+    """The same without those that seal nothing any more and take no more records: a trim drops them."""
+    spent = and_(data_keys.c.live == 0, data_keys.c.state.in_(("closed", "retiring")))
+    return connection.execute(
+        select(func.count())
+        .select_from(data_keys)
+        .where(data_keys.c.root_key == label, data_keys.c.state != "gone", not_(spent))
+    ).scalar_one()

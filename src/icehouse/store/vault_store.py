@@ -274,6 +274,16 @@ def _record_in(database: Database) -> VaultRecord | None:
         return read_record(connection)
 
 
+def vault_id_in(database: Database) -> bytes | None:
+    """The id of the vault that a database holds, whatever its schema's version; None where it holds none."""
+    if database.missing:
+        return None
+    with database.read() as connection:
+        if vault.name not in inspect(connection).get_table_names():
+            return None
+        return connection.execute(select(vault.c.vault_id)).scalar()
+
+
 def _found_first(connection: Connection, store: VaultStore) -> None:
     there = connection.execute(select(vault.c.id)).first() is not None
     try:

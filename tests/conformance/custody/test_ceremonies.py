@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from consenting import destroyed
 from icehouse import Device
 from icehouse._core import DeviceState
 from icehouse.errors import ConflictError, RefusedError, RequestError
@@ -160,7 +161,7 @@ def test_two_processes_serve_one_vault(house):
         for service in (other, house.service):
             house.sign(device, service)
             device.rotate(service)
-    house.service.destroy_user("bob")
+    destroyed(house.service, "bob")
 
     house.sign(alice, other)
     with pytest.raises(RequestError, match="does not know this key"):
@@ -172,7 +173,7 @@ def test_a_destroyed_user_is_refused_everything_and_nobody_else_anything(house):
     house.service.create_users(["carol"])
     carol = claiming(house, "carol")
     bobs = house.key("bob")
-    removals = [house.service.destroy_user(user) for user in ("alice", "carol")]
+    removals = [destroyed(house.service, user) for user in ("alice", "carol")]
     questions = [
         alice._state.ask_status(),
         alice._state.ask_signature(b"text")[1],
@@ -196,7 +197,7 @@ def test_a_destroyed_user_is_refused_everything_and_nobody_else_anything(house):
 def test_a_user_made_again_is_of_the_next_generation_and_the_old_device_is_refused(house):
     alice, bob = house.enrolled("alice"), house.enrolled("bob")
     old = house.service.get_shards("alice")
-    house.service.destroy_user("alice")
+    destroyed(house.service, "alice")
     made = house.service.create_users(["alice", "bob"])
     fresh = house.service.get_shards("alice")
     again = house.enrolled("alice")
@@ -218,9 +219,9 @@ def test_destroying_and_making_again_many_times_leaves_one_key(house):
     for generation in range(4):
         seen.add(house.service.create_user_frost_shards("alice").public_key)
         assert house.service.get_shards("alice").generation == generation
-        house.service.destroy_user("alice")
+        destroyed(house.service, "alice")
 
-    house.service.destroy_user("alice")
+    destroyed(house.service, "alice")
     assert len(seen) == 4
     assert house.service.check() == 1
 

@@ -7,6 +7,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from conformance.custody import outsider
 from conformance.custody.house import BUCKETS, NODES
+from consenting import destroyed
 from tamper.attacker import channel_key, channel_of, inside, row_context
 
 pytestmark = [pytest.mark.on("softhsm"), pytest.mark.under(BUCKETS, NODES)]
@@ -71,7 +72,7 @@ def test_a_key_that_no_device_has_claimed_and_its_code_follow_from_the_formats(h
 
 def test_the_next_generation_has_a_key_of_its_own_from_the_same_node(house, ask):
     house.enrolled(USER)
-    house.service.destroy_user(USER)
+    destroyed(house.service, USER)
     device = house.enrolled(USER)
 
     assert house.key(USER).generation == 1

@@ -11,6 +11,7 @@ from cryptography.exceptions import InvalidTag
 
 from conformance.custody import outsider
 from conformance.custody.house import BUCKETS, DIRECT, HYBRID, NODES, House
+from consenting import destroyed
 from icehouse._core import bucket, data_key_to_bytes, derive
 from icehouse.ceremonies.recover import Listed, recover
 from icehouse.custody import RootKeys
@@ -293,7 +294,7 @@ def test_limits_hsm_key_capacity_is_checked_before_anything_is_created(tmp_path,
 
     asked = house.operations(refused)
     after = house.sql("SELECT count(*) FROM root_keys"), len(house.hsm.keys(""))
-    house.service.destroy_user("user-0000")
+    destroyed(house.service, "user-0000")
     made = house.service.create_user_frost_shards("one-more")
 
     assert module == "simulated"
@@ -351,7 +352,7 @@ def test_limits_whoever_can_use_master_can_rebuild_every_users_key_for_ever(hous
     alice = house.enrolled("alice")
     for _ in range(3):
         alice.rotate(house.service)
-    removed = house.service.destroy_user("alice")
+    removed = destroyed(house.service, "alice")
     key, node = house.key("alice"), house.service.vault.custody.node("alice")
     commitments, _ = derive(node, "alice", (key.suite, key.generation, 2, 2, 0, NO_OFFER_ID))
 
@@ -381,7 +382,7 @@ def test_a_destruction_cut_off_after_the_hsm_did_its_part_is_finished_by_the_sam
         root_keys.set_state(connection, label, RootState.CURRENT, RootState.DRAINING)
     root_keys.begin_retiring(store.database, label)
     house.hsm.destroy_key(HsmKey(label, KeyKind.AES))
-    house.service.destroy_user("alice")
+    destroyed(house.service, "alice")
 
     assert root_keys.root_of(store.database, label).state == RootState.RETIRED
     assert [found.label for found in house.hsm.keys("icehouse-u-")] == [f"icehouse-u-{house.key('bob').key_id.hex()}-1"]

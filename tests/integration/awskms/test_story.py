@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from consenting import trimmed
 from executable import Shell
 from icehouse import Device, create_hsm_frost
 from icehouse.errors import HsmRefusedError
@@ -39,7 +40,7 @@ def test_a_vault_moves_to_new_root_keys_and_the_old_ones_are_scheduled_for_delet
         alice.enrol(frost, frost.enrolment_code("alice"))
         old = [key.label for key in frost.hsm.keys("icehouse-")]
         frost.upkeep.rewrap()
-        frost.upkeep.trim(void_backups=True)
+        trimmed(frost)
         alice.sign(frost, b"message")
 
         assert [key.label for key in frost.hsm.keys("icehouse-")] == [f"{label[:-1]}2" for label in old]
@@ -56,7 +57,7 @@ def test_a_vault_moves_here_from_a_simulated_hsm_which_can_then_go(server, tmp_p
             device.enrol(frost, frost.enrolment_code(device.user))
     move(place, server.uri)
     with FrostService.open(place) as frost:
-        frost.upkeep.trim(void_backups=True)
+        trimmed(frost)
     settle(place)
     (place / "hsm.token").unlink()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
+from consenting import trimmed
 from executable import Shell
 from icehouse import Device, create_hsm_frost
 from icehouse.errors import HsmRefusedError
@@ -49,7 +50,7 @@ def test_a_vault_goes_over_to_new_root_keys_and_the_old_ones_are_gone(place, tmp
         alice.enrol(frost, frost.enrolment_code("alice"))
         old = [key.label for key in frost.hsm.keys("icehouse-")]
         frost.upkeep.rewrap()
-        frost.upkeep.trim(void_backups=True)
+        trimmed(frost)
         alice.sign(frost, b"message")
 
         assert [key.label for key in frost.hsm.keys("icehouse-")] == [f"{label[:-1]}2" for label in old]
@@ -67,7 +68,7 @@ def test_a_vault_moves_here_from_a_simulated_hsm_which_can_then_go(place, tmp_pa
             device.enrol(frost, frost.enrolment_code(device.user))
     move(vault, place.uri())
     with FrostService.open(vault) as frost:
-        frost.upkeep.trim(void_backups=True)
+        trimmed(frost)
     settle(vault)
     (vault / "hsm.token").unlink()
 

@@ -14,6 +14,7 @@ from conformance.hsm.adapters import (
     GoogleKmsOnLoopback,
     OpenBaoOnLoopback,
 )
+from consenting import trimmed
 from icehouse import Device
 from icehouse.founding import MODULE, STORE, found
 from icehouse.moving import move, settle
@@ -52,7 +53,7 @@ def test_two_thousand_devices_sign_after_every_move_while_the_provider_before_is
         for stop in route:
             move(place, hsm_uri(*stop.provider))
             with FrostService.open(place) as frost:
-                frost.upkeep.trim(void_backups=True)
+                trimmed(frost)
             settle(place)
             leave()
             message = stop.name.encode()
