@@ -29,6 +29,9 @@ class PostgresServer:
         assert wheel.origin is not None
         # A copy, since nothing says that the server's user may look where the wheel lies.
         package = Path(wheel.origin).parent
+        inside = self.place / package.name
+        inside.mkdir()
+        inside.chmod(0o755)  # whatever the umask of the tests
         for part in (f"{package.name}.libs", f"{package.name}/pginstall18"):
             shutil.copytree(package.parent / part, self.place / part, symlinks=True)
         self.programs = self.place / package.name / "pginstall18" / "bin"
