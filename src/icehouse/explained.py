@@ -10,10 +10,6 @@ ASK_AGAIN = "ask the application for a new enrolment code"
 _WORDS: dict[str, tuple[str, str | None]] = {
     "unknown-key": ("the vault does not know this key", "is this the right vault?"),
     "reserved": ("messages that start like icehouse's own proofs are not signed", None),
-    "suspended": (
-        "the key of {user!r} is suspended: the vault refuses every call until it is resumed",
-        "ask whoever runs the vault; 'icehouse users resume USER' lets it serve again, and nothing was lost",
-    ),
 }
 
 
@@ -56,8 +52,12 @@ def _explanation(device: Holder, refusal: RefusedError) -> Exception:
     if refusal.reason == "unavailable":
         refusal.hint = "try again; if it stays so, the vault's own log says why"
         return refusal
-    words = _WORDS.get(refusal.reason)
-    return refusal if words is None else RequestError(words[0].format(user=device.user), hint=words[1])
+    if refusal.reason == "suspended":
+        words = f"the key of {device.user!r} is suspended: the vault refuses every call until it is resumed"
+        hint = "ask whoever runs the vault; 'icehouse users resume USER' lets it serve again, and nothing was lost"
+        return RefusedError(words, reason=refusal.reason, authenticated=refusal.authenticated, hint=hint)
+    known = _WORDS.get(refusal.reason)
+    return refusal if known is None else RequestError(known[0], hint=known[1])
 
 
 def _unknown(device: Holder, reason: str) -> Exception:
