@@ -35,7 +35,7 @@ class Settings:
     hsm_former_claim_uri: str = ""
     """The same for the claim root key."""
     store_connections: int = 16
-    """How many connections to PostgreSQL a process opens at most."""
+    """How many connections to the database a process opens at most; on SQLite these read, and one more writes."""
     fallback_uri: str = ""
     """The simulated module under which new keys are made while the HSM cannot be opened; empty for none."""
     fallback_seconds: float = 5.0

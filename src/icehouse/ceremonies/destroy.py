@@ -28,16 +28,21 @@ if TYPE_CHECKING:
     from icehouse.custody import RootKeys
     from icehouse.model import Key, RootKey, VaultRecord
     from icehouse.store.engine import Database
+    from icehouse.store.wal import Leftover
 
 
 @dataclass(frozen=True, slots=True)
 class Removal:
-    """What became of a user's key. `destroyed` once no backup of it can be opened; else `waits_for` says for what."""
+    """What became of a user's key. `destroyed` once no backup of it can be opened; else `waits_for` says for what.
+
+    `leftover` says in which of the database's files its records may still lie, where somebody else keeps them there.
+    """
 
     user: str
     destroyed: bool
     waits_for: str = ""
     until: datetime | None = None
+    leftover: Leftover | None = None
 
 
 def destroy(vault: Vault, user: str) -> Removal:
@@ -45,8 +50,8 @@ def destroy(vault: Vault, user: str) -> Removal:
     key = retry(vault, lambda: removed(vault, user))
     if vault.store.record.custody == "direct":
         finish(vault, key)
-    vault.store.database.shrink()
-    return status(vault, key)
+    leftover = vault.store.database.shrink()
+    return replace(status(vault, key), leftover=leftover)
 
 
 def removed(vault: Vault, user: str) -> Key:

@@ -16,6 +16,7 @@ from icehouse.store.sweep import keys_with
 if TYPE_CHECKING:
     from icehouse.ceremonies.vault import Vault
     from icehouse.model import RootKey
+    from icehouse.store.wal import Leftover
 
 
 _LAST = (1 << 63) - 1
@@ -26,6 +27,7 @@ class Trimmed:
     """What a trim destroyed, and what it could destroy with `void_backups`.
 
     `unreadable_before`: backups of the database made before then cannot be read once those are gone.
+    `leftover`: in which of the database's files wrapped data keys may still lie, where somebody else keeps them there.
     """
 
     data_keys: int
@@ -33,6 +35,7 @@ class Trimmed:
     ready: tuple[str, ...]
     unreadable_before: datetime | None
     recoverable_until: datetime | None = None
+    leftover: Leftover | None = None
 
 
 def trim(vault: Vault, *, void_backups: bool = False) -> Trimmed:
@@ -53,7 +56,7 @@ def trim(vault: Vault, *, void_backups: bool = False) -> Trimmed:
             destroy_root(vault, root.label, KeyKind.HMAC if root.role is Role.MASTER else KeyKind.AES)
             destroyed.append(root.label)
         vault.refresh()
-    database.shrink()
+    leftover = database.shrink()
     labels = [root_keys.root_of(database, label) for label in destroyed]
     until = max((root.recoverable_until for root in labels if root and root.recoverable_until), default=None)
     return Trimmed(
@@ -62,6 +65,7 @@ def trim(vault: Vault, *, void_backups: bool = False) -> Trimmed:
         tuple(root.label for root in ready if root.label not in destroyed),
         datetime.fromtimestamp(before, UTC) if before else None,
         datetime.fromtimestamp(until, UTC) if until else None,
+        leftover,
     )
 
 
