@@ -41,6 +41,14 @@ class GaveWayError(StoreError):
     """The database undid the change so that another writer's could go on; nothing was written, try again."""
 
 
+class _Thread(local):
+    """What one thread, or greenlet, is doing with a database."""
+
+    busy = False
+    """Whether it has a connection."""
+    fence: Fence | None = None
+
+
 class Database:
     """Connections for reading and transactions for writing, on SQLite or PostgreSQL."""
 
@@ -56,7 +64,7 @@ class Database:
         # One in-memory database is one connection, so its users take turns.
         self._turn: AbstractContextManager[object] = RLock() if self.in_memory else nullcontext()
         self._closed = False
-        self._thread = local()
+        self._thread = _Thread()
         try:
             self.engine: Engine = create_engine(parsed, **self._options(parsed, connections))
         except (NoSuchModuleError, ModuleNotFoundError) as exc:
@@ -94,16 +102,24 @@ class Database:
     @contextmanager
     def read(self) -> Iterator[Connection]:
         """A connection on which each statement stands on its own and sees what is current."""
-        with self._only_one(), self._turn, _TRANSLATED, self._connection() as connection:
-            try:
-                yield connection
-            except (TypeError, ValueError) as exc:
-                msg = "the database holds a value of a type that icehouse never writes"
-                raise SealError(msg) from exc
-
-    def _connection(self) -> AbstractContextManager[Connection]:
-        """One for this use alone: threads may outnumber connections."""
-        return self._reading.connect() if self._sqlite is None else self._sqlite.reading()
+        # One generator, and no context in another: every message of every device comes by here.
+        thread, whole = self._only_one(), False
+        try:
+            with self._turn, _TRANSLATED:
+                connection = self._reading.connect() if self._sqlite is None else self._sqlite.lend()
+                try:
+                    yield connection
+                    whole = True
+                except (TypeError, ValueError) as exc:
+                    msg = "the database holds a value of a type that icehouse never writes"
+                    raise SealError(msg) from exc
+                finally:
+                    if self._sqlite is None:
+                        connection.close()
+                    else:
+                        self._sqlite.take_back(connection, whole=whole)
+        finally:
+            thread.busy = False
 
     def _transaction(self) -> AbstractContextManager[Connection]:
         return self.engine.begin() if self._sqlite is None else self._sqlite.writing()
@@ -116,11 +132,14 @@ class Database:
         that may wait for another's row belongs into `change`. `counts` says how many keys of a larger task it
         completes, for the thread's fence.
         """
-        with self._only_one(), self._turn, _TRANSLATED, self._transaction() as connection:
-            fence: Fence | None = getattr(self._thread, "fence", None)
-            if fence is not None:
-                fence(connection, counts)
-            yield connection
+        thread = self._only_one()
+        try:
+            with self._turn, _TRANSLATED, self._transaction() as connection:
+                if thread.fence is not None:
+                    thread.fence(connection, counts)
+                yield connection
+        finally:
+            thread.busy = False
 
     def change(self, work: Callable[[Connection], T], counts: int = 0) -> T:
         """Do all of `work` in one transaction; where that gave way to another writer's, do all of it again."""
@@ -142,24 +161,21 @@ class Database:
         finally:
             self._thread.fence = None
 
-    @contextmanager
-    def _only_one(self) -> Iterator[None]:
+    def _only_one(self) -> _Thread:
         """Let a thread use one connection at a time: nobody who holds one waits for another, however many wait."""
         if self._closed:
             msg = "the database was closed by this process"
             raise StoreError(msg, hint="open the vault again")
-        if getattr(self._thread, "busy", False):
+        thread = self._thread
+        if thread.busy:
             msg = "this thread has a connection to the database already, and asked for another"
             raise StoreError(msg, hint="this is a fault of icehouse: please report it")
-        self._thread.busy = True
-        try:
-            yield
-        finally:
-            self._thread.busy = False
+        thread.busy = True
+        return thread
 
     def forked(self) -> None:
         """In a fork's child: the parent's connections are the parent's to use and to close."""
-        self._thread = local()
+        self._thread = _Thread()
         if self.in_memory:
             return
         if self._sqlite is not None:
@@ -173,8 +189,12 @@ class Database:
         """
         if self._sqlite is None or self.in_memory:
             return None
-        with self._only_one(), _TRANSLATED:
-            return self._sqlite.emptied()
+        thread = self._only_one()
+        try:
+            with _TRANSLATED:
+                return self._sqlite.emptied()
+        finally:
+            thread.busy = False
 
     def close(self) -> None:
         """Close every connection, for good; a second call does nothing."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 import sqlite3
 from collections import deque
 from contextlib import contextmanager, suppress
-from threading import BoundedSemaphore, Lock
+from queue import Empty, SimpleQueue
+from threading import Lock
 from time import monotonic, sleep
 from typing import TYPE_CHECKING, Any
 
@@ -58,7 +59,10 @@ class Connections:
         event.listen(engine, "engine_disposed", lambda _: self._close_idle())
 
     def _begin_anew(self) -> None:
-        self._places = BoundedSemaphore(self._most)
+        # A semaphore; Python's own costs as much as reading a row.
+        self._places: SimpleQueue[None] = SimpleQueue()
+        for _ in range(self._most):
+            self._places.put(None)
         self._idle: deque[Connection] = deque()
         self._turn = Lock()
         self._writer: Connection | None = None
@@ -70,30 +74,32 @@ class Connections:
         self._inherited += [self._idle, self._writer]
         self._begin_anew()
 
-    @contextmanager
-    def reading(self) -> Iterator[Connection]:
+    def lend(self) -> Connection:
         """Lend a connection on which every statement stands on its own."""
-        if not self._places.acquire(timeout=WAIT_SECONDS):
-            msg = f"all {self._most} connections that read are lent"
-            raise PoolTimeoutError(msg)
         try:
-            connection = self._reader()
-            try:
-                yield connection
-            except BaseException:
-                connection.close()  # a statement that was not finished would hold its snapshot of the database
-                raise
+            self._places.get(timeout=WAIT_SECONDS)
+        except Empty:
+            msg = f"all {self._most} connections that read are lent"
+            raise PoolTimeoutError(msg) from None
+        try:
+            return self._idle.pop()  # the one that was used last, whose pages are cached
+        except IndexError:
+            pass
+        try:
+            return self._engine.connect().execution_options(isolation_level="AUTOCOMMIT")
+        except BaseException:
+            self._places.put(None)
+            raise
+
+    def take_back(self, connection: Connection, *, whole: bool) -> None:
+        """Take back what was lent. Where not all was `whole`, a statement may be left that holds an older state."""
+        if whole:
             self._idle.append(connection)
-        finally:
-            self._places.release()
+        else:
+            connection.close()
+        self._places.put(None)
         if self._closed:
             self._close_idle()
-
-    def _reader(self) -> Connection:
-        """The one that was used last, whose pages are cached."""
-        with suppress(IndexError):
-            return self._idle.pop()
-        return self._engine.connect().execution_options(isolation_level="AUTOCOMMIT")
 
     @contextmanager
     def writing(self) -> Iterator[Connection]:
