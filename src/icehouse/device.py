@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from functools import wraps
-from pathlib import Path
 from threading import RLock
 from typing import TYPE_CHECKING, Concatenate, ParamSpec, Protocol, TypeVar
 
+from icehouse import arguments
 from icehouse._core import DeviceState, Passphrase
 from icehouse.device_file import DEFAULT_WORK_FACTOR, DeviceFile, MemoryFile
 from icehouse.errors import ConflictError, IcehouseError, RefusedError, RequestError
@@ -18,6 +18,7 @@ from icehouse.explained import ASK_AGAIN, explained
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
     from typing import Self
 
     from icehouse._core import Group
@@ -58,6 +59,7 @@ class Device:
         self._file = file
         self._unsaved = False
         self._turn = RLock()  # a signature may do a rotation first
+        self._closed = False
 
     @classmethod
     def create(
@@ -69,13 +71,16 @@ class Device:
         work_factor: int = DEFAULT_WORK_FACTOR,
     ) -> Self:
         """Make a device that holds nothing yet; with a path, in an encrypted file that must not exist."""
-        state = DeviceState(user)
+        state = DeviceState(arguments.text(user, "user"))
+        arguments.number(work_factor, "work_factor")
+        secret = None if passphrase is None else _secret(passphrase)
         if path is None:
             return cls(state, MemoryFile())
-        if passphrase is None:
+        file = arguments.place(path, "path")
+        if secret is None:
             msg = "a device file needs a passphrase"
             raise RequestError(msg)
-        return cls(state, DeviceFile.create(Path(path), _secret(passphrase), work_factor, state))
+        return cls(state, DeviceFile.create(file, secret, work_factor, state))
 
     @classmethod
     def open(cls, path: str | Path, passphrase: str | Passphrase) -> Self:
@@ -83,15 +88,20 @@ class Device:
 
         In a directory that may not be written it opens, too, and signs for as long as no rotation is due.
         """
-        file, state = DeviceFile.open(Path(path), _secret(passphrase))
+        file, state = DeviceFile.open(arguments.place(path, "path"), _secret(passphrase))
         return cls(state, file)
 
     @_one_at_a_time
     def close(self) -> None:
-        """Let others open the file, after the ceremony that another thread is at; a second call does nothing."""
+        """Let others open the file, after the ceremony that another thread is at; a second call does nothing.
+
+        The device does nothing any more.
+        """
+        self._closed = True
         self._file.close()
 
     def __enter__(self) -> Self:
+        self._check_open()
         return self
 
     def __exit__(self, *exception: object) -> None:
@@ -144,8 +154,8 @@ class Device:
 
         Raises `RequestError` where its code is wrong, used or void. Changes nothing on either side.
         """
-        state = DeviceState(user)
-        state.take_token(token.strip())
+        state = DeviceState(arguments.text(user, "user"))
+        state.take_token(arguments.text(token, "token").strip())
         cls(state, MemoryFile()).status(cosigner)
 
     @_one_at_a_time
@@ -156,13 +166,14 @@ class Device:
         the vault does not know any more goes on from a token that the application made for it. Raises `RequestError`
         for a void code, `ConflictError` while another device claims the key.
         """
+        self._check(cosigner)
         again = self.epoch > 0
         if again and token is None and not self.has_token:
             msg = f"the device of {self.user!r} is enrolled already"
             raise RequestError(msg)
         if token is not None:
             with self._durably():
-                self._state.take_token(token.strip())
+                self._state.take_token(arguments.text(token, "token").strip())
         elif not self.has_token:
             msg = "a first enrolment needs an enrolment token"
             raise RequestError(msg, hint=ASK_AGAIN)
@@ -205,9 +216,12 @@ class Device:
         with that Merkle root. A lost answer is retried with fresh nonces: call again.
         """
         self._must_be_enrolled()
+        message = arguments.octets(message, "a message to sign")
+        if taproot_root is not None:
+            arguments.text(taproot_root, "taproot_root")
         with explained(self):
             self._resolve(cosigner)
-            if check_due:
+            if arguments.flag(check_due, "check_due"):
                 self._do_what_is_due(cosigner)
             # The round is drawn anew on every call: a retry never reuses commitments.
             nonces, question = self._state.ask_signature(message, taproot_root)
@@ -230,6 +244,7 @@ class Device:
     @contextmanager
     def _durably(self) -> Iterator[None]:
         """Make what a step changes durable; where it, or the write, fails, the device is as it was or owes a write."""
+        self._check_open()
         self._file.check()
         owed, self._unsaved = self._unsaved, True
         try:
@@ -246,9 +261,21 @@ class Device:
 
     def _send(self, cosigner: Cosigner, message: str) -> str:
         """Nothing is sent while a write is owed: the file never lacks what a message relies on."""
+        self._check(cosigner)
         self._file.check_open()
         self._pay()
-        return cosigner.exchange(message)
+        return arguments.text(cosigner.exchange(message), "the cosigner's answer")
+
+    def _check(self, cosigner: Cosigner) -> None:
+        self._check_open()
+        if not callable(getattr(cosigner, "exchange", None)):
+            msg = f"a cosigner has a method exchange, and the type {type(cosigner).__name__} has none"
+            raise RequestError(msg, hint="give a FrostService, or what reaches one")
+
+    def _check_open(self) -> None:
+        if self._closed:
+            msg = f"the device of {self.user!r} was closed"
+            raise RequestError(msg, hint="open it again")
 
     def _must_be_enrolled(self) -> None:
         if not self.epoch and self.pending_epoch is None:
@@ -275,6 +302,7 @@ class Device:
             raise ConflictError(msg, hint="repeat the command")
 
     def _resolve(self, cosigner: Cosigner) -> bool:
+        self._check(cosigner)
         self._pay()
         if self.pending_epoch is None:
             return False
@@ -317,7 +345,7 @@ class Device:
 
 
 def _secret(passphrase: str | Passphrase) -> Passphrase:
-    return passphrase if isinstance(passphrase, Passphrase) else Passphrase(passphrase)
+    return passphrase if isinstance(passphrase, Passphrase) else Passphrase(arguments.text(passphrase, "a passphrase"))
 
 
 __all__ = ["Cosigner", "Device"]

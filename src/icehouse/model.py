@@ -8,6 +8,7 @@ from datetime import UTC, date, datetime, timedelta
 from enum import StrEnum
 from functools import cached_property
 
+from icehouse import arguments
 from icehouse._core import Group, Row
 from icehouse.errors import ConflictError, IcehouseError, RequestError, SealError
 
@@ -342,7 +343,7 @@ class BulkResult:
 
 def check_user(user: str) -> str:
     """Return the user's name, or raise `RequestError`."""
-    size = len(user.encode("utf-8", "surrogatepass"))
+    size = len(arguments.text(user, "a user's name").encode("utf-8", "surrogatepass"))
     if not 1 <= size <= MAX_NAME_BYTES:
         msg = f"a user's name must be 1 to {MAX_NAME_BYTES} bytes of UTF-8, not {size}"
         raise RequestError(msg)
@@ -362,7 +363,7 @@ def check_user(user: str) -> str:
 
 def check_suite(suite: str) -> str:
     """Return the suite's short name, or raise `RequestError`."""
-    if suite not in SUITES:
+    if arguments.text(suite, "suite") not in SUITES:
         msg = f"suite must be one of {', '.join(SUITES)}, not {suite!r}"
         raise RequestError(msg)
     return suite

@@ -8,6 +8,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from icehouse import arguments
 from icehouse.ceremonies.limit import Limit
 from icehouse.ceremonies.new_roots import ROLES_OF
 from icehouse.ceremonies.vault import Rotation, Vault
@@ -53,7 +54,7 @@ _told: set[Path] = set()
 
 def check_custody(custody: str) -> str:
     """Return the custody's name, or raise `RequestError`."""
-    if custody not in ROLES_OF:
+    if arguments.text(custody, "custody") not in ROLES_OF:
         msg = f"custody must be one of {', '.join(ROLES_OF)}, not {custody!r}"
         raise RequestError(msg)
     return custody
@@ -61,7 +62,7 @@ def check_custody(custody: str) -> str:
 
 def check_buckets(custody: str, buckets: int) -> int:
     """Return how many nodes a vault's users share, or raise `RequestError`."""
-    if not 0 <= buckets < _MAX_BUCKETS:
+    if not 0 <= arguments.number(buckets, "buckets") < _MAX_BUCKETS:
         msg = f"buckets must be between 0 and {_MAX_BUCKETS - 1}, not {buckets}"
         raise RequestError(msg)
     if buckets and custody != "hierarchical":

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
+from icehouse import arguments
 from icehouse.errors import RequestError
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ _GOOGLE_OPTIONS = {"endpoint", "insecure", "deadline", "concurrency"}
 
 def hsm_uri(provider: str, config: Mapping[str, Any]) -> str:
     """The URI of a provider's HSM. Raises `RequestError` for an unknown provider or setting."""
-    maker = _MAKERS.get(provider)
+    maker = _MAKERS.get(arguments.text(provider, "hsm_provider"))
     if maker is None:
         msg = f"hsm_provider must be one of {', '.join(_MAKERS)}, not {provider!r}"
         raise RequestError(msg)
@@ -68,9 +69,10 @@ def _simulated(config: Mapping[str, Any]) -> str:
     if len(place & config.keys()) == 1:
         msg = "a simulated HSM in a file needs both path and pin_source"
         raise RequestError(msg)
+    faults = arguments.mapping(config.get("faults", {}), "faults")
     query = [f"pin-source=file:{quote(str(config['pin_source']))}"] if "path" in config else []
     query += [f"{name.replace('_', '-')}={quote(str(config[name]))}" for name in sorted(_PROFILE & config.keys())]
-    query += [f"fault={number}:{quote(str(fault), safe=':')}" for number, fault in config.get("faults", {}).items()]
+    query += [f"fault={number}:{quote(str(fault), safe=':')}" for number, fault in faults.items()]
     return f"simulated:{quote(str(config.get('path', '')))}{'?' if query else ''}{'&'.join(query)}"
 
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, cast
 
+from icehouse import arguments
 from icehouse import settings as vault_settings
 from icehouse.ceremonies import bulk, code, destroy, keygen, rotate, suspend, verify
 from icehouse.ceremonies.exchange import exchange
 from icehouse.ceremonies.own_keys import own_keys
 from icehouse.ceremonies.recover import Listed
 from icehouse.ceremonies.vault import work_on
+from icehouse.device import Device
 from icehouse.errors import ConflictError, HsmUnavailableError, RequestError, SealError
 from icehouse.fallback import check_stand_in
 from icehouse.model import (
@@ -46,13 +48,12 @@ from icehouse.upkeep import Upkeep
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-    from datetime import datetime
+    from pathlib import Path
     from typing import Self
 
     from icehouse.ceremonies.destroy import Removal
     from icehouse.ceremonies.judging import Judged
     from icehouse.ceremonies.vault import Vault
-    from icehouse.device import Device
     from icehouse.hsm import Hsm
 
 
@@ -63,16 +64,25 @@ class FrostService:
     """
 
     def __init__(self, vault: Vault) -> None:
-        self.vault = vault
+        self._vault = vault
+        self._closed = False
 
     @classmethod
     def open(cls, path: str | Path) -> Self:
         """Open the vault of a directory or a settings file."""
-        place = Path(path).absolute()  # to be read anew, wherever this process works by then
+        place = arguments.place(path, "path").absolute()  # to be read anew, wherever this process works by then
         settings = vault_settings.load(place)
         vault = open_vault(settings, again=lambda: vault_settings.load(place))
         tell_of_id(place, settings, vault)
         return cls(vault)
+
+    @property
+    def vault(self) -> Vault:
+        """What all calls work on. Raises `RequestError` once this was closed: it never opens again."""
+        if self._closed:
+            msg = "this service was closed"
+            raise RequestError(msg, hint="open the vault again")
+        return self._vault
 
     @property
     def hsm(self) -> Hsm:
@@ -80,11 +90,15 @@ class FrostService:
         return self.vault.custody.hsm
 
     def close(self) -> None:
-        """Close the database and the HSMs."""
-        self.vault.store.close()
-        self.vault.custody.roots.close()
+        """Close the database and the HSMs, for good: every later call is refused. A second close does nothing."""
+        if self._closed:
+            return
+        self._closed = True
+        self._vault.store.close()
+        self._vault.custody.roots.close()
 
     def __enter__(self) -> Self:
+        self.vault.custody  # noqa: B018  a service that was closed is refused
         return self
 
     def __exit__(self, *exception: object) -> None:
@@ -104,7 +118,8 @@ class FrostService:
 
         Raises `RequestError` for another shape, `ConflictError` where the user has a key of another suite.
         """
-        user = keygen.check_participants(threshold, list(participants or [user_id, SERVER]))
+        named = [check_user(user_id), SERVER] if participants is None else participants
+        user = keygen.check_participants(threshold, named)
         if user != user_id:
             msg = f"the first participant must be the user {user_id!r}, not {user!r}"
             raise RequestError(msg)
@@ -112,7 +127,8 @@ class FrostService:
 
     def create_users(self, user_ids: Iterable[str], *, suite: str = DEFAULT_SUITE) -> BulkResult:
         """Make a key for every user who has none; each page of 1,024 is durable before the next begins."""
-        return bulk.create_all(self.vault, user_ids, suite)
+        users = cast("Iterable[str]", arguments.several(user_ids, "user_ids"))  # each is looked at in its page
+        return bulk.create_all(self.vault, users, suite)
 
     def create_keygen_ceremony(
         self, threshold: int, participants: Sequence[str], *, suite: str = DEFAULT_SUITE
@@ -124,6 +140,7 @@ class FrostService:
     def create_signing_ceremony(self, message: bytes, participants: Sequence[str]) -> SigningCeremony:
         """A signature on a message by `[user, "server"]`; `run` it with the user's device."""
         user = keygen.check_participants(THRESHOLD, participants)
+        message = arguments.octets(message, "a message to sign")
         if len(message) > MAX_MESSAGE_BYTES:
             msg = f"a message to sign has at most {MAX_MESSAGE_BYTES} bytes, not {len(message)}"
             raise RequestError(msg)
@@ -149,7 +166,11 @@ class FrostService:
     def listing(self, since: datetime | None = None) -> Iterator[Listed]:
         """What `recover` needs to know of every user, or of those whose key changed at or after a time."""
         store = self.vault.store
-        found = store.every_key() if since is None else store.changed_keys(int(since.timestamp()))
+        if since is None:
+            found = store.every_key()
+        else:
+            second = arguments.instance(since, datetime, "since", "a datetime").timestamp()
+            found = store.changed_keys(int(second))
         return (Listed.of(key, self._state(key)) for key in found)
 
     def enrolment_code(self, user_id: str) -> str:
@@ -187,7 +208,7 @@ class FrostService:
 
         The day is counted from 1970, and nothing vouches for it: the mark decides nothing about a share.
         """
-        days = self.vault.rotation.grace if grace is None else grace
+        days = self.vault.rotation.grace if grace is None else arguments.number(grace, "grace")
         return overdue_since(self.vault.store.database, self.vault.today - days)
 
     @property
@@ -195,8 +216,8 @@ class FrostService:
         """Rewrap, reseal, trim, convert."""
         return Upkeep(self.vault)
 
-    def exchange(self, message: str) -> str:
-        """Answer one message of a device. Never raises for what the message says."""
+    def exchange(self, message: str | bytes) -> str:
+        """Answer one message of a device, as text or as the bytes that came. Never raises for what the message says."""
         return exchange(self.vault, message)
 
     def check_user(self, user_id: str) -> FrostShards:
@@ -219,13 +240,15 @@ class FrostService:
 
     def examine(self) -> Iterator[FrostShards | SealError | HsmUnavailableError]:
         """Open every record of every key; for each its public facts, or what does not fit, or that the HSM is away."""
-        for examined in verify.examine(self.vault, self.vault.store.readings()):
-            yield self._view(examined) if isinstance(examined, Key) else examined
+        found = verify.examine(self.vault, self.vault.store.readings())
+        return (self._view(examined) if isinstance(examined, Key) else examined for examined in found)
 
     def examine_data_keys(self) -> Iterator[SealError]:
         """What does not fit in the counts of data keys."""
-        for number, used, live, found in miscounts(self.vault.store):
-            yield SealError(f"data key {number} counts {used} records ever and {live} now; {found} are found")
+        return (
+            SealError(f"data key {number} counts {used} records ever and {live} now; {found} are found")
+            for number, used, live, found in miscounts(self.vault.store)
+        )
 
     def _vouched(self, key: Key) -> Key:
         """The key, once its sealed record has shown that nobody changed its row: callers trust its public key."""
@@ -281,6 +304,7 @@ class SigningCeremony:
 
     def run(self, device: Device, *, taproot_root: str | None = None) -> bytes:
         """Sign with the user's device; the signature verified under the public key."""
+        arguments.instance(device, Device, "device", "a Device")
         if device.user != self._user:
             msg = f"this ceremony is {self._user!r}'s, the device is {device.user!r}'s"
             raise RequestError(msg)
@@ -326,8 +350,12 @@ def create_hsm_frost(
     Raises `RequestError`, `HsmError`, `StoreError`, `SealError`.
     """
     check_custody(custody)
-    own, fallback = dict(config or {}), ""
-    if fallback_to_software:
+    if store is not None:
+        arguments.text(store, "store")
+    own = {} if config is None else dict(arguments.mapping(config, "config"))
+    arguments.texts(own, "the names in config")
+    fallback = ""
+    if arguments.flag(fallback_to_software, "fallback_to_software"):
         own, fallback = fallback_uri(hsm_provider, own)
     settings = Settings(store_url=store or "sqlite://", hsm_uri=hsm_uri(hsm_provider, own), fallback_uri=fallback)
     check_durable(settings)

@@ -36,7 +36,11 @@ class Settings:
     hsm_former_uri: str = text("the HSM that the vault is being moved away from, until it is trimmed")
     hsm_former_claim_uri: str = text("the same for the claim root key")
     store_connections: int = number(
-        16, 1, 10_000, "connections", "how many connections to PostgreSQL a process opens at most"
+        16,
+        1,
+        10_000,
+        "connections",
+        "how many connections a process opens at most; on SQLite these read, and one more writes",
     )
     fallback_uri: str = text("the simulated module of new keys while the HSM cannot be opened; empty for none")
     fallback_seconds: float = number(5.0, 0, DAY, "seconds", "after how long an HSM that was away is looked for again")

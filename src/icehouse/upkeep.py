@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from icehouse import arguments
 from icehouse.ceremonies import convert, destroy, orphans, promote, reseal, rewrap, rewrap_users, trim
 from icehouse.errors import RequestError, SealError
 from icehouse.model import State
@@ -41,6 +42,7 @@ class Upkeep:
 
         Raises `RequestError` for a hierarchical vault, `HsmRefusedError` where the HSM has no room.
         """
+        arguments.function(advance, "advance")
         if self.promotable:
             return promote.promote(self._vault, advance)
         rewrap.begin(self._vault)
@@ -61,6 +63,7 @@ class Upkeep:
 
     def convert_to_hybrid(self, advance: Callable[[int], None] = _silent) -> int:
         """Seal every share that a hierarchical vault derives; how many keys were converted. Devices notice nothing."""
+        arguments.function(advance, "advance")
         return convert.to_hybrid(self._vault, advance)
 
     def plan_conversion(self) -> RewrapPlan:
@@ -69,14 +72,16 @@ class Upkeep:
 
     def begin_reseal(self, data_keys: Sequence[int]) -> Resealing:
         """Close these data keys, and name whom they expose: to be kept before `reseal` moves the records."""
-        return reseal.begin(self._vault, list(data_keys))
+        return reseal.begin(self._vault, arguments.numbers(data_keys, "data_keys"))
 
     def reseal(self, data_keys: Sequence[int] | None = None, advance: Callable[[int], None] = _silent) -> Resealing:
         """Move every record under these data keys, or under all, to fresh ones."""
-        if data_keys is not None and not data_keys:
+        arguments.function(advance, "advance")
+        numbers = None if data_keys is None else arguments.numbers(data_keys, "data_keys")
+        if numbers == []:
             msg = "name at least one data key"
             raise RequestError(msg)
-        return reseal.reseal_under(self._vault, None if data_keys is None else list(data_keys), advance)
+        return reseal.reseal_under(self._vault, numbers, advance)
 
     def ready_keys(self, advance: Callable[[int], None] = _silent) -> Judged:
         """The root keys that `trim(void_backups=True)` would destroy in the HSM, what each still opens, what is kept.
@@ -91,7 +96,7 @@ class Upkeep:
         `consent`: the labels of all of these, as `ready_keys` tells them. Raises `RequestError` where one is missing,
         or must be kept; then nothing was destroyed.
         """
-        return trim.trim(self._vault, void_backups=void_backups, consent=consent)
+        return trim.trim(self._vault, void_backups=arguments.flag(void_backups, "void_backups"), consent=consent)
 
     def removals(self) -> Iterator[Removal]:
         """How far the destruction of every user who was removed has come; rows that contradict themselves are none."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from icehouse.model import Key, WrappedKey
     from icehouse.store.leases import Lease
 
+_logger = logging.getLogger("icehouse")
 _PASSES = 4
 _TOGETHER = 256
 """Rows in one transaction."""
@@ -193,7 +195,9 @@ def _destroy(page: Page) -> None:
         # whoever writes the database writes campaigns, too, and no backup would bring it back (ADR 0028).
         for key in unfinished_removals(vault.store, page.lease.first, page.lease.last):
             page.each(key.id, key.user, partial(destroying.let_go, vault, key))
-    vault.store.database.shrink()
+    leftover = vault.store.database.shrink()
+    if leftover is not None:
+        _logger.warning("%s; %s", leftover, leftover.hint)
 
 
 def _removed(page: Page, row: int) -> None:

@@ -36,16 +36,21 @@ if TYPE_CHECKING:
     from icehouse.custody import RootKeys
     from icehouse.hsm import KeyKind
     from icehouse.model import Key, VaultRecord
+    from icehouse.store.wal import Leftover
 
 
 @dataclass(frozen=True, slots=True)
 class Removal:
-    """What became of a user's key. `destroyed` once no backup of it can be opened; else `waits_for` says for what."""
+    """What became of a user's key. `destroyed` once no backup of it can be opened; else `waits_for` says for what.
+
+    `leftover` says in which of the database's files its records may still lie, where somebody else keeps them there.
+    """
 
     user: str
     destroyed: bool
     waits_for: str = ""
     until: datetime | None = None
+    leftover: Leftover | None = None
 
 
 def destroy(vault: Vault, user: str, consent: Collection[str] = ()) -> Removal:
@@ -59,11 +64,12 @@ def destroy(vault: Vault, user: str, consent: Collection[str] = ()) -> Removal:
     key = retry(vault, lambda: removed(vault, user))
     if vault.custody.name == "direct":
         finish(vault, key, owned.doomed)
-    vault.store.database.shrink()
+    leftover = vault.store.database.shrink()
     left = own_keys(vault, [key]).doomed
     if left:
-        return Removal(user, destroyed=False, waits_for=f"{_named(one.label for one in left)}: the same call again")
-    return status(vault, key)
+        waits_for = f"{_named(one.label for one in left)}: the same call again"
+        return Removal(user, destroyed=False, waits_for=waits_for, leftover=leftover)
+    return replace(status(vault, key), leftover=leftover)
 
 
 def _key_of(vault: Vault, user: str) -> Key:

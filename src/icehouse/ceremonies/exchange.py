@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
+from icehouse import arguments
 from icehouse._core import Envelope, bare_refusal
 from icehouse.ceremonies import abandon, claim, cosign, prove, rotate, status
 from icehouse.ceremonies.authority import Speaker, authority_of, data_keys_of, speaker_of
@@ -35,11 +36,11 @@ _CEREMONIES: dict[str, Ceremony] = {
 }
 
 
-def exchange(vault: Vault, message: str) -> str:
+def exchange(vault: Vault, message: str | bytes) -> str:
     """Answer a device's message. Never raises for what a device or the network sent."""
     try:
-        envelope = Envelope(message)
-    except (ProtocolError, UnicodeEncodeError):
+        envelope = Envelope(message if isinstance(message, str) else arguments.octets(message, "a message").decode())
+    except (ProtocolError, UnicodeError):
         return bare_refusal("malformed")
     try:
         return retry(vault, lambda: _exchange(vault, envelope))

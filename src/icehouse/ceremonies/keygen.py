@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from icehouse import arguments
 from icehouse.ceremonies.dealing import deal, prepare, write
 from icehouse.ceremonies.recreate import recreate
 from icehouse.ceremonies.vault import DifferentKeyError, retry
@@ -27,10 +28,11 @@ if TYPE_CHECKING:
 
 def check_participants(threshold: int, participants: Sequence[str]) -> str:
     """Return the user of a 2-of-2 `[user, "server"]`; any other shape is refused."""
+    participants = arguments.texts(participants, "participants")
     if len(set(participants)) != len(participants):
         msg = "every participant must be listed once"
         raise RequestError(msg)
-    if not THRESHOLD <= threshold <= len(participants):
+    if not THRESHOLD <= arguments.number(threshold, "threshold") <= len(participants):
         msg = f"threshold must be between 2 and the number of participants ({len(participants)}), not {threshold}"
         raise RequestError(msg)
     if threshold != THRESHOLD or len(participants) != THRESHOLD or participants[1] != SERVER:

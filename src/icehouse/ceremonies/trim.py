@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from icehouse.ceremonies.vault import Vault
     from icehouse.model import RootKey
+    from icehouse.store.wal import Leftover
 
 
 _LAST = (1 << 63) - 1
@@ -40,6 +41,7 @@ class Trimmed:
     """What a trim destroyed, and what it could destroy with `void_backups`; `kept`: what it must not, and why.
 
     `unreadable_before`: backups of the database made before then cannot be read once those are gone.
+    `leftover`: in which of the database's files wrapped data keys may still lie, where somebody else keeps them there.
     """
 
     data_keys: int
@@ -47,6 +49,7 @@ class Trimmed:
     ready: tuple[str, ...]
     unreadable_before: datetime | None
     recoverable_until: datetime | None = None
+    leftover: Leftover | None = None
     kept: tuple[Kept, ...] = ()
 
 
@@ -57,8 +60,10 @@ def trim(vault: Vault, *, void_backups: bool = False, consent: Collection[str] =
     """
     if not void_backups:
         gone = _drop(vault)
+        leftover = vault.store.database.shrink()
         ready, kept = _askable(vault)
-        return Trimmed(gone, (), tuple(root.label for root in ready), _superseded(ready), kept=kept)
+        askable = tuple(root.label for root in ready)
+        return Trimmed(gone, (), askable, _superseded(ready), leftover=leftover, kept=kept)
     judged = ready_keys(vault)
     check_consent(judged, consent)
     gone = _drop(vault)
@@ -67,7 +72,7 @@ def trim(vault: Vault, *, void_backups: bool = False, consent: Collection[str] =
         destroy_root(vault, one.label, one.kind)
     settle(vault, root_keys.every(vault.store.database))
     vault.refresh()
-    vault.store.database.shrink()
+    leftover = vault.store.database.shrink()
     done = [root for label in labels if (root := root_keys.root_of(vault.store.database, label))]
     until = max((root.recoverable_until for root in done if root.recoverable_until), default=None)
     return Trimmed(
@@ -76,6 +81,7 @@ def trim(vault: Vault, *, void_backups: bool = False, consent: Collection[str] =
         (),
         _superseded(done),
         datetime.fromtimestamp(until, UTC) if until else None,
+        leftover,
         judged.kept,
     )
 
@@ -87,9 +93,7 @@ def _drop(vault: Vault) -> int:
         for key in unfinished_removals(vault.store, 0, _LAST):
             let_go(vault, key)
     data_keys.retire_closed(database)
-    gone = data_keys.drop_empty(database)
-    database.shrink()
-    return gone
+    return data_keys.drop_empty(database)
 
 
 def ready_keys(vault: Vault, advance: Callable[[int], None] = lambda _: None) -> Judged:

@@ -10,13 +10,14 @@ import typer
 from icehouse.ceremonies.judging import Judged, check_consent
 from icehouse.cli.consent import YesDestroyOption, consented
 from icehouse.cli.options import FormatOption, VaultOption, named
-from icehouse.cli.printer import Format, printable, put_rows
+from icehouse.cli.printer import Format, printable, put_rows, say
 from icehouse.errors import RequestError
 from icehouse.model import check_user
 from icehouse.service import FrostService
 
 if TYPE_CHECKING:
     from icehouse.ceremonies.destroy import Removal
+    from icehouse.store.wal import Leftover
 
 _COLUMNS = ("state", "until", "waits_for", "user")
 _NAMED = 5
@@ -48,7 +49,19 @@ def destroy(
         consent = consented(doomed, yes_destroy, service.vault.vault_id)
         check_consent(Judged(doomed), consent)
         removals = (service.destroy_user(user, consent=consent) for user in users)
-        put_rows(_COLUMNS, map(facts_of_removal, removals), form)
+        put_rows(_COLUMNS, (facts_of_removal(_told_of(removal)) for removal in removals), form)
+
+
+def _told_of(removal: Removal) -> Removal:
+    if removal.leftover is not None:
+        warn_of(removal.leftover)
+    return removal
+
+
+def warn_of(leftover: Leftover) -> None:
+    """Say in which files removed bytes may still lie, and what ends it."""
+    say(f"warning: {leftover}")
+    say(f"hint: {leftover.hint}")
 
 
 def _ask(users: list[str]) -> None:
@@ -70,7 +83,19 @@ def facts_of_removal(removal: Removal) -> dict[str, object]:
     """How far the destruction of a user's key has come."""
     return {
         "user": removal.user,
-        "state": "destroyed" if removal.destroyed else "removed",
+        "state": _state(removal),
         "waits_for": removal.waits_for or None,
         "until": None if removal.until is None else removal.until.isoformat(timespec="seconds"),
+        **facts_of_leftover(removal.leftover),
     }
+
+
+def facts_of_leftover(leftover: Leftover | None) -> dict[str, object]:
+    """The files in which removed bytes may still lie, and who keeps them there; nothing where there are none."""
+    return {} if leftover is None else {"still_in": leftover.files, "kept_by": leftover.readers}
+
+
+def _state(removal: Removal) -> str:
+    if removal.destroyed:
+        return "destroyed"
+    return "removed" if removal.leftover is None else "removing"

@@ -14,11 +14,11 @@ from icehouse import settings as vault_settings
 from icehouse.ceremonies.judging import Judged
 from icehouse.checkup import Check, Checkup
 from icehouse.cli.consent import YesDestroyOption, consented
-from icehouse.cli.destroy import facts_of_removal
+from icehouse.cli.destroy import facts_of_leftover, facts_of_removal
 from icehouse.cli.options import FormatOption, VaultOption, named
 from icehouse.cli.printer import FAILED, Format, complain, put, put_facts, put_rows, say
 from icehouse.cli.progress import counted
-from icehouse.errors import HsmError, HsmUnavailableError, MissingExtraError, RequestError, SealError
+from icehouse.errors import HsmError, HsmUnavailableError, MissingExtraError, RequestError, SealError, StoreError
 from icehouse.exposure import exposures
 from icehouse.hsm import HsmKey
 from icehouse.model import SOFTWARE, RootState
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from icehouse.errors import IcehouseError
     from icehouse.model import RootKey
     from icehouse.settings import Settings
+    from icehouse.store.wal import Leftover
 
 _NAMED = 5
 _COLUMNS = ("ok", "hsm", "check", "detail")
@@ -46,6 +47,7 @@ class _Found:
     findings: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     hints: dict[str, str | None] = field(default_factory=dict)
+    leftover: Leftover | None = None
 
     def add(self, error: IcehouseError) -> None:
         self.findings.append(str(error))
@@ -98,6 +100,7 @@ def _vault(place: Path, *, remove_orphans: bool, given: list[str] | None) -> tup
     found = _Found(warnings=[*store.warnings(), *exposures(place, settings)])
     with closing(store):
         check_vault_id(settings, store.vault_id)
+        _look_at_the_journal(store, found)
         try:
             # Opening a vault finds its root keys in the HSM and opens the seal over its settings.
             service = FrostService.open(place)
@@ -110,6 +113,16 @@ def _vault(place: Path, *, remove_orphans: bool, given: list[str] | None) -> tup
                 _look_for_orphans(service, found, remove_orphans=remove_orphans, given=given)
         current = [root for root in store.reload().roots if root.state is RootState.CURRENT]
         return _checks(settings, current), found
+
+
+def _look_at_the_journal(store: VaultStore, found: _Found) -> None:
+    """Empty it, for that alone shows whether somebody keeps in it what was removed."""
+    try:
+        found.leftover = store.database.shrink()
+    except StoreError as exc:
+        found.warnings.append(f"whether the journal holds what was removed could not be seen: {exc}")
+    if found.leftover is not None:
+        found.warnings.append(f"{found.leftover}; {found.leftover.hint}")
 
 
 def _checks(settings: Settings, roots: Sequence[RootKey]) -> list[Check]:
@@ -216,7 +229,9 @@ def _facts_of_root(root: RootKey) -> dict[str, object]:
 
 def _put(found: _Found, checks: Sequence[Check], form: Format) -> None:
     """All of it as JSON; for people, counts and names, and the checks one by one."""
-    facts: dict[str, Any] = found.facts | {"findings": found.findings, "warnings": found.warnings}
+    facts: dict[str, Any] = (
+        found.facts | facts_of_leftover(found.leftover) | {"findings": found.findings, "warnings": found.warnings}
+    )
     if form is Format.JSON:
         put_facts(facts | {"checks": [check._asdict() for check in checks]}, form)
         return

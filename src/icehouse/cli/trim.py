@@ -8,6 +8,7 @@ import typer
 
 from icehouse.ceremonies.judging import named as _named
 from icehouse.cli.consent import YesDestroyOption, consented, explain_kept
+from icehouse.cli.destroy import facts_of_leftover, warn_of
 from icehouse.cli.options import FormatOption, VaultOption, named
 from icehouse.cli.printer import Format, put_facts, say
 from icehouse.cli.progress import advancing
@@ -47,6 +48,7 @@ def trim(
             "root_keys_ready": trimmed.ready if form is Format.JSON else _named(trimmed.ready) or None,
             "backups_unreadable_before": _iso(trimmed.unreadable_before),
             "recoverable_until": _iso(trimmed.recoverable_until),
+            **facts_of_leftover(trimmed.leftover),
         },
         form,
     )
@@ -85,6 +87,8 @@ def _explain(trimmed: Trimmed) -> None:
         say("hint: 'icehouse trim --void-backups' destroys them, once you consented to each")
     elif trimmed.root_keys:
         say(f"no backup of the database can be read that was made before the rewrap of {before} was finished")
+    if trimmed.leftover is not None:
+        warn_of(trimmed.leftover)
     if trimmed.recoverable_until:
         say(f"until {_iso(trimmed.recoverable_until)} the HSM could bring those keys back")
 

@@ -208,6 +208,7 @@ class RootKeys:
         return any(key.label == label for key in hsm.keys(label))
 
     def close(self) -> None:
-        """Let go of every HSM."""
+        """Let go of every HSM, and look for no other."""
+        self._again = None
         for hsm in self.hsms:
             hsm.close()

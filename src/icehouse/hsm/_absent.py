@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NoReturn
 from icehouse.errors import HsmError, HsmRefusedError, HsmUnavailableError, MissingExtraError, RequestError
 from icehouse.hsm._fork import ForkSafeLock
 from icehouse.hsm._hsm import HsmInfo, KeyKind, OperationCounts
+from icehouse.hsm._per_process import closed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,6 +34,7 @@ class AbsentHsm:
         self._due = monotonic() + pause
         self._lock = ForkSafeLock()
         self._hsm: Hsm | None = None
+        self._closed = False
 
     @property
     def absent(self) -> bool:
@@ -99,11 +101,14 @@ class AbsentHsm:
         return self._there().rights()
 
     def close(self) -> None:
-        """Let go of the module, where it came back."""
+        """Let go of the module, where it came back, and look for it no more."""
+        self._closed = True
         if self._hsm is not None:
             self._hsm.close()
 
     def _there(self) -> Hsm:
+        if self._closed:
+            raise closed()
         if self._hsm is None:
             self._try()
         return self._hsm or self._raise()
@@ -116,6 +121,8 @@ class AbsentHsm:
             self._due = float("inf")
         try:
             self._hsm = self._reach()
+            if self._closed:
+                self._hsm.close()
         except HsmError as exc:
             self._cause = exc
         except (RequestError, MissingExtraError) as exc:

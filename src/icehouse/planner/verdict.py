@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
+from icehouse import arguments
 from icehouse.planner.capacity import Need, Obstacle, needs, obstacles
+from icehouse.planner.catalogue import Catalogue
 from icehouse.planner.choice import Choice, choices
 from icehouse.planner.coefficients import WARNINGS, Custody
 from icehouse.planner.constraint import Constraints
@@ -19,8 +21,6 @@ from icehouse.planner.scenario import SECONDS_PER_MONTH, Scenario
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
-
-    from icehouse.planner.catalogue import Catalogue
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +86,12 @@ def plan(
 
     Raises `RequestError` for unknown names.
     """
+    arguments.instance(scenario, Scenario, "scenario", "a Scenario")
+    if not isinstance(catalogue, str):
+        arguments.instance(catalogue, Catalogue, "catalogue", "a Catalogue or its name")
+    if constraints is not None:
+        arguments.instance(constraints, Constraints, "constraints", "Constraints")
+    providers, custodies = arguments.texts(providers, "providers"), arguments.texts(custodies, "custodies")
     prices = load(catalogue) if isinstance(catalogue, str) else catalogue
     prices.check_region(scenario.region)
     wanted = constraints or Constraints()

@@ -4,22 +4,20 @@ from __future__ import annotations
 
 import os
 import random
-import sqlite3
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from threading import RLock, local
-from time import monotonic, sleep
+from time import sleep
 from typing import TYPE_CHECKING, Any, TypeVar
+from weakref import WeakSet
 
-from sqlalchemy import create_engine, event
+from sqlalchemy import create_engine
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, NoSuchModuleError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
-from sqlalchemy.pool import StaticPool
 
 from icehouse.errors import MissingExtraError, RequestError, SealError, StoreError
-from icehouse.store import postgresql
-from icehouse.store.private_file import make_private
+from icehouse.store import postgresql, sqlite
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -27,24 +25,28 @@ if TYPE_CHECKING:
 
     from sqlalchemy import URL, Connection, Engine
 
+    from icehouse.store.wal import Leftover
+
     Fence: TypeAlias = Callable[[Connection, int], None]
 
 T = TypeVar("T")
 CONNECTIONS = 16
-"""How many connections a process opens to PostgreSQL at most, unless it is told otherwise."""
+"""How many connections a process opens to the database at most, unless it is told otherwise."""
 _WAIT_SECONDS = 30
 _ATTEMPTS = 10
 _PAUSE_SECONDS = 0.005
-_PRAGMAS = (
-    "synchronous=FULL",
-    "foreign_keys=ON",
-    "secure_delete=ON",
-    "cache_size=-65536",  # 64 MiB hold both indexes of a million keys
-)
 
 
 class GaveWayError(StoreError):
     """The database undid the change so that another writer's could go on; nothing was written, try again."""
+
+
+class _Thread(local):
+    """What one thread, or greenlet, is doing with a database."""
+
+    busy = False
+    """Whether it has a connection."""
+    fence: Fence | None = None
 
 
 class Database:
@@ -61,26 +63,24 @@ class Database:
         self.in_memory = self.backend == "sqlite" and parsed.database in {None, "", ":memory:"}
         # One in-memory database is one connection, so its users take turns.
         self._turn: AbstractContextManager[object] = RLock() if self.in_memory else nullcontext()
-        self._kept = local()
-        self._fence = local()
-        self._pid = os.getpid()
+        self._closed = False
+        self._thread = _Thread()
         try:
             self.engine: Engine = create_engine(parsed, **self._options(parsed, connections))
         except (NoSuchModuleError, ModuleNotFoundError) as exc:
             extra = "postgresql"
             raise MissingExtraError(extra) from exc
+        self._sqlite: sqlite.Connections | None = None
         if self.backend == "sqlite":
-            event.listen(self.engine, "do_connect", make_private, once=True)
-            event.listen(self.engine, "connect", _prepare_sqlite)
-            event.listen(self.engine, "begin", _begin_sqlite)
+            self._sqlite = sqlite.Connections(self.engine, connections)
         else:
             postgresql.listen(self.engine)
         self._reading = self.engine.execution_options(isolation_level="AUTOCOMMIT")
+        _OPEN.add(self)
 
     def _options(self, url: URL, connections: int) -> dict[str, Any]:
         if self.backend == "sqlite":
-            options: dict[str, Any] = {"poolclass": StaticPool} if self.in_memory else {}
-            return options | {"connect_args": {"check_same_thread": False, "timeout": _WAIT_SECONDS}}
+            return sqlite.options(in_memory=self.in_memory)
         return {
             "connect_args": postgresql.connect_arguments(url),
             # Every change is conditional or locks what it relies on (ADR 0025); a server's default may be another.
@@ -102,25 +102,27 @@ class Database:
     @contextmanager
     def read(self) -> Iterator[Connection]:
         """A connection on which each statement stands on its own and sees what is current."""
-        self._after_fork()
-        with self._turn, _TRANSLATED, self._connection() as connection:
-            try:
-                yield connection
-            except (TypeError, ValueError) as exc:
-                msg = "the database holds a value of a type that icehouse never writes"
-                raise SealError(msg) from exc
+        # One generator, and no context in another: every message of every device comes by here.
+        thread, whole = self._only_one(), False
+        try:
+            with self._turn, _TRANSLATED:
+                connection = self._reading.connect() if self._sqlite is None else self._sqlite.lend()
+                try:
+                    yield connection
+                    whole = True
+                except (TypeError, ValueError) as exc:
+                    msg = "the database holds a value of a type that icehouse never writes"
+                    raise SealError(msg) from exc
+                finally:
+                    if self._sqlite is None:
+                        connection.close()
+                    else:
+                        self._sqlite.take_back(connection, whole=whole)
+        finally:
+            thread.busy = False
 
-    @contextmanager
-    def _connection(self) -> Iterator[Connection]:
-        """SQLite: one that this thread keeps. PostgreSQL: one of the pool's, so that threads may outnumber them."""
-        if self.backend == "postgresql":
-            with self._reading.connect() as pooled:
-                yield pooled
-            return
-        connection: Connection | None = getattr(self._kept, "connection", None)
-        if connection is None or connection.closed or connection.invalidated:
-            connection = self._kept.connection = self._reading.connect()
-        yield connection
+    def _transaction(self) -> AbstractContextManager[Connection]:
+        return self.engine.begin() if self._sqlite is None else self._sqlite.writing()
 
     @contextmanager
     def write(self, counts: int = 0) -> Iterator[Connection]:
@@ -130,12 +132,14 @@ class Database:
         that may wait for another's row belongs into `change`. `counts` says how many keys of a larger task it
         completes, for the thread's fence.
         """
-        self._after_fork()
-        with self._turn, _TRANSLATED, self.engine.begin() as connection:
-            fence: Fence | None = getattr(self._fence, "held", None)
-            if fence is not None:
-                fence(connection, counts)
-            yield connection
+        thread = self._only_one()
+        try:
+            with self._turn, _TRANSLATED, self._transaction() as connection:
+                if thread.fence is not None:
+                    thread.fence(connection, counts)
+                yield connection
+        finally:
+            thread.busy = False
 
     def change(self, work: Callable[[Connection], T], counts: int = 0) -> T:
         """Do all of `work` in one transaction; where that gave way to another writer's, do all of it again."""
@@ -151,31 +155,65 @@ class Database:
     @contextmanager
     def fenced(self, fence: Fence) -> Iterator[None]:
         """Let this thread write nothing unless `fence`, called first in every transaction, lets it."""
-        self._fence.held = fence
+        self._thread.fence = fence
         try:
             yield
         finally:
-            self._fence.held = None
+            self._thread.fence = None
 
-    def _after_fork(self) -> None:
+    def _only_one(self) -> _Thread:
+        """Let a thread use one connection at a time: nobody who holds one waits for another, however many wait."""
+        if self._closed:
+            msg = "the database was closed by this process"
+            raise StoreError(msg, hint="open the vault again")
+        thread = self._thread
+        if thread.busy:
+            msg = "this thread has a connection to the database already, and asked for another"
+            raise StoreError(msg, hint="this is a fault of icehouse: please report it")
+        thread.busy = True
+        return thread
+
+    def forked(self) -> None:
         """In a fork's child: the parent's connections are the parent's to use and to close."""
-        if self._pid != os.getpid() and not self.in_memory:
-            self.engine.dispose(close=False)
-            self._kept = local()
-            self._pid = os.getpid()
+        self._thread = _Thread()
+        if self.in_memory:
+            return
+        if self._sqlite is not None:
+            self._sqlite.forked()
+        self.engine.dispose(close=False)
 
-    def shrink(self) -> None:
-        """Leave nothing of deleted rows behind: SQLite overwrites them already, its journal is emptied here."""
-        if self.backend == "sqlite" and not self.in_memory:
-            with self.read() as connection:
-                connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+    def shrink(self) -> Leftover | None:
+        """Leave nothing of deleted rows behind, or answer where it still lies.
+
+        SQLite overwrites them already; here its journal is emptied. PostgreSQL does so in its own time.
+        """
+        if self._sqlite is None or self.in_memory:
+            return None
+        thread = self._only_one()
+        try:
+            with _TRANSLATED:
+                return self._sqlite.emptied()
+        finally:
+            thread.busy = False
 
     def close(self) -> None:
-        """Close every connection; a second call does nothing."""
-        connection: Connection | None = getattr(self._kept, "connection", None)
-        if connection is not None:
-            connection.close()
+        """Close every connection, for good; a second call does nothing."""
+        self._closed = True
+        if self._sqlite is not None:
+            self._sqlite.close()
         self.engine.dispose()
+
+
+_OPEN: WeakSet[Database] = WeakSet()
+
+
+def _leave_to_the_parent() -> None:
+    for database in list(_OPEN):
+        database.forked()
+
+
+# Before the child has a second thread that could be lent what is the parent's.
+os.register_at_fork(after_in_child=_leave_to_the_parent)
 
 
 def _parsed(url: str) -> URL:
@@ -206,34 +244,6 @@ def check_no_password(url: str) -> str:
         hint = "use a password file (PGPASSFILE, or ?passfile=PATH in the URL), or ICEHOUSE_STORE__URL"
         raise RequestError(msg, hint=hint)
     return url
-
-
-def _prepare_sqlite(connection: Any, _record: object) -> None:  # noqa: ANN401  the driver's own class
-    connection.isolation_level = None  # transactions are begun below, not by the driver's guess
-    cursor = connection.cursor()
-    _use_wal(cursor)
-    for pragma in _PRAGMAS:
-        cursor.execute(f"PRAGMA {pragma}")
-    cursor.close()
-
-
-def _use_wal(cursor: Any) -> None:  # noqa: ANN401  the driver's own class
-    """Ask again while another connection does: of several that find a new database, SQLite lets none wait for that."""
-    until = monotonic() + _WAIT_SECONDS
-    while True:
-        try:
-            cursor.execute("PRAGMA journal_mode=WAL")
-        except sqlite3.OperationalError as exc:
-            if "locked" not in str(exc) or monotonic() > until:
-                raise
-            sleep(_PAUSE_SECONDS)
-        else:
-            return
-
-
-def _begin_sqlite(connection: Connection) -> None:
-    if connection.get_execution_options().get("isolation_level") != "AUTOCOMMIT":
-        connection.exec_driver_sql("BEGIN IMMEDIATE")
 
 
 class _Translated:
