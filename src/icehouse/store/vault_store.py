@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import delete, func, insert, inspect, select
+from sqlalchemy import delete, func, insert, select
 from sqlalchemy.exc import IntegrityError
 
 from icehouse.errors import ConflictError, SealError, StoreError
@@ -264,14 +264,7 @@ class VaultStore:
 
 def _record_in(database: Database) -> VaultRecord | None:
     with database.read() as connection:
-        names = inspect(connection).get_table_names()
-        if not names:
-            return None
-        if vault.name not in names:
-            msg = "the database holds other tables and no vault"
-            raise StoreError(msg, hint="give icehouse a database of its own")
-        migrate.check(connection)
-        return read_record(connection)
+        return read_record(connection) if migrate.is_there(connection) else None
 
 
 def _found_first(connection: Connection, store: VaultStore) -> None:
