@@ -33,7 +33,7 @@ class PostgresServer:
             shutil.copytree(package.parent / part, self.place / part, symlinks=True)
         self.programs = self.place / package.name / "pginstall18" / "bin"
         self.data = self.place / "data"
-        self.port = _free_port()
+        self.port = free_port()
         self._process: subprocess.Popen[bytes] | None = None
         self._made = 0
         self._own(self.place)
@@ -130,7 +130,7 @@ class PostgresServer:
         return f"{self.conninfo('postgres')}?options=-csearch_path%3D{name}"
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
         return sock.getsockname()[1]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -33,8 +34,11 @@ _BEATS_EVERY = 10.0
 
 
 def is_needed(database: Database) -> bool:
-    """Whether pages are announced; one machine's processes look for them in the database themselves."""
-    return database.backend == "postgresql"
+    """Whether pages are announced; else workers look for them in the database themselves.
+
+    They do so on one machine, and behind a pooler, which may have no session left for procrastinate's connections.
+    """
+    return database.backend == "postgresql" and not database.pooled
 
 
 def announce(database: Database, campaign: int, pages: int) -> None:
@@ -137,6 +141,8 @@ def _conninfo(database: Database) -> str:
     url = database.engine.url
     _, parameters = database.engine.dialect.create_connect_args(url)
     parameters.pop("context", None)
+    # An announcement that is lost changes nothing: none waits for a standby.
+    parameters["options"] = f"{parameters.get('options') or os.environ.get('PGOPTIONS', '')} -csynchronous_commit=local"
     return make_conninfo("", **postgresql.connect_arguments(url), **parameters)
 
 

@@ -47,6 +47,8 @@ def create_all(vault: Vault, users: Iterable[str], suite: str = DEFAULT_SUITE) -
             run.finish(steps)
     finally:
         dealer.shutdown(cancel_futures=True)
+    if run.existing:
+        vault.store.database.confirm()  # who made those may not have been answered (ADR 0039)
     return BulkResult(run.created, run.existing)
 
 

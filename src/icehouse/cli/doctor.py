@@ -16,7 +16,7 @@ from icehouse.cli.destroy import facts_of_removal
 from icehouse.cli.options import FormatOption, VaultOption, named
 from icehouse.cli.printer import FAILED, Format, complain, put, put_facts, put_rows, say
 from icehouse.cli.progress import counted
-from icehouse.errors import HsmError, HsmUnavailableError, MissingExtraError, RequestError, SealError
+from icehouse.errors import HsmError, HsmUnavailableError, MissingExtraError, RequestError, SealError, StoreError
 from icehouse.hsm import HsmKey
 from icehouse.model import SOFTWARE, RootState
 from icehouse.opening import KIND_OF
@@ -90,6 +90,10 @@ def _vault(place: Path, *, remove_orphans: bool) -> tuple[list[Check], _Found]:
         raise RequestError(msg, hint="make one with 'icehouse init'")
     found = _Found(warnings=store.warnings())
     with closing(store):
+        try:
+            store.database.confirm()
+        except StoreError as exc:
+            found.add(exc)
         try:
             # Opening a vault finds its root keys in the HSM and opens the seal over its settings.
             service = FrostService.open(place)
@@ -176,6 +180,7 @@ def _facts(store: VaultStore, states: Counter[str]) -> dict[str, object]:
         "vault": record.vault_id.hex(),
         "custody": record.custody,
         "buckets": record.buckets if record.custody == "hierarchical" else None,
+        "database": store.connected,
         "root_keys": [_facts_of_root(root) for root in record.roots],
         "users": store.count(),
         "users_live": states["live"],

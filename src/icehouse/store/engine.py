@@ -18,7 +18,8 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.pool import StaticPool
 
 from icehouse.errors import MissingExtraError, RequestError, SealError, StoreError
-from icehouse.store import postgresql
+from icehouse.store import postgresql, standby
+from icehouse.store.sessions import Sessions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -71,8 +72,7 @@ class Database:
         if self.backend == "sqlite":
             event.listen(self.engine, "connect", _prepare_sqlite)
             event.listen(self.engine, "begin", _begin_sqlite)
-        else:
-            postgresql.listen(self.engine)
+        self._sessions = Sessions(self.engine, connections) if self.backend == "postgresql" else None
         self._reading = self.engine.execution_options(isolation_level="AUTOCOMMIT")
 
     def _options(self, url: URL, connections: int) -> dict[str, Any]:
@@ -111,8 +111,8 @@ class Database:
     @contextmanager
     def _connection(self) -> Iterator[Connection]:
         """SQLite: one that this thread keeps. PostgreSQL: one of the pool's, so that threads may outnumber them."""
-        if self.backend == "postgresql":
-            with self._reading.connect() as pooled:
+        if self._sessions is not None:
+            with self._sessions.connection(self._reading) as pooled:
                 yield pooled
             return
         connection: Connection | None = getattr(self._kept, "connection", None)
@@ -129,11 +129,29 @@ class Database:
         completes, for the thread's fence.
         """
         self._after_fork()
-        with self._turn, _TRANSLATED, self.engine.begin() as connection:
+        with self._turn, _TRANSLATED, self._transaction() as connection:
             fence: Fence | None = getattr(self._fence, "held", None)
             if fence is not None:
                 fence(connection, counts)
             yield connection
+
+    def _transaction(self) -> AbstractContextManager[Connection]:
+        return self.engine.begin() if self._sessions is None else self._sessions.transaction(self.engine)
+
+    def confirm(self) -> None:
+        """Return once everything that could be read until now is durable, also where a standby is to have it.
+
+        A change is durable when its own transaction ends. This is for an answer that rests on what was only read: its
+        commit may be waiting for a standby since the primary restarted.
+        """
+        if self.backend == "postgresql":
+            with self.write() as connection:
+                standby.confirm(connection)
+
+    @property
+    def pooled(self) -> bool:
+        """Whether a pooler is between this process and the database; false before the first use."""
+        return self._sessions is not None and bool(self._sessions.pooled)
 
     def change(self, work: Callable[[Connection], T], counts: int = 0) -> T:
         """Do all of `work` in one transaction; where that gave way to another writer's, do all of it again."""
@@ -161,6 +179,8 @@ class Database:
             self.engine.dispose(close=False)
             self._kept = local()
             self._pid = os.getpid()
+            if self._sessions is not None:
+                self._sessions.forget()
 
     def shrink(self) -> None:
         """Leave nothing of deleted rows behind: SQLite overwrites them already, its journal is emptied here."""

@@ -99,6 +99,12 @@ class VaultStore:
         with self.database.read() as connection:
             return postgresql.warnings(connection)
 
+    @property
+    def connected(self) -> str:
+        """Which database it is, and what is between."""
+        between = {"sqlite": "", "postgresql": ", connected to the server itself"}[self.database.backend]
+        return f"{self.database.backend}{', through a pooler of sessions' if self.database.pooled else between}"
+
     def close(self) -> None:
         """Close the database."""
         self.database.close()
