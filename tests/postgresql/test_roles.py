@@ -26,9 +26,7 @@ def blocks(language):
 @pytest.fixture(scope="module")
 def served(postgresql):
     """Two vaults in one database, made as the page says; the application's URL of each, and its owner's."""
-    for statement in blocks("sql")[0].split(";"):
-        if statement.strip():
-            postgresql.admin(statement, "icehouse" if "SCHEMA" in statement else "postgres")
+    postgresql.psql(blocks("sql")[0], "postgres")
     urls = {}
     for vault in ("a", "b"):
         owner = f"{postgresql.conninfo('icehouse', 'icehouse_owner')}?options=-csearch_path%3Dvault_{vault}"

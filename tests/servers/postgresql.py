@@ -113,6 +113,18 @@ class PostgresServer:
             cursor = connection.execute(statement)  # type: ignore[arg-type]
             return cursor.fetchall() if cursor.description else []
 
+    def psql(self, script: str, database: str) -> list[str]:
+        """Run a script as a person would, and stop at the first error; the lines of data it printed."""
+        done = subprocess.run(
+            [self.programs / "psql", "-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", self.conninfo(database)],
+            input=script,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout.splitlines()
+
     def new_database(self, template: str = "template0") -> str:
         """A database of its own; its name."""
         self._made += 1

@@ -16,6 +16,7 @@ from icehouse.cli.destroy import facts_of_removal
 from icehouse.cli.options import FormatOption, VaultOption, named
 from icehouse.cli.printer import FAILED, Format, complain, put, put_facts, put_rows, say
 from icehouse.cli.progress import counted
+from icehouse.cli.strays import explain, strays
 from icehouse.errors import HsmError, HsmUnavailableError, MissingExtraError, RequestError, SealError, StoreError
 from icehouse.hsm import HsmKey
 from icehouse.model import SOFTWARE, RootState
@@ -52,7 +53,8 @@ class _Found:
 def doctor(
     *,
     hsm: Annotated[
-        str | None, typer.Option("--hsm", metavar="URI", help="Only look at this HSM, before there is a vault.")
+        str | None,
+        typer.Option("--hsm", metavar="URI", help="Only look at this HSM, and which keys no vault here has."),
     ] = None,
     remove_orphans: Annotated[
         bool, typer.Option("--remove-orphans", help="Destroy the HSM keys that interrupted commands left.")
@@ -64,7 +66,10 @@ def doctor(
     if hsm is not None:
         # Whoever types a relative path means it from here.
         uri = vault_settings.absolute(vault_settings.Settings("", hsm), Path.cwd()).hsm_uri
-        checks, found = Checkup("hsm", uri).checks, _Found()
+        checkup = Checkup("hsm", uri)
+        unknown = strays(checkup.there, vault)
+        checks, found = checkup.checks, _Found({"unknown_keys": unknown} if checkup.opened else {})
+        explain(unknown, _NAMED)
     else:
         place = named(vault)
         checks, found = _vault(place, remove_orphans=remove_orphans)
@@ -216,7 +221,7 @@ def _shown(name: str, value: Any) -> object:  # noqa: ANN401  facts are of any t
         case "removals":
             counts = Counter(removal["state"] for removal in value)
             return [f"{count} {state}" for state, count in sorted(counts.items())] or None
-        case "orphans" | "orphans_removed" | "keys_of_others" | "findings" | "warnings":
+        case "orphans" | "orphans_removed" | "keys_of_others" | "unknown_keys" | "findings" | "warnings":
             return len(value)
         case _:
             return value

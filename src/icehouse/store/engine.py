@@ -283,9 +283,12 @@ class _Translated:
 _TRANSLATED = _Translated()
 
 
+_MAKE_ROOM = "make room on the disk of the database, and repeat the call; what was completed before stays"
+
+
 def _hint(words: str) -> str | None:
     for sign, hint in (
-        ("disk is full", "make room on the disk of the database; nothing was written"),
+        ("disk is full", _MAKE_ROOM),
         ("readonly", "the database must be writable by the user icehouse runs as"),
         ("unable to open", "check that the directory of the database exists and may be written"),
         ("locked", "another process has been writing for too long; try again"),
@@ -293,7 +296,7 @@ def _hint(words: str) -> str | None:
         ("authentication failed", "give the role's password: in a file (PGPASSFILE), in PGPASSWORD or in vault.toml"),
         ("read-only", "name the primary in the store's URL"),
         ("permission denied", "grant the role what it needs: see docs/howto/postgresql.md"),
-        ("No space left", "make room on the disk of the database; nothing was written"),
+        ("No space left", _MAKE_ROOM),
         ("connection", "check that the database runs and can be reached"),
         ("no such table", "this database holds no vault; make one with 'icehouse init'"),
     ):
