@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -141,8 +140,10 @@ def _conninfo(database: Database) -> str:
     url = database.engine.url
     _, parameters = database.engine.dialect.create_connect_args(url)
     parameters.pop("context", None)
-    # An announcement that is lost changes nothing: none waits for a standby.
-    parameters["options"] = f"{parameters.get('options') or os.environ.get('PGOPTIONS', '')} -csynchronous_commit=local"
+    with database.read() as connection:
+        given: Any = connection.connection.driver_connection  # whose options may come from a service file, too
+        # An announcement that is lost changes nothing: none waits for a standby.
+        parameters["options"] = f"{given.info.options} -csynchronous_commit=local"
     return make_conninfo("", **postgresql.connect_arguments(url), **parameters)
 
 

@@ -28,6 +28,7 @@ _ONE_MORE_SECONDS = 2.0
 """How long one more session is waited for behind a pooler, where this process has some already."""
 _FEWER_SECONDS = 60.0
 """For how long a process makes do with the sessions it has, before it asks for one more again."""
+_MORE = "raise the server's max_connections, the role's CONNECTION LIMIT or the pooler's pool_size"
 _LOCKED = "55P03"
 _FULL = ("too many clients", "too many connections", "connection slots are reserved", "no more connections allowed")
 
@@ -61,7 +62,7 @@ class Sessions:
             connection = self._connect()
         except dialect.loaded_dbapi.Error as exc:
             if more and any(sign in str(exc) for sign in _FULL):
-                raise NoMoreError from exc
+                raise NoMoreError(hint=_MORE) from exc
             raise
         try:
             self._admit(connection, record.info, more=more)
@@ -80,7 +81,7 @@ class Sessions:
             )
         except NoAnswerError:
             if more and self.pooled:
-                raise NoMoreError from None
+                raise NoMoreError(hint=_MORE) from None
             msg = f"the database did not answer within {_ANSWER_SECONDS:.0f} seconds"
             hint = "check that it runs, and that a pooler in front of it has a session left for this process"
             raise StoreError(msg, hint=hint) from None
@@ -116,13 +117,14 @@ class Sessions:
             self._room.leave()
 
     def _taken(self, engine: Engine) -> Connection:
+        until = monotonic() + postgresql.WAIT_SECONDS
         while True:
             self._room.enter()
             try:
                 return engine.connect()
             except BaseException as exc:
                 self._room.leave()
-                if not isinstance(exc, NoMoreError) or not self._room.shrink():
+                if not isinstance(exc, NoMoreError) or not self._room.shrink() or monotonic() > until:
                     raise
 
     @contextmanager

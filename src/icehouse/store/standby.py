@@ -61,6 +61,10 @@ class Standby:
             result = self._committed(connection, driver, process, connect)
         except connection.dialect.loaded_dbapi.Error as exc:
             raise translated(connection, "COMMIT", exc) from exc
+        except BaseException:  # such as Ctrl-C: psycopg would cancel the wait, and the change would be seen
+            if not connection.invalidated:
+                connection.invalidate()
+            raise
         if result.command_status != b"COMMIT":
             msg = "the database undid the change instead of committing it"
             raise StoreError(msg)
