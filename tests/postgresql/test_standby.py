@@ -68,7 +68,7 @@ def test_a_device_is_told_unavailable_and_signs_on_and_its_next_try_resolves(pos
                 alice.rotate(house.service)
         house.service.vault.store.warnings()
         assert postgresql.admin(WAITING) == waiting, "a further try is one more commit that waits"
-        with pytest.raises(StoreError, match=f"{AWAY}: nothing was written"):
+        with pytest.raises(StoreError, match=f"{AWAY}: this change was not begun"):
             house.service.create_users(["bob"])
         assert house.service.get_shards("alice").epoch == 1
     alice.rotate(house.service)
@@ -220,3 +220,23 @@ def test_commands_say_so_and_leave_one_commit_waiting_however_often_they_are_tri
 
     assert doctor.json["findings"] == []
     assert shell.do("users", "create", "bob").code == 0
+
+
+def test_a_command_that_is_interrupted_leaves_its_commit_waiting_and_seen_by_nobody(postgresql, tmp_path):
+    shell = Shell(tmp_path, {"ICEHOUSE_VAULT": str(tmp_path / "vault")})
+    url = postgresql.new_url()
+    count = f"SELECT count(*) FROM {url.rpartition('%3D')[2]}.keys"
+    shell.do("init", "--store", url)
+    with standby_away(postgresql):
+        creating = shell.start("users", "create", "alice")
+        while not postgresql.admin(WAITING):
+            assert creating.poll() is None
+        creating.send_signal(signal.SIGINT)
+        creating.communicate(timeout=HANG)
+
+        assert creating.returncode == 130
+        assert len(postgresql.admin(WAITING)) == 1
+        assert postgresql.admin(count) == [(0,)]
+    again = shell.do("users", "create", "alice", "--format", "json")
+
+    assert [user["user"] for user in again.json] == ["alice"]

@@ -57,30 +57,28 @@ class Sessions:
     def _begin(self, dialect: Any, record: Any, given: Any, named: Any) -> Any:  # noqa: ANN401  the driver's own
         """Begin a session and check it; each may have settings of its own."""
         self._connect = partial(dialect.connect, *given, **named)
-        more = self._room.open > 0
         try:
             connection = self._connect()
         except dialect.loaded_dbapi.Error as exc:
-            if more and any(sign in str(exc) for sign in _FULL):
+            if self._room.open and any(sign in str(exc) for sign in _FULL):
                 raise NoMoreError(hint=_MORE) from exc
             raise
         try:
-            self._admit(connection, record.info, more=more)
+            self._admit(connection, record.info)
         except BaseException:
             connection.close()
             raise
         self._room.opened()
         return connection
 
-    def _admit(self, connection: Any, info: dict[str, Any], *, more: bool) -> None:  # noqa: ANN401  the driver's own
+    def _admit(self, connection: Any, info: dict[str, Any]) -> None:  # noqa: ANN401  the driver's own
         info["notices"] = notices = []
         connection.add_notice_handler(lambda notice: notices.append(notice.source_function))
         try:
-            info["process"] = process = pooler.process_of(
-                connection, _ONE_MORE_SECONDS if more and self.pooled else _ANSWER_SECONDS
-            )
+            seconds = _ONE_MORE_SECONDS if self.pooled and self._room.open else _ANSWER_SECONDS
+            info["process"] = process = pooler.process_of(connection, seconds)
         except NoAnswerError:
-            if more and self.pooled:
+            if self.pooled and self._room.open:
                 raise NoMoreError(hint=_MORE) from None
             msg = f"the database did not answer within {_ANSWER_SECONDS:.0f} seconds"
             hint = "check that it runs, and that a pooler in front of it has a session left for this process"
@@ -89,7 +87,7 @@ class Sessions:
         if pooled:
             # Another client of the pooler may have left a statement under the name that ours would get.
             connection.prepare_threshold = None
-            if not more:
+            if not self._room.open:
                 pooler.check(connection, process, self._connect, _ANSWER_SECONDS)
         self._standby.suspect |= postgresql.check(connection)
         self.pooled = pooled

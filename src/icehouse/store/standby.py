@@ -47,7 +47,7 @@ class Standby:
         if not self.suspect:
             return
         if connection.exec_driver_sql(WAITING).scalar():
-            raise StoreError(_STANDBY.format("nothing was written"), hint=_HINT)
+            raise StoreError(_STANDBY.format("this change was not begun"), hint=_HINT)
         self.suspect = False
 
     def commit(self, connection: Connection, process: int, connect: Callable[[], Any]) -> None:
