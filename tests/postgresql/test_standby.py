@@ -116,10 +116,10 @@ def test_committed_is_not_answered_before_the_standby_has_the_proof(postgresql, 
 
 
 def cancelled(postgresql, act):
-    """What comes of an act whose commit somebody let go on without the standby."""
+    """What comes of an act whose commit somebody let go on without the standby, once no standby is there."""
     with ThreadPoolExecutor(1) as pool:
         acting = pool.submit(act)
-        while not (waiting := postgresql.admin(WAITING)):
+        while postgresql.admin("SELECT 1 FROM pg_stat_replication") or not (waiting := postgresql.admin(WAITING)):
             assert not acting.done()
         postgresql.admin(f"SELECT pg_cancel_backend({waiting[0][0]})")
         return acting.exception(HANG) or acting.result()
@@ -199,6 +199,34 @@ def test_a_standby_that_comes_back_has_what_waited_for_it(postgresql, standby, h
         wait_for(postgresql, "")
 
     assert seen == (alice.epoch,) == (3,)
+
+
+def test_a_promoted_standby_serves_a_device_whose_proof_only_the_primary_had(postgresql, standby, house):
+    alice = house.enrolled("alice")
+    wait_for(postgresql, "standby")
+
+    def cut_off():
+        standby.admin("ALTER SYSTEM SET primary_conninfo = ''")
+        standby.admin("SELECT pg_reload_conf()")
+        while postgresql.admin("SELECT 1 FROM pg_stat_replication"):
+            pass
+
+    try:
+        rotating = Watched(house.service, PROOF, cut_off)
+        assert "unavailable" in str(cancelled(postgresql, lambda: alice.rotate(rotating)))
+        assert house.key("alice").epoch == 2, "the primary shows it"
+        with pytest.raises(IcehouseError, match="unavailable"):
+            alice.rotate(house.service)
+        standby.admin("SELECT pg_promote()")
+        house.store_url = house.store_url.replace(f":{postgresql.port}/", f":{standby.port}/")
+        promoted = house.another_process()
+        assert promoted.get_shards("alice").epoch == 1, "the standby never had it"
+        alice.rotate(promoted)
+        house.sign(alice, promoted)
+        assert promoted.get_shards("alice").epoch == alice.epoch
+        promoted.vault.store.close()
+    finally:
+        wait_for(postgresql, "")
 
 
 def test_commands_say_so_and_leave_one_commit_waiting_however_often_they_are_tried(postgresql, tmp_path):
