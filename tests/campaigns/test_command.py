@@ -120,7 +120,7 @@ def test_a_second_campaign_of_a_verb_is_refused(shell):
 def test_a_worker_of_another_version_than_the_schema_refuses(shell):
     shell.do("campaign", "start", "verify", "--detach")
     with closing(sqlite3.connect(shell.vault / "vault.db")) as database, database:
-        database.execute("UPDATE alembic_version SET version_num = '9999'")
+        database.execute("UPDATE icehouse_version SET version_num = '9999'")
 
     assert "schema 9999" in refused(shell, "worker", "--once", code=2)
 
@@ -129,7 +129,7 @@ def test_a_vault_from_before_campaigns_is_brought_to_them(shell):
     with closing(sqlite3.connect(shell.vault / "vault.db")) as database, database:
         for table in ("findings", "pages", "campaigns", "hsm_rates"):
             database.execute(f"DROP TABLE {table}")
-        database.execute("UPDATE alembic_version SET version_num = '0001'")
+        database.execute("UPDATE icehouse_version SET version_num = '0001'")
     assert "icehouse store prepare" in refused(shell, "campaign", "list", code=2)
     shell.do("store", "prepare")
 

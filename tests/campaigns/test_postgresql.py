@@ -163,6 +163,20 @@ def test_a_campaign_starts_where_the_url_names_several_hosts(postgresql, tmp_pat
     place.close()
 
 
+def test_pages_are_announced_in_the_schema_that_a_service_file_names(postgresql, tmp_path, monkeypatch):
+    schema = postgresql.new_url().rpartition("=")[2].rpartition("%3D")[2]
+    file = tmp_path / "services"
+    options = f"options=-csearch_path={schema}"
+    file.write_text(f"[vault]\nhost=127.0.0.1\nport={postgresql.port}\nuser=postgres\ndbname=postgres\n{options}\n")
+    monkeypatch.setenv("PGSERVICEFILE", str(file))
+    place = PostgresPlace(tmp_path / "vault", postgresql, "postgresql:///?service=vault")
+    place.found("hybrid", ENROLLED)
+    place.office.start("verify")
+
+    assert postgresql.admin(f"SELECT count(*) FROM {schema}.procrastinate_jobs") == [(1,)]
+    place.close()
+
+
 def test_a_role_without_any_right_stops_no_worker(postgresql, place_in):
     place = place_in(ENROLLED)
     postgresql.admin("CREATE ROLE nobody LOGIN")

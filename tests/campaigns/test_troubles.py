@@ -102,10 +102,10 @@ def test_a_database_that_vanishes_ends_the_worker_and_not_the_campaign(place_of)
 def test_a_schema_that_changes_under_a_worker_ends_it(place_of):
     place = place_of("hybrid", USERS)
     number = place.office.start("verify").id
-    place.sql("UPDATE alembic_version SET version_num = '9999'")
+    place.sql("UPDATE icehouse_version SET version_num = '9999'")
     with pytest.raises(StoreError, match="schema 9999"):
         place.office.run(number, 2, Event())
-    place.sql("UPDATE alembic_version SET version_num = '0002'")
+    place.sql("UPDATE icehouse_version SET version_num = '0002'")
 
     finished(place, number, USERS)
 

@@ -6,6 +6,9 @@ import shutil
 
 import pytest
 
+from executable import Shell
+from icehouse.hsm import KeyKind, open_hsm
+
 
 def test_a_sound_vault_has_no_findings(shell):
     shell.do("users", "create", "--count", "1100")
@@ -148,3 +151,38 @@ def test_a_vault_that_fell_back_is_looked_at_as_far_as_it_goes(empty):
     assert empty.void_backups("--format", "json").code == 0
     (empty.directory / "f.token").unlink()
     assert empty.do("doctor", "--format", "json").json["in_software"] == 0
+
+
+def test_root_keys_that_a_failed_init_left_on_a_token_are_listed_and_kept(empty, softhsm):
+    token = softhsm.new_token("strays")
+    hsm = open_hsm(token.uri)
+    hsm.create_key("icehouse-not-one-of-ours", KeyKind.AES)
+    empty.do("init", "--vault", "lost", "--hsm", token.uri)
+    empty.do("init", "--hsm", token.uri)
+    shutil.rmtree(empty.directory / "lost")
+    before = sorted(key.label for key in hsm.keys("icehouse-"))
+    here = {root["label"] for root in empty.do("doctor", "--format", "json").json["root_keys"]}
+    done = empty.do("doctor", "--hsm", token.uri, "--format", "json")
+    people = empty.do("doctor", "--hsm", token.uri)
+    nowhere = Shell(empty.directory).do("doctor", "--hsm", token.uri, "--format", "json")
+
+    assert len(here) == 2
+    assert done.json["unknown_keys"] == sorted(set(before) - here - {"icehouse-not-one-of-ours"})
+    assert len(done.json["unknown_keys"]) == 2
+    assert "warning: no vault known here has these keys: icehouse-" in people.err
+    assert nowhere.json["unknown_keys"] == sorted(set(before) - {"icehouse-not-one-of-ours"})
+    assert sorted(key.label for key in hsm.keys("icehouse-")) == before
+    hsm.close()
+
+
+def test_root_keys_of_an_init_that_failed_in_the_database_are_listed(empty, softhsm, postgresql):
+    token = softhsm.new_token("failed")
+    postgresql.admin("CREATE ROLE powerless LOGIN")
+    store = postgresql.new_url()
+    postgresql.admin(f"GRANT USAGE ON SCHEMA {store.rpartition('%3D')[2]} TO powerless")
+    failed = empty.run("init", "--hsm", token.uri, "--store", store.replace("postgres@", "powerless@"))
+    done = empty.do("doctor", "--hsm", token.uri, "--format", "json")
+
+    assert failed.code == 2
+    assert [label.rpartition("-")[0].rpartition("-")[2] for label in done.json["unknown_keys"]] == ["claim", "kek"]
+    assert "the same init again takes them up" in done.err

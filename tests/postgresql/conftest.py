@@ -8,6 +8,7 @@ import pytest
 
 from conformance.custody.house import HYBRID, House
 from icehouse.hsm._simulated import SimulatedHsm
+from servers.postgresql import PostgresServer
 from upkeep.scene import Scene
 
 
@@ -50,3 +51,14 @@ def new_scene(postgresql, tmp_path):
     yield make
     for scene in made:
         scene.close()
+
+
+@pytest.fixture
+def standby(postgresql):
+    """A server that copies the other one, and commits wait for it when they are told to."""
+    copy = PostgresServer(empty=True)
+    source = f"host=127.0.0.1 port={postgresql.port} user=postgres application_name=standby"
+    copy.run("pg_basebackup", "-D", str(copy.data), "-R", "-d", source, "--checkpoint=fast", "--no-sync")
+    copy.start()
+    yield copy
+    copy.close()

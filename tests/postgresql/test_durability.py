@@ -8,7 +8,6 @@ import pytest
 
 from icehouse.errors import StoreError
 from icehouse.store import VaultStore
-from servers.postgresql import PostgresServer
 
 
 @contextmanager
@@ -69,17 +68,6 @@ def test_a_database_that_cannot_hold_every_name_is_refused(postgresql):
     postgresql.admin("CREATE DATABASE ascii TEMPLATE template0 ENCODING 'SQL_ASCII'")
     with pytest.raises(StoreError, match="must be UTF8, not SQL_ASCII"):
         VaultStore.open(postgresql.conninfo("ascii"))
-
-
-@pytest.fixture
-def standby(postgresql):
-    """A server that copies the other one, and commits wait for it when they are told to."""
-    copy = PostgresServer(empty=True)
-    source = f"host=127.0.0.1 port={postgresql.port} user=postgres application_name=standby"
-    copy.run("pg_basebackup", "-D", str(copy.data), "-R", "-d", source, "--checkpoint=fast", "--no-sync")
-    copy.start()
-    yield copy
-    copy.close()
 
 
 def test_what_an_asynchronous_standby_would_lose_is_told_and_a_standby_decides_nothing(postgresql, standby, house):

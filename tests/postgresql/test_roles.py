@@ -27,9 +27,7 @@ def blocks(language):
 @pytest.fixture(scope="module")
 def served(postgresql):
     """Two vaults in one database, made as the page says; the application's URL of each, and its owner's."""
-    for statement in blocks("sql")[0].split(";"):
-        if statement.strip():
-            postgresql.admin(statement, "icehouse" if "SCHEMA" in statement else "postgres")
+    postgresql.psql(blocks("sql")[0], "postgres")
     urls = {}
     for vault in ("a", "b"):
         owner = f"{postgresql.conninfo('icehouse', 'icehouse_owner')}?options=-csearch_path%3Dvault_{vault}"
@@ -85,8 +83,8 @@ def test_the_application_role_can_do_all_that_a_vault_needs(house):
         *(f"CREATE TRIGGER mine BEFORE INSERT ON vault_a.{table} EXECUTE FUNCTION now()" for table in TABLES),
         "DROP SCHEMA vault_a CASCADE",
         "DROP INDEX vault_a.data_keys_root_key",
-        "UPDATE vault_a.alembic_version SET version_num = 'x'",
-        "DELETE FROM vault_a.alembic_version",
+        "UPDATE vault_a.icehouse_version SET version_num = 'x'",
+        "DELETE FROM vault_a.icehouse_version",
         "DELETE FROM vault_a.keys",
         "DELETE FROM vault_a.data_keys",
         "DELETE FROM vault_a.root_keys",

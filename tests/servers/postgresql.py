@@ -36,7 +36,7 @@ class PostgresServer:
             shutil.copytree(package.parent / part, self.place / part, symlinks=True)
         self.programs = self.place / package.name / "pginstall18" / "bin"
         self.data = self.place / "data"
-        self.port = _free_port()
+        self.port = free_port()
         self._process: subprocess.Popen[bytes] | None = None
         self._made = 0
         self._own(self.place)
@@ -116,6 +116,18 @@ class PostgresServer:
             cursor = connection.execute(statement)  # type: ignore[arg-type]
             return cursor.fetchall() if cursor.description else []
 
+    def psql(self, script: str, database: str) -> list[str]:
+        """Run a script as a person would, and stop at the first error; the lines of data it printed."""
+        done = subprocess.run(
+            [self.programs / "psql", "-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", self.conninfo(database)],
+            input=script,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout.splitlines()
+
     def new_database(self, template: str = "template0") -> str:
         """A database of its own; its name."""
         self._made += 1
@@ -133,7 +145,7 @@ class PostgresServer:
         return f"{self.conninfo('postgres')}?options=-csearch_path%3D{name}"
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
         return sock.getsockname()[1]

@@ -33,8 +33,11 @@ _BEATS_EVERY = 10.0
 
 
 def is_needed(database: Database) -> bool:
-    """Whether pages are announced; one machine's processes look for them in the database themselves."""
-    return database.backend == "postgresql"
+    """Whether pages are announced; else workers look for them in the database themselves.
+
+    They do so on one machine, and behind a pooler, which may have no session left for procrastinate's connections.
+    """
+    return database.backend == "postgresql" and not database.pooled
 
 
 def announce(database: Database, campaign: int, pages: int) -> None:
@@ -137,6 +140,10 @@ def _conninfo(database: Database) -> str:
     url = database.engine.url
     _, parameters = database.engine.dialect.create_connect_args(url)
     parameters.pop("context", None)
+    with database.read() as connection:
+        given: Any = connection.connection.driver_connection  # whose options may come from a service file, too
+        # An announcement that is lost changes nothing: none waits for a standby.
+        parameters["options"] = f"{given.info.options} -csynchronous_commit=local"
     return make_conninfo("", **postgresql.connect_arguments(url), **parameters)
 
 

@@ -26,4 +26,6 @@ def answer(vault: Vault, key: Key, authority: Authority, envelope: Envelope, req
         changed = replace(key, next_epoch=key.next_epoch + 1, offer=None)
         after = reseal(vault, key, changed, share)
         vault.store.replace(key, after.key, after.fresh)
+    else:
+        vault.store.database.confirm()  # who cancelled it may not have been answered (ADR 0039)
     return envelope.abandoned(authority.mac_key, offer_id)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 from icehouse.ceremonies.dealing import deal, prepare, write
 from icehouse.ceremonies.keygen import create_page, without_key
 from icehouse.ceremonies.vault import OvertakenError, retry
-from icehouse.errors import ConflictError, HsmRefusedError
+from icehouse.errors import ConflictError, HsmRefusedError, IcehouseError
 from icehouse.model import DEFAULT_SUITE, RECORDS_PER_DATA_KEY, BulkResult, check_suite, check_user
 from icehouse.store import DataKeyFullError
 
@@ -38,15 +38,22 @@ def create_all(vault: Vault, users: Iterable[str], suite: str = DEFAULT_SUITE) -
 
     Pages are written in order, up to sixteen in a transaction; twice as many are in memory at most, besides the one
     that `users` fills. What went wrong with a page, or with reading `users`, is raised when every transaction before it
-    is durable; nothing after it is written.
+    is durable; nothing after it is written. The error says how many users the run had made by then.
     """
     run = _Run(vault, check_suite(suite))
     dealer = ThreadPoolExecutor(1, "icehouse-deal")
     try:
         for steps in _one_ahead(run.start(users, dealer)):
             run.finish(steps)
+    except IcehouseError as exc:
+        if run.created:
+            # The answer to the last commit may be what was lost, so there may be more.
+            exc.args = (f"{exc}; at least {run.created:,} users of this run were made before, and stay",)
+        raise
     finally:
         dealer.shutdown(cancel_futures=True)
+    if run.existing:
+        vault.store.database.confirm()  # who made those may not have been answered (ADR 0039)
     return BulkResult(run.created, run.existing)
 
 

@@ -45,7 +45,8 @@ def check_participants(threshold: int, participants: Sequence[str]) -> str:
 def create(vault: Vault, user: str, suite: str = DEFAULT_SUITE) -> Key:
     """Make a user's key, or return the one there is; raises `ConflictError` where it differs."""
     check_suite(suite)
-    retry(vault, lambda: create_page(vault, [user], suite))
+    if not retry(vault, lambda: create_page(vault, [user], suite)):
+        vault.store.database.confirm()  # who made it may not have been answered (ADR 0039)
     key = vault.store.key_of(user)
     if key is None:
         msg = f"the key of {user!r} vanished while it was being made"

@@ -31,6 +31,7 @@ def standing(vault: Vault, key: Key, request: Request, now: float | None) -> Sta
         return None
     vault.custody.open_pending(key, offer)
     if offer.device_key == request.device_key:
+        vault.store.database.confirm()  # who made it may not have been answered (ADR 0039)
         return offer
     if now is None or now <= offer.expires:
         reason = "conflict"

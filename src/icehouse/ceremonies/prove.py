@@ -26,6 +26,7 @@ def answer(vault: Vault, key: Key, authority: Authority, envelope: Envelope, req
         if offer_id != key.offer_id:
             reason = "not-the-offer"
             raise Refusal(reason)
+        vault.store.database.confirm()  # who committed it may not have been answered (ADR 0039)
         return envelope.committed(authority.mac_key, offer_id)
     offer, pending = key.offer, authority.share
     if offer is None or pending is None or offer_id != offer.offer_id:

@@ -18,6 +18,7 @@ from icehouse.cli.destroy import facts_of_leftover, facts_of_removal
 from icehouse.cli.options import FormatOption, VaultOption, named
 from icehouse.cli.printer import FAILED, Format, complain, put, put_facts, put_rows, say
 from icehouse.cli.progress import counted
+from icehouse.cli.strays import explain, strays
 from icehouse.errors import HsmError, HsmUnavailableError, MissingExtraError, RequestError, SealError, StoreError
 from icehouse.exposure import exposures
 from icehouse.hsm import HsmKey
@@ -57,7 +58,8 @@ class _Found:
 def doctor(
     *,
     hsm: Annotated[
-        str | None, typer.Option("--hsm", metavar="URI", help="Only look at this HSM, before there is a vault.")
+        str | None,
+        typer.Option("--hsm", metavar="URI", help="Only look at this HSM, and which keys no vault here has."),
     ] = None,
     remove_orphans: Annotated[
         bool, typer.Option("--remove-orphans", help="Destroy the HSM keys that interrupted commands left.")
@@ -73,7 +75,10 @@ def doctor(
     if hsm is not None:
         # Whoever types a relative path means it from here.
         uri = vault_settings.absolute(vault_settings.Settings("", hsm), Path.cwd()).hsm_uri
-        checks, found = Checkup("hsm", uri).checks, _Found()
+        checkup = Checkup("hsm", uri)
+        unknown = strays(checkup.there, vault)
+        checks, found = checkup.checks, _Found({"unknown_keys": unknown} if checkup.opened else {})
+        explain(unknown, _NAMED)
     else:
         place = named(vault)
         checks, found = _vault(place, remove_orphans=remove_orphans, given=yes_destroy)
@@ -101,6 +106,10 @@ def _vault(place: Path, *, remove_orphans: bool, given: list[str] | None) -> tup
     with closing(store):
         check_vault_id(settings, store.vault_id)
         _look_at_the_journal(store, found)
+        try:
+            store.database.confirm()
+        except StoreError as exc:
+            found.add(exc)
         try:
             # Opening a vault finds its root keys in the HSM and opens the seal over its settings.
             service = FrostService.open(place)
@@ -212,6 +221,7 @@ def _facts(store: VaultStore, states: Counter[str]) -> dict[str, object]:
         "vault": record.vault_id.hex(),
         "custody": record.custody,
         "buckets": record.buckets if record.custody == "hierarchical" else None,
+        "database": store.connected,
         "root_keys": [_facts_of_root(root) for root in record.roots],
         "users": store.count(),
         "users_live": states["live"],
@@ -249,7 +259,9 @@ def _shown(name: str, value: Any) -> object:  # noqa: ANN401  facts are of any t
         case "removals":
             counts = Counter(removal["state"] for removal in value)
             return [f"{count} {state}" for state, count in sorted(counts.items())] or None
-        case "orphans" | "orphans_removed" | "orphans_kept" | "keys_of_others" | "findings" | "warnings":
+        case (
+            "orphans" | "orphans_removed" | "orphans_kept" | "keys_of_others" | "unknown_keys" | "findings" | "warnings"
+        ):
             return len(value)
         case _:
             return value

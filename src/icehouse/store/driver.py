@@ -36,7 +36,7 @@ def one_row(connection: Connection, statement: Select[Any], values: dict[str, in
         # To the end: a statement that is not finished would hold its snapshot of the database.
         rows: list[Sequence[Any]] = driver.execute(sql, parameters).fetchall()
     except connection.dialect.loaded_dbapi.Error as exc:
-        raise _translated(connection, sql, exc) from exc
+        raise translated(connection, sql, exc) from exc
     return rows[0] if rows else None
 
 
@@ -47,7 +47,7 @@ def _compiled(statement: Select[Any], dialect: Dialect) -> tuple[str, list[str] 
     return str(compiled), compiled.positiontup
 
 
-def _translated(connection: Connection, statement: str, raised: Any) -> BaseException:  # noqa: ANN401  the driver's own
+def translated(connection: Connection, statement: str, raised: Any) -> BaseException:  # noqa: ANN401  the driver's own
     """What SQLAlchemy would have raised, which the rest of the store knows; a broken connection is not used again."""
     dialect = connection.dialect
     broken = dialect.is_disconnect(raised, None, None)
@@ -100,7 +100,7 @@ def _copy(connection: Connection, statement: str, types: list[str], rows: Iterab
             for row in rows:
                 copy.write_row(row)
     except connection.dialect.loaded_dbapi.Error as exc:
-        raise _translated(connection, statement, exc) from exc
+        raise translated(connection, statement, exc) from exc
 
 
 def update_rows(

@@ -17,7 +17,8 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, NoSuchModu
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from icehouse.errors import MissingExtraError, RequestError, SealError, StoreError
-from icehouse.store import postgresql, sqlite
+from icehouse.store import postgresql, sqlite, standby
+from icehouse.store.sessions import Sessions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -49,6 +50,21 @@ class _Thread(local):
     fence: Fence | None = None
 
 
+class _OfOurTypes:
+    """Takes what Python says of a value of another type for what it is: a row that icehouse did not write."""
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, TypeError | ValueError):
+            msg = "the database holds a value of a type that icehouse never writes"
+            raise SealError(msg) from error
+
+
+_OF_OUR_TYPES = _OfOurTypes()
+
+
 class Database:
     """Connections for reading and transactions for writing, on SQLite or PostgreSQL."""
 
@@ -73,8 +89,7 @@ class Database:
         self._sqlite: sqlite.Connections | None = None
         if self.backend == "sqlite":
             self._sqlite = sqlite.Connections(self.engine, connections)
-        else:
-            postgresql.listen(self.engine)
+        self._sessions = Sessions(self.engine, connections) if self.backend == "postgresql" else None
         self._reading = self.engine.execution_options(isolation_level="AUTOCOMMIT")
         _OPEN.add(self)
 
@@ -102,27 +117,22 @@ class Database:
     @contextmanager
     def read(self) -> Iterator[Connection]:
         """A connection on which each statement stands on its own and sees what is current."""
-        # One generator, and no context in another: every message of every device comes by here.
+        # For SQLite one generator, and none in another: every message of every device comes by here.
         thread, whole = self._only_one(), False
         try:
-            with self._turn, _TRANSLATED:
-                connection = self._reading.connect() if self._sqlite is None else self._sqlite.lend()
+            with self._turn, _TRANSLATED, _OF_OUR_TYPES:
+                if self._sqlite is None:
+                    with self._server_sessions.connection(self._reading) as connection:
+                        yield connection
+                    return
+                connection = self._sqlite.lend()
                 try:
                     yield connection
                     whole = True
-                except (TypeError, ValueError) as exc:
-                    msg = "the database holds a value of a type that icehouse never writes"
-                    raise SealError(msg) from exc
                 finally:
-                    if self._sqlite is None:
-                        connection.close()
-                    else:
-                        self._sqlite.take_back(connection, whole=whole)
+                    self._sqlite.take_back(connection, whole=whole)
         finally:
             thread.busy = False
-
-    def _transaction(self) -> AbstractContextManager[Connection]:
-        return self.engine.begin() if self._sqlite is None else self._sqlite.writing()
 
     @contextmanager
     def write(self, counts: int = 0) -> Iterator[Connection]:
@@ -140,6 +150,33 @@ class Database:
                 yield connection
         finally:
             thread.busy = False
+
+    def _transaction(self) -> AbstractContextManager[Connection]:
+        if self._sqlite is not None:
+            return self._sqlite.writing()
+        return self._server_sessions.transaction(self.engine)
+
+    @property
+    def _server_sessions(self) -> Sessions:
+        if self._sessions is None:
+            msg = f"a {self.backend} database has no sessions of a server"
+            raise StoreError(msg, hint="this is a fault of icehouse: please report it")
+        return self._sessions
+
+    def confirm(self) -> None:
+        """Return once everything that could be read until now is durable, also where a standby is to have it.
+
+        A change is durable when its own transaction ends. This is for an answer that rests on what was only read: its
+        commit may be waiting for a standby since the primary restarted.
+        """
+        if self.backend == "postgresql":
+            with self.write() as connection:
+                standby.confirm(connection)
+
+    @property
+    def pooled(self) -> bool:
+        """Whether a pooler is between this process and the database; false before the first use."""
+        return self._sessions is not None and bool(self._sessions.pooled)
 
     def change(self, work: Callable[[Connection], T], counts: int = 0) -> T:
         """Do all of `work` in one transaction; where that gave way to another writer's, do all of it again."""
@@ -180,6 +217,8 @@ class Database:
             return
         if self._sqlite is not None:
             self._sqlite.forked()
+        if self._sessions is not None:
+            self._sessions.forget()
         self.engine.dispose(close=False)
 
     def shrink(self) -> Leftover | None:
@@ -273,9 +312,12 @@ class _Translated:
 _TRANSLATED = _Translated()
 
 
+_MAKE_ROOM = "make room on the disk of the database, and repeat the call; what was completed before stays"
+
+
 def _hint(words: str) -> str | None:
     for sign, hint in (
-        ("disk is full", "make room on the disk of the database; nothing was written"),
+        ("disk is full", _MAKE_ROOM),
         ("readonly", "the database must be writable by the user icehouse runs as"),
         ("unable to open", "check that the directory of the database exists and may be written"),
         ("locked", "another process has been writing for too long; try again"),
@@ -283,7 +325,7 @@ def _hint(words: str) -> str | None:
         ("authentication failed", "give the role's password: in a file (PGPASSFILE), in PGPASSWORD or in vault.toml"),
         ("read-only", "name the primary in the store's URL"),
         ("permission denied", "grant the role what it needs: see docs/howto/postgresql.md"),
-        ("No space left", "make room on the disk of the database; nothing was written"),
+        ("No space left", _MAKE_ROOM),
         ("connection", "check that the database runs and can be reached"),
         ("no such table", "this database holds no vault; make one with 'icehouse init'"),
     ):

@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-import select
-from time import monotonic
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import event
-from sqlalchemy.exc import InvalidatePoolError
-
 from icehouse.errors import RequestError, StoreError
+from icehouse.store import start_options
+from icehouse.store.standby import WAITING
 
 if TYPE_CHECKING:
-    from sqlalchemy import URL, Connection, Engine
+    from sqlalchemy import URL, Connection
 
 DRIVER = "postgresql+psycopg"
 GAVE_WAY = {"40001", "40P01"}
 """Serialisation failure, deadlock: the transaction was undone so that another one could go on."""
 WAIT_SECONDS = 30
-_IDLE_SECONDS = 30.0
-"""A connection that nobody used for so long is asked whether it is still there."""
 
 _CONNECT = {
     "application_name": "icehouse",
@@ -33,11 +28,16 @@ _CONNECT = {
     # Where several hosts are named, decisions are made on the one that takes writes.
     "target_session_attrs": "read-write",
 }
-_PREPARE = f"""
-SELECT current_schema(), pg_is_in_recovery(), current_setting('server_encoding'), current_setting('fsync'),
-       current_setting('full_page_writes'), current_setting('synchronous_commit'),
-       set_config('lock_timeout', '{WAIT_SECONDS}s', false),
-       set_config('idle_in_transaction_session_timeout', '{2 * WAIT_SECONDS}s', false)
+_LOOK = f"""
+SELECT current_schema(), pg_is_in_recovery(), current_setting('server_encoding'), ({WAITING}),
+       current_setting('fsync'), current_setting('full_page_writes'), current_setting('synchronous_commit')
+"""
+# Names are looked for in the vault's schema and nowhere else: not in a second one of the search path, where another
+# vault's tables or another application's may be, nor among temporary ones.
+_SETTLE = f"""
+SELECT set_config('lock_timeout', '{WAIT_SECONDS}s', false),
+       set_config('idle_in_transaction_session_timeout', '{2 * WAIT_SECONDS}s', false),
+       set_config('search_path', quote_ident(current_schema()) || ', pg_temp', false)
 """
 
 
@@ -56,28 +56,23 @@ def connect_arguments(url: URL) -> dict[str, Any]:
     return {name: value for name, value in _CONNECT.items() if name not in url.query}
 
 
-def listen(engine: Engine) -> None:
-    """Check every new connection, and every pooled one that may have died while nobody used it."""
-    event.listen(engine, "connect", _prepare)
-    event.listen(engine, "checkin", _note)
-    event.listen(engine, "checkout", _see_alive)
+def check(connection: Any) -> bool:  # noqa: ANN401  the driver's own class
+    """Refuse a server that may lose what it said was durable, or is another than was asked for; settle the session.
 
-
-def _prepare(connection: Any, _record: object) -> None:  # noqa: ANN401  the driver's own class
-    """Refuse a server that may lose what it said was durable; each session may have settings of its own."""
-    try:
-        _check(connection)
-    except BaseException:
-        connection.close()
-        raise
-
-
-def _check(connection: Any) -> None:  # noqa: ANN401  the driver's own class
+    Says whether commits were waiting for a standby just then.
+    """
     before, connection.autocommit = connection.autocommit, True
     try:
-        schema, standby, encoding, *settings = connection.execute(_PREPARE).fetchone()[:6]
+        start_options.check(connection)
+        schema, standby, encoding, waiting, *settings = connection.execute(_LOOK).fetchone()
+        _check(schema, encoding, settings, standby=standby)
+        connection.execute(_SETTLE)
     finally:
         connection.autocommit = before
+    return bool(waiting)
+
+
+def _check(schema: str | None, encoding: str, settings: list[str], *, standby: bool) -> None:
     if standby:
         msg = "the database is a standby, and icehouse decides on the primary only"
         raise StoreError(msg, hint="name the primary in the store's URL")
@@ -91,29 +86,6 @@ def _check(connection: Any) -> None:  # noqa: ANN401  the driver's own class
         if value == "off":
             msg = f"the database has {name} = off: it may lose what it said was durable"
             raise StoreError(msg, hint=f"set {name} = on, for the server, the database and the role")
-
-
-def _note(_connection: object, record: Any) -> None:  # noqa: ANN401  SQLAlchemy's own class
-    record.info["idle since"] = monotonic()
-
-
-def _see_alive(connection: Any, record: Any, _proxy: object) -> None:  # noqa: ANN401  the driver's and SQLAlchemy's
-    """Without a round trip where nothing is suspect: a server that ends a connection leaves something to read on it."""
-    idle = monotonic() - record.info.get("idle since", monotonic())
-    if idle < _IDLE_SECONDS and not connection.closed and not _readable(connection):
-        return
-    try:
-        before, connection.autocommit = connection.autocommit, True
-        connection.execute("SELECT 1")
-        connection.autocommit = before
-    except Exception as exc:
-        raise InvalidatePoolError from exc  # the pool gives up its other old connections, too, and makes a new one
-
-
-def _readable(connection: Any) -> bool:  # noqa: ANN401  the driver's own class
-    poll = select.poll()
-    poll.register(connection.pgconn.socket, select.POLLIN)
-    return bool(poll.poll(0))
 
 
 _FACTS = """

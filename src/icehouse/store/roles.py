@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from icehouse.errors import RequestError
+from icehouse.store.migrate import VERSIONS
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
 
 _EVER = "SELECT, INSERT, UPDATE"
 _RIGHTS = {
-    "alembic_version": "SELECT",
+    VERSIONS: "SELECT",
     # Rows of these are never deleted: a number or a label that was given once is not given again.
     "vault": _EVER,
     "root_keys": _EVER,

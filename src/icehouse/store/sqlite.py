@@ -154,10 +154,17 @@ class Connections:
 def _prepare(connection: Any, _record: object) -> None:  # noqa: ANN401  the driver's own class
     connection.isolation_level = None  # transactions are begun below, not by the driver's guess
     cursor = connection.cursor()
-    _use_wal(cursor)
+    if not _is_of_others(cursor):
+        _use_wal(cursor)
     for pragma in _PRAGMAS:
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()
+
+
+def _is_of_others(cursor: Any) -> bool:  # noqa: ANN401  the driver's own class
+    """Whether a file holds tables and no vault's: it is refused, and a journal's mode would stay with it."""
+    tables = {name for (name,) in cursor.execute("SELECT name FROM sqlite_master")}
+    return bool(tables) and "root_keys" not in tables
 
 
 def _use_wal(cursor: Any) -> None:  # noqa: ANN401  the driver's own class

@@ -99,6 +99,12 @@ class VaultStore:
         with self.database.read() as connection:
             return postgresql.warnings(connection)
 
+    @property
+    def connected(self) -> str:
+        """Which database it is, and what is between."""
+        between = {"sqlite": "", "postgresql": ", connected to the server itself"}[self.database.backend]
+        return f"{self.database.backend}{', through a pooler of sessions' if self.database.pooled else between}"
+
     def close(self) -> None:
         """Close the database."""
         self.database.close()
@@ -264,14 +270,7 @@ class VaultStore:
 
 def _record_in(database: Database) -> VaultRecord | None:
     with database.read() as connection:
-        names = inspect(connection).get_table_names()
-        if not names:
-            return None
-        if vault.name not in names:
-            msg = "the database holds other tables and no vault"
-            raise StoreError(msg, hint="give icehouse a database of its own")
-        migrate.check(connection)
-        return read_record(connection)
+        return read_record(connection) if migrate.is_there(connection) else None
 
 
 def vault_id_in(database: Database) -> bytes | None:

@@ -104,7 +104,7 @@ def test_tables_of_another_version_are_refused_with_what_helps(new_url):
     url = new_url()
     store = VaultStore.create(url, record())
     with store.database.write() as connection:
-        connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+        connection.execute(text("UPDATE icehouse_version SET version_num = '9999'"))
     store.close()
 
     with pytest.raises(StoreError, match="schema 9999") as caught:
@@ -127,7 +127,7 @@ def test_the_newest_migration_is_the_one_that_the_code_knows(new_url):
     database = Database(new_url())
     migrate.upgrade(database)
     with database.read() as connection:
-        newest = connection.execute(text("SELECT version_num FROM alembic_version")).scalar_one()
+        newest = connection.execute(text("SELECT version_num FROM icehouse_version")).scalar_one()
     database.close()
 
     assert newest == migrate.HEAD

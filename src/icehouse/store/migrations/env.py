@@ -2,5 +2,6 @@
 
 from alembic import context
 
-context.configure(connection=context.config.attributes["connection"], transactional_ddl=False)
+handed = context.config.attributes
+context.configure(connection=handed["connection"], version_table=handed["version_table"], transactional_ddl=False)
 context.run_migrations()
