@@ -31,6 +31,12 @@ class Disk:
         self.fault: str | None = None
         self.watch: Callable[[DeviceState, DeviceState], None] = lambda _before, _after: None
 
+    def check_open(self) -> None:
+        """It is never closed."""
+
+    def check(self) -> None:
+        """It may always be written; whether a write works is another matter."""
+
     def write(self, state: DeviceState) -> None:
         """Write, unless the disk is full or the process dies before or after it."""
         fault, self.fault = self.fault, None
