@@ -8,7 +8,7 @@ from conformance.custody.house import BUCKETS, DIRECT, HYBRID
 from consenting import labels, orphans_removed, trimmed
 from icehouse.errors import ConflictError, RequestError
 from icehouse.model import RootState
-from icehouse.store import retiring
+from icehouse.store import root_keys
 from planted.destroying import BYSTANDER, do_everything, keys_in, own_labels
 
 USERS = ("alice", "bob")
@@ -168,6 +168,6 @@ def test_a_key_that_data_keys_are_under_never_begins_to_retire(new_house, state)
     for label, _ in rows(house):
         house.sql("UPDATE root_keys SET state = ?", state)
         with pytest.raises(ConflictError, match="data keys are under it"):
-            retiring.begin_retiring(house.service.vault.store.database, label, current=True)
+            root_keys.begin_retiring(house.service.vault.store.database, label, current=True)
 
         assert house.sql("SELECT DISTINCT state FROM root_keys") == [(state,)]

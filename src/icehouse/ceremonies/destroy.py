@@ -26,7 +26,7 @@ from icehouse.model import (
     role_of_own,
     user_label,
 )
-from icehouse.store import data_keys, retiring, root_keys
+from icehouse.store import data_keys, root_keys
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
@@ -167,18 +167,18 @@ def destroy_root(vault: Vault, label: str, kind: KeyKind, *, current: bool = Fal
     """
     database, roots = vault.store.database, vault.custody.roots
     roots.check_vouched()
-    retiring.begin_retiring(database, label, current=current)
+    root_keys.begin_retiring(database, label, current=current)
     done = _destroyed(roots, label, kind)
     roots.forget(label)
     until = done.recoverable_until
-    retiring.end_retiring(database, label, int(until.timestamp()) if until else None)
+    root_keys.end_retiring(database, label, int(until.timestamp()) if until else None)
 
 
 def settle(vault: Vault, roots: Iterable[RootKey]) -> None:
     """Write down of keys about to be destroyed, which no HSM has any more, that they were."""
     for root in roots:
         if root.state is RootState.RETIRING and not vault.custody.roots.has(root.label):
-            retiring.end_retiring(vault.store.database, root.label, None)
+            root_keys.end_retiring(vault.store.database, root.label, None)
 
 
 def _destroyed(roots: RootKeys, label: str, kind: KeyKind) -> Destruction:

@@ -107,7 +107,7 @@ def announce(database: Database, root: RootKey) -> bool:
     """Write down a key that is about to be made in the HSM; false where someone announced this label before."""
 
     def work(connection: Connection) -> bool:
-        if state_of(connection, root.label) is not None:
+        if _state_of(connection, root.label) is not None:
             return False
         add_roots(connection, [root])
         return True
@@ -232,7 +232,7 @@ def _announce_users(connection: Connection, labels: Sequence[str], claim: str) -
     known = {row.label: row.state for row in connection.execute(found)}
     free = [_free_version(connection, label) if label in known else label for label in labels]
     making = {label for label in known if known[label] == RootState.MAKING}
-    fresh = [label for label in free if label not in making and state_of(connection, label) is None]
+    fresh = [label for label in free if label not in making and _state_of(connection, label) is None]
     add_roots(
         connection,
         [RootKey(label, role_of_own(label), int(label.rpartition("-")[2]), RootState.MAKING) for label in fresh],
@@ -240,8 +240,7 @@ def _announce_users(connection: Connection, labels: Sequence[str], claim: str) -
     return free
 
 
-def state_of(connection: Connection, label: str) -> str | None:
-    """The state of a root key, None where no row has the label."""
+def _state_of(connection: Connection, label: str) -> str | None:
     return connection.execute(select(root_keys.c.state).where(root_keys.c.label == label)).scalar()
 
 
@@ -249,7 +248,7 @@ def _free_version(connection: Connection, label: str) -> str:
     """The version of a user's own key that a label names, or the first after it that may still be made."""
     stem, _, version = label.rpartition("-")
     for number in count(int(version)):
-        state = state_of(connection, f"{stem}-{number}")
+        state = _state_of(connection, f"{stem}-{number}")
         if state is None or state == RootState.MAKING:
             return f"{stem}-{number}"
         if state in {RootState.CURRENT, RootState.DRAINING}:
@@ -283,3 +282,37 @@ def count_needed_under(connection: Connection, label: str) -> int:
         .select_from(data_keys)
         .where(data_keys.c.root_key == label, data_keys.c.state != "gone", not_(spent))
     ).scalar_one()
+
+
+_LEFT = (RootState.MAKING, RootState.DRAINING, RootState.RETIRING, RootState.RETIRED)
+"""The states of a root key that no new data key comes under."""
+
+
+def begin_retiring(database: Database, label: str, *, current: bool = False) -> None:
+    """Move a root key that is about to be destroyed on to `retiring`, from any state, if no data key is under it.
+
+    One that is current only with `current`: its user is removed. Raises `ConflictError`.
+    """
+    states = (*_LEFT, RootState.CURRENT) if current else _LEFT
+    under = exists().where(data_keys.c.root_key == label, data_keys.c.state != "gone")
+    empty = (root_keys.c.label == label, root_keys.c.state.in_(states), ~under)
+
+    def work(connection: Connection) -> None:
+        moved = connection.execute(update(root_keys).where(*empty).values(state=RootState.RETIRING))
+        if moved.rowcount != 1:
+            state, count = _state_of(connection, label), count_under(connection, label)
+            msg = f"the root key {label!r} is {state}, and {count} data keys are under it: it is not destroyed"
+            raise ConflictError(msg)
+
+    database.change(work)
+
+
+def end_retiring(database: Database, label: str, recoverable_until: int | None) -> None:
+    """Write down that the HSM destroyed the key, and until when it could bring it back, where that is known."""
+    until = {} if recoverable_until is None else {"recoverable_until": recoverable_until}
+    ended = (
+        update(root_keys)
+        .where(root_keys.c.label == label, root_keys.c.state == RootState.RETIRING)
+        .values(state=RootState.RETIRED, **until)
+    )
+    database.change(lambda connection: connection.execute(ended))
