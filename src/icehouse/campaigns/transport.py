@@ -11,10 +11,11 @@ import logging
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 from icehouse.errors import HsmError, MissingExtraError, StoreError
 from icehouse.store import leases, postgresql
+from icehouse.store.foreign import MOST
 
 if TYPE_CHECKING:
     from procrastinate import App
@@ -57,8 +58,10 @@ def serve(crew: Crew) -> None:
     again = RetryStrategy(max_attempts=_ATTEMPTS, exponential_wait=2, retry_exceptions={HsmError, StoreError})
 
     @app.task(name=_PAGE, queue=QUEUE, retry=again)
-    def page(campaign: int) -> None:
-        crew.step(campaign)
+    def page(campaign: object = None, **_: object) -> None:
+        # Whoever writes the database writes jobs, too. One that names no campaign is nobody's work, and ends here.
+        if _is_number(campaign):
+            crew.step(campaign)
 
     @app.periodic(cron="* * * * *")
     @app.task(name=_MINUTE, queue=QUEUE, queueing_lock=_MINUTE)
@@ -69,7 +72,7 @@ def serve(crew: Crew) -> None:
             await app.job_manager.finish_job(stalled, _failed(), delete_job=True)
         await asyncio.to_thread(crew.idle)
         jobs = await app.job_manager.list_jobs_async(queue=QUEUE, task=_PAGE, status="todo")
-        announced = Counter(job.task_kwargs.get("campaign") for job in jobs)
+        announced = Counter(number for job in jobs if _is_number(number := job.task_kwargs.get("campaign")))
         for campaign, pages in await asyncio.to_thread(leases.waiting, database, crew.patience):
             missing = pages - announced[campaign]
             if missing > 0:
@@ -104,6 +107,10 @@ async def _until_told(app: App, crew: Crew) -> None:
     if not work.cancelled():
         msg = "the database failed while this worker waited for pages"
         raise StoreError(msg, hint="check that the database runs and can be reached, and start the worker again")
+
+
+def _is_number(campaign: object) -> TypeGuard[int]:
+    return type(campaign) is int and 0 < campaign <= MOST
 
 
 def _tell(work: asyncio.Future[None]) -> None:

@@ -18,7 +18,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.pool import StaticPool
 
 from icehouse.errors import MissingExtraError, RequestError, SealError, StoreError
-from icehouse.store import postgresql
+from icehouse.store import foreign, postgresql
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -39,11 +39,16 @@ _PRAGMAS = (
     "foreign_keys=ON",
     "secure_delete=ON",
     "cache_size=-65536",  # 64 MiB hold both indexes of a million keys
+    "trusted_schema=OFF",  # what is written into the schema calls no function that does more than compute
 )
 
 
 class GaveWayError(StoreError):
     """The database undid the change so that another writer's could go on; nothing was written, try again."""
+
+
+class RowThereError(StoreError):
+    """A row that was to be new is there already, or the database says so: it may hold a rule of somebody else's."""
 
 
 class Database:
@@ -102,11 +107,7 @@ class Database:
         """A connection on which each statement stands on its own and sees what is current."""
         self._after_fork()
         with self._turn, _TRANSLATED, self._connection() as connection:
-            try:
-                yield connection
-            except (TypeError, ValueError) as exc:
-                msg = "the database holds a value of a type that icehouse never writes"
-                raise SealError(msg) from exc
+            yield connection
 
     @contextmanager
     def _connection(self) -> Iterator[Connection]:
@@ -203,6 +204,7 @@ def check_no_password(url: str) -> str:
 
 def _prepare_sqlite(connection: Any, _record: object) -> None:  # noqa: ANN401  the driver's own class
     connection.isolation_level = None  # transactions are begun below, not by the driver's guess
+    foreign.guard_sqlite(connection)
     cursor = connection.cursor()
     _use_wal(cursor)
     for pragma in _PRAGMAS:
@@ -237,13 +239,18 @@ class _Translated:
 
     def __exit__(self, _kind: object, raised: BaseException | None, _trace: object) -> None:
         if isinstance(raised, IntegrityError):
-            return  # a row that is there already: the caller knows what that means
+            msg = f"the database holds a row already that was to be new: {first_line(raised.orig)}"
+            raise RowThereError(msg) from raised
+        if isinstance(raised, TypeError | ValueError | OverflowError):
+            msg = "the database holds a value of a type or size that icehouse never writes"
+            raise SealError(msg) from raised
         if isinstance(raised, DBAPIError):
+            foreign.refuse(raised.orig)
             if getattr(raised.orig, "sqlstate", None) in postgresql.GAVE_WAY:
                 raise GaveWayError from raised
             # The driver's own words, without SQLAlchemy's: those repeat the statement and its values.
             # Of PostgreSQL's words the first line; the others may repeat values.
-            msg = f"the database failed: {str(raised.orig).partition(chr(10))[0]}"
+            msg = f"the database failed: {first_line(raised.orig)}"
             raise StoreError(msg, hint=_hint(str(raised.orig))) from raised
         if isinstance(raised, PoolTimeoutError):
             msg = f"no connection to the database became free within {_WAIT_SECONDS} seconds"
@@ -254,6 +261,11 @@ class _Translated:
 
 
 _TRANSLATED = _Translated()
+
+
+def first_line(raised: object) -> str:
+    """The first line of the driver's words."""
+    return str(raised).partition("\n")[0]
 
 
 def _hint(words: str) -> str | None:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sqlalchemy import text
+from sqlalchemy import inspect, text
 
 from icehouse.errors import StoreError
+from icehouse.store.foreign import not_ours
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -18,6 +19,7 @@ HEAD = "0002"
 """The newest migration; a test holds it against the scripts."""
 
 
+_KNOWN = ("0001", HEAD)
 _LOCK = int.from_bytes(b"icehouse", "big") >> 1
 
 
@@ -33,13 +35,24 @@ def upgrade(database: Database) -> None:
         if database.backend == "postgresql":
             # Two processes that find an empty database would make the same tables. Nothing else relies on this lock.
             connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_LOCK})")
+        if inspect(connection).has_table("alembic_version"):
+            _check_known(connection)
         config.attributes["connection"] = connection
         command.upgrade(config, "head")
+
+
+def _check_known(connection: Connection) -> None:
+    """Refuse a version that no migration has made."""
+    found = connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
+    if found not in _KNOWN:
+        not_ours("the version of the database's schema", found)
 
 
 def check(connection: Connection) -> None:
     """Raise `StoreError` unless the database is at the schema this version knows."""
     found = connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
+    if found is not None and not isinstance(found, str):
+        not_ours("the version of the database's schema", found)
     if found != HEAD:
         msg = f"the database is at schema {found}, this icehouse knows schema {HEAD}"
         older = isinstance(found, str) and found < HEAD
