@@ -94,12 +94,12 @@ class Town:
     @classmethod
     def build(cls, directory: Path, custody: str = "hybrid") -> Town:
         made = directory / "made"
-        _run(("init", "--custody", custody, "--vault", str(made)))
+        run_here(("init", "--custody", custody, "--vault", str(made)))
         # With a policy `campaign due` has something to do.
         settings = made / "vault.toml"
         settings.write_text(f"{settings.read_text()}\n[rotation]\nevery_days = 90\nsuspend_days = 30\n")
         with FrostService.open(made) as service:
-            messages = tuple(_populate(service))
+            messages = tuple(populate(service))
         with closing(sqlite3.connect(made / "vault.db")) as connection:
             connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         return cls(made, directory / "place", messages)
@@ -132,10 +132,10 @@ class Town:
         return str(self.sql("SELECT name FROM sqlite_master WHERE type = 'table' AND sql LIKE '%version_num%'")[0][0])
 
     def run(self, *command: str) -> Done:
-        return _run((*command, "--vault", str(self.place)), "".join(f"{line}\n" for line in self.messages))
+        return run_here((*command, "--vault", str(self.place)), "".join(f"{line}\n" for line in self.messages))
 
 
-def _populate(service: FrostService) -> Iterator[str]:
+def populate(service: FrostService) -> Iterator[str]:
     """A user in every state, campaigns that are done, paused and running, a rate; what devices would say next."""
     service.create_users(USERS)
     devices = {user: DeviceState(user) for user in USERS}
@@ -217,7 +217,7 @@ class _Text(io.TextIOWrapper):
         return self.buffer.getvalue().decode()  # type: ignore[attr-defined]
 
 
-def _run(command: tuple[str, ...], given: str = "") -> Done:
+def run_here(command: tuple[str, ...], given: str = "") -> Done:
     """Run a command in this process, which is what makes a hundred thousand of them affordable."""
     out, err, logger = _Text(), _Text(), logging.getLogger("icehouse")
     before, mask = (sys.stdin, list(logger.handlers), logger.propagate), os.umask(0o077)

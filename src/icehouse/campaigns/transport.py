@@ -11,7 +11,7 @@ import logging
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, TypeGuard
+from typing import TYPE_CHECKING, Any
 
 from icehouse.errors import HsmError, MissingExtraError, StoreError
 from icehouse.store import leases, postgresql
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from icehouse.campaigns.worker import Crew
     from icehouse.store.engine import Database
 
+_logger = logging.getLogger("icehouse")
+_MOST_WORDS = 300
 QUEUE = "icehouse"
 _PAGE, _MINUTE = "icehouse.page", "icehouse.minute"
 _AT_ONCE = 500
@@ -58,21 +60,21 @@ def serve(crew: Crew) -> None:
     again = RetryStrategy(max_attempts=_ATTEMPTS, exponential_wait=2, retry_exceptions={HsmError, StoreError})
 
     @app.task(name=_PAGE, queue=QUEUE, retry=again)
-    def page(campaign: object = None, **_: object) -> None:
-        # Whoever writes the database writes jobs, too. One that names no campaign is nobody's work, and ends here.
-        if _is_number(campaign):
+    def page(**kwargs: object) -> None:
+        campaign = _campaign_in(kwargs)
+        if campaign is not None:
             crew.step(campaign)
 
     @app.periodic(cron="* * * * *")
     @app.task(name=_MINUTE, queue=QUEUE, queueing_lock=_MINUTE)
-    async def minute(timestamp: int) -> None:
+    async def minute(timestamp: object = None, **_: object) -> None:
         del timestamp
         for stalled in await app.job_manager.get_stalled_jobs(queue=QUEUE):
             # Its worker was killed. Its page is taken over by whoever finds it without a sign of life.
             await app.job_manager.finish_job(stalled, _failed(), delete_job=True)
         await asyncio.to_thread(crew.idle)
         jobs = await app.job_manager.list_jobs_async(queue=QUEUE, task=_PAGE, status="todo")
-        announced = Counter(number for job in jobs if _is_number(number := job.task_kwargs.get("campaign")))
+        announced = Counter(_campaign_in(job.task_kwargs) for job in jobs)
         for campaign, pages in await asyncio.to_thread(leases.waiting, database, crew.patience):
             missing = pages - announced[campaign]
             if missing > 0:
@@ -109,8 +111,18 @@ async def _until_told(app: App, crew: Crew) -> None:
         raise StoreError(msg, hint="check that the database runs and can be reached, and start the worker again")
 
 
-def _is_number(campaign: object) -> TypeGuard[int]:
-    return type(campaign) is int and 0 < campaign <= MOST
+def _campaign_in(kwargs: object) -> int | None:
+    """The campaign that a job names. Whoever writes the database writes jobs, too: one that names none is no work."""
+    campaign = kwargs.get("campaign") if isinstance(kwargs, dict) else None
+    return campaign if type(campaign) is int and 0 < campaign <= MOST else None
+
+
+class _Short(logging.Handler):
+    """Says what procrastinate logs in a line: of a job that somebody else wrote it would show values and a stack."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Say it as icehouse's own."""
+        _logger.log(record.levelno, "procrastinate: %s", record.getMessage()[:_MOST_WORDS])
 
 
 def _tell(work: asyncio.Future[None]) -> None:
@@ -133,7 +145,9 @@ def _app(database: Database, pool_size: int) -> App:
     except ModuleNotFoundError as exc:
         extra = "postgresql"
         raise MissingExtraError(extra) from exc
-    logging.getLogger("procrastinate").setLevel(logging.WARNING)
+    theirs = logging.getLogger("procrastinate")
+    theirs.setLevel(logging.WARNING)
+    theirs.handlers, theirs.propagate = [_Short()], False
     return App(connector=PsycopgConnector(conninfo=_conninfo(database), min_size=1, max_size=pool_size))
 
 
