@@ -118,11 +118,12 @@ def _campaign_in(kwargs: object) -> int | None:
 
 
 class _Short(logging.Handler):
-    """Says what procrastinate logs in a line: of a job that somebody else wrote it would show values and a stack."""
+    """Says what procrastinate and its loop log in a line: of a job that somebody else wrote they show a stack."""
 
     def emit(self, record: logging.LogRecord) -> None:
         """Say it as icehouse's own."""
-        _logger.log(record.levelno, "procrastinate: %s", record.getMessage()[:_MOST_WORDS])
+        words = record.getMessage().partition("\n")[0]
+        _logger.log(record.levelno, "%s: %s", record.name, words[:_MOST_WORDS])
 
 
 def _tell(work: asyncio.Future[None]) -> None:
@@ -145,9 +146,10 @@ def _app(database: Database, pool_size: int) -> App:
     except ModuleNotFoundError as exc:
         extra = "postgresql"
         raise MissingExtraError(extra) from exc
-    theirs = logging.getLogger("procrastinate")
-    theirs.setLevel(logging.WARNING)
-    theirs.handlers, theirs.propagate = [_Short()], False
+    for name in ("procrastinate", "asyncio"):
+        theirs = logging.getLogger(name)
+        theirs.setLevel(logging.WARNING)
+        theirs.handlers, theirs.propagate = [_Short()], False
     return App(connector=PsycopgConnector(conninfo=_conninfo(database), min_size=1, max_size=pool_size))
 
 
