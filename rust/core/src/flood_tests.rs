@@ -47,7 +47,7 @@ fn commitments_are_counted_and_ordered_before_the_first_is_decoded() {
             other["participant"] = number.into();
             other
         };
-        let (fair, read) = cost(&sample, &cosign(&sample, &[one.clone()]));
+        let (fair, read) = cost(&sample, &cosign(&sample, std::slice::from_ref(&one)));
         assert!(read.is_ok() && fair == 2, "{suite:?} {fair}");
 
         let rising: Vec<_> = (1..=250).map(as_number).collect();
