@@ -45,9 +45,12 @@ BASE ?= 777f7aa
 against: $(VENV)/.dev $(VENV)/.built
 	$(BIN)/python -m bench.against $(BASE)
 
-# A minute of eight threads on each HSM provider whose sessions are lost every second.
+# A minute of eight threads on each HSM provider whose sessions are lost every second; a million messages that nearly fit;
+# every value that icehouse never writes, in every column, under every command.
 soak: $(VENV)/.dev $(VENV)/.built
 	PYTHONPATH=tests $(BIN)/python -m integration.providers.soak 60
+	PYTHONPATH=tests $(BIN)/python -m fuzz.exchange 1000000
+	PYTHONPATH=tests $(BIN)/python -m planted.soak
 
 # Pins every package with its hashes; run it after a change of dependencies.
 lock:

@@ -1,4 +1,4 @@
-"""Vaults of one database server or of files, all of them in one HSM: where a planted row does the most harm."""
+"""Vaults that share an HSM, where a planted row does the most harm; and a vault with something in every table."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import pytest
 
 from conformance.custody.house import House
 from icehouse.hsm._simulated import SimulatedHsm
+from planted.town import Town
 
 
 @pytest.fixture(autouse=True)
@@ -29,3 +30,15 @@ def new_house(request, tmp_path):
     yield make
     for house in built:
         house.close()
+
+
+@pytest.fixture(scope="session")
+def _built(tmp_path_factory):
+    return Town.build(tmp_path_factory.mktemp("town"))
+
+
+@pytest.fixture
+def town(_built):
+    """The vault as it was made."""
+    _built.anew()
+    return _built

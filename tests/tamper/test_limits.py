@@ -37,11 +37,23 @@ def stranger(world, user="alice", epoch=1):
     return message(bytes(32), key.key_id, epoch, said)
 
 
-def test_unknown_keys_cost_the_hsm_nothing_and_are_limited(limited):
-    operations, answers = spent(limited, [message(bytes(32), bytes([n]) * 16, 1, {}) for n in range(50)])
+def unknown_keys(count):
+    return [message(bytes(32), bytes([n]) * 16, 1, {}) for n in range(count)]
+
+
+def test_unknown_keys_cost_the_hsm_nothing_and_spend_nothing(limited):
+    operations, answers = spent(limited, unknown_keys(50))
 
     assert operations == 0
-    assert answers == ["bare:unknown-key"] * BURST + ["bare:unavailable"] * (50 - BURST)
+    assert answers == ["bare:unknown-key"] * 50
+
+
+def test_a_flood_of_unknown_keys_keeps_no_device_out_whose_data_key_is_closed(limited):
+    spent(limited, unknown_keys(50))
+    operations, answers = spent(limited, [limited.devices["alice"].ask_status()] * 10)
+
+    assert operations >= 1
+    assert answers == ["state"] * 10
 
 
 def test_unknown_epochs_cost_the_hsm_nothing(limited):
@@ -59,10 +71,86 @@ def test_malformed_messages_cost_the_hsm_nothing(limited):
 
 
 def test_bad_macs_spend_no_more_of_the_hsm_than_the_limit(limited):
+    kept = limited.cache_keys > 0
     operations, answers = spent(limited, [stranger(limited)] * 50)
 
-    assert operations <= BURST
-    assert answers == ["bare:bad-mac"] * BURST + ["bare:unavailable"] * (50 - BURST)
+    assert operations <= (1 if kept else BURST)
+    assert answers == (["bare:bad-mac"] * (50 if kept else BURST) + ["bare:unavailable"] * (0 if kept else 50 - BURST))
+
+
+def test_a_bad_mac_spends_the_limit_only_where_it_costs_an_hsm_operation(tmp_path):
+    world = World(tmp_path, cache_keys=256, limit_burst=BURST).bring_to("live")
+    spent(world, [stranger(world)] * 50)
+    world.service.vault.custody._opened.forget()
+    operations, answers = spent(world, [world.devices["alice"].ask_status()] * 10)
+    world.close()
+
+    assert operations == 1
+    assert answers == ["state"] * 10
+
+
+def test_who_shows_that_he_may_ask_gets_back_what_he_spent(tmp_path):
+    world = World(tmp_path, limit_burst=BURST).bring_to("live")
+    operations, answers = spent(world, [world.devices["alice"].ask_status()] * (3 * BURST))
+    world.close()
+
+    assert operations == 3 * BURST
+    assert answers == ["state"] * (3 * BURST)
+
+
+# What the cache keeps
+
+
+class Clock:
+    """Seconds that pass when a test says so."""
+
+    def __init__(self, monkeypatch):
+        self.now = 1000.0
+        monkeypatch.setattr("icehouse.custody._opened.monotonic", lambda: self.now)
+
+
+@pytest.mark.parametrize(("custody", "buckets"), [("hybrid", 0), ("direct", 0), ("hierarchical", 1)])
+def test_what_a_device_uses_is_opened_anew_before_it_closes(tmp_path, monkeypatch, custody, buckets):
+    clock = Clock(monkeypatch)
+    world = World(tmp_path, cache_keys=256, limit_burst=BURST, custody=custody, buckets=buckets).bring_to("live")
+    status = world.devices["alice"].ask_status()
+    spent(world, [status])
+    costs = []
+    for _ in range(20):
+        clock.now += 100
+        world.service.vault.limit._left = 0  # by strangers, all the time
+        costs.append(spent(world, [status] * 5))
+    world.close()
+
+    assert [answers for _, answers in costs] == [["state"] * 5] * 20
+    assert sum(operations for operations, _ in costs) == 10  # every 200 of its 300 seconds: not for every message
+
+
+def test_what_is_opened_closes_in_time_where_the_hsm_does_not_open_it_any_more(tmp_path, monkeypatch):
+    clock = Clock(monkeypatch)
+    world = World(tmp_path, cache_keys=256).bring_to("live")
+    spent(world, [world.devices["alice"].ask_status()])
+    for role in ("kek", "claim"):
+        world.hsm.destroy_key(HsmKey(world.sql("SELECT label FROM root_keys WHERE role = ?", role)[0][0], KeyKind.AES))
+    answers = []
+    for _ in range(4):
+        clock.now += 100
+        answers += spent(world, [world.devices["alice"].ask_status()])[1]
+    world.close()
+
+    assert answers == ["state", "state", "state", "bare:unavailable"]
+
+
+def test_a_stranger_keeps_nothing_open(tmp_path, monkeypatch):
+    clock = Clock(monkeypatch)
+    world = World(tmp_path, cache_keys=256).bring_to("live")
+    spent(world, [world.devices["alice"].ask_status()])
+    clock.now += 200
+    operations, answers = spent(world, [stranger(world)] * 50)
+    world.close()
+
+    assert operations == 0
+    assert answers == ["bare:bad-mac"] * 50
 
 
 def test_a_data_key_that_does_not_open_spends_no_more_of_the_hsm_than_the_limit(limited):

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::context::{key_id, Context};
 use crate::error::{Error, Result};
-use crate::polynomial::verifying_share;
+use crate::polynomial::check_verifying_shares;
 use crate::suite::{decode, with_suite, Suite, SuiteId};
 use crate::wire::{unhex, unhex_any, MAX_INTEGER};
 
@@ -205,14 +205,7 @@ impl Group {
             Error::Request(text) => Error::Malformed(text),
             other => other,
         })?;
-        with_suite!(group.suite, C => {
-            for commitment in &group.commitments {
-                decode::<C>(commitment)?;
-            }
-        });
-        for participant in 1..=u16::try_from(group.participants.len()).unwrap_or(u16::MAX) {
-            verifying_share(&group, participant)?;
-        }
+        check_verifying_shares(&group)?;
         if hex::encode(group.key) != json.key {
             return Err(Error::malformed(
                 "the key id is not that of vault, user, suite, generation",

@@ -56,6 +56,8 @@ mod device_file_tests;
 #[cfg(test)]
 mod device_tests;
 #[cfg(test)]
+mod flood_tests;
+#[cfg(test)]
 mod message_tests;
 #[cfg(test)]
 mod offer_tests;

@@ -3,6 +3,7 @@
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use base64::Engine;
 use hmac::{Hmac, Mac};
+use serde::de::IgnoredAny;
 use serde::Deserialize;
 use sha2::Sha256;
 
@@ -12,12 +13,15 @@ use crate::group::Group;
 use crate::secret::MacKey;
 use crate::sign::Commitment;
 use crate::suite::{SuiteId, Taproot};
-use crate::wire::{read_object, required, unhex, unhex_any, Object, MAX_INTEGER};
+use crate::wire::{few, read_object, required, unhex, unhex_of, MAX_INTEGER};
 
 /// A message to sign has at most 1 MiB; twice base64url and its JSON stay below this.
-const MAX_COMPACT: usize = 4 << 20;
+pub const MAX_COMPACT: usize = 2 << 20;
 /// The longest message to sign.
 pub const MAX_MESSAGE: usize = 1 << 20;
+/// The longest header: a key id, and an epoch of sixteen digits.
+const MAX_HEADER: usize = 90;
+const MAC_LEN: usize = 32;
 
 /// Whether a message looks like one of icehouse's own proofs, which `sign` never signs.
 #[must_use]
@@ -93,13 +97,14 @@ impl Envelope {
         else {
             return Err(Error::malformed("a message has three parts"));
         };
-        let kid = Kid::from_header(&from_base64(header)?)?;
+        let kid = Kid::from_header(&from_base64(header, MAX_HEADER)?)?;
+        let mac = from_base64(mac, MAC_LEN)?;
         Ok(Self {
             kid,
             compact: compact.to_owned(),
             signed_len: header.len() + 1 + payload.len(),
-            payload: from_base64(payload)?,
-            mac: from_base64(mac)?,
+            payload: from_base64(payload, MAX_COMPACT)?,
+            mac,
         })
     }
 
@@ -137,7 +142,11 @@ pub fn compact(kid: &Kid, payload: &[u8], key: &MacKey) -> String {
     format!("{signed}.{mac}")
 }
 
-fn from_base64(text: &str) -> Result<Vec<u8>> {
+/// At most `most` bytes, counted before they are decoded.
+fn from_base64(text: &str, most: usize) -> Result<Vec<u8>> {
+    if text.len() > (most * 4).div_ceil(3) {
+        return Err(Error::malformed(format!("longer than {most} bytes")));
+    }
     URL_SAFE_NO_PAD
         .decode(text)
         .map_err(|_| Error::malformed("not base64url without padding"))
@@ -187,55 +196,38 @@ pub struct Cosign {
     pub signers: Vec<Signer>,
 }
 
+/// What a payload is, read before anything else is: whatever is in the other fields is passed over, not kept.
 #[derive(Deserialize)]
-#[serde(tag = "type", rename_all = "lowercase", deny_unknown_fields)]
-enum RequestJson {
-    Claim {
-        v: u64,
-        key: String,
-        epoch: u64,
-        participant: u64,
-        device_key: String,
-    },
-    Rotate {
-        v: u64,
-        key: String,
-        epoch: u64,
-        participant: u64,
-        device_key: String,
-    },
-    Cosign(CosignJson),
-    Prove {
-        v: u64,
-        key: String,
-        epoch: u64,
-        offer_id: String,
-        signature: String,
-    },
-    Abandon {
-        v: u64,
-        key: String,
-        epoch: u64,
-        offer_id: String,
-    },
-    Status {
-        v: u64,
-        key: String,
-        epoch: u64,
-    },
+struct TypeJson {
+    r#type: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct DeviceKeyJson {
+    v: u64,
+    #[serde(rename = "type")]
+    _type: IgnoredAny,
+    key: String,
+    epoch: u64,
+    participant: u64,
+    device_key: String,
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct CosignJson {
     v: u64,
+    #[serde(rename = "type")]
+    _type: IgnoredAny,
     key: String,
     epoch: u64,
     purpose: String,
     message: String,
     #[serde(deserialize_with = "required")]
     taproot_root: Option<String>,
-    commitments: Vec<Object<CommitmentJson>>,
+    #[serde(deserialize_with = "few")]
+    commitments: Vec<CommitmentJson>,
 }
 
 #[derive(Deserialize)]
@@ -246,72 +238,83 @@ struct CommitmentJson {
     binding: String,
 }
 
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ProveJson {
+    v: u64,
+    #[serde(rename = "type")]
+    _type: IgnoredAny,
+    key: String,
+    epoch: u64,
+    offer_id: String,
+    signature: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct AbandonJson {
+    v: u64,
+    #[serde(rename = "type")]
+    _type: IgnoredAny,
+    key: String,
+    epoch: u64,
+    offer_id: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct StatusJson {
+    v: u64,
+    #[serde(rename = "type")]
+    _type: IgnoredAny,
+    key: String,
+    epoch: u64,
+}
+
+fn read_json<'de, T: Deserialize<'de>>(payload: &'de [u8]) -> Result<T> {
+    read_object(payload).map_err(|error| Error::malformed(format!("not a message: {error}")))
+}
+
 /// Reads an authenticated payload for the key and epoch of its `kid`.
 pub fn read_request(payload: &[u8], kid: &Kid, group: &Group) -> Result<Request> {
-    let json = read_object(payload)
-        .map_err(|error| Error::malformed(format!("not a message: {error}")))?;
-    match json {
-        RequestJson::Claim {
-            v,
-            key,
-            epoch,
-            participant,
-            device_key,
-        } => {
-            fits(v, &key, epoch, kid)?;
-            Ok(Request::Claim {
-                device_key: device_key_of(participant, &device_key)?,
-            })
+    // By its type first: a reader that keeps all fields until it met the type takes forty times the payload's room.
+    match read_json::<TypeJson>(payload)?.r#type.as_str() {
+        "claim" => read_device_key(payload, kid).map(|device_key| Request::Claim { device_key }),
+        "rotate" => read_device_key(payload, kid).map(|device_key| Request::Rotate { device_key }),
+        "cosign" => {
+            let json: CosignJson = read_json(payload)?;
+            fits(json.v, &json.key, json.epoch, kid)?;
+            read_cosign(&json, group).map(Request::Cosign)
         }
-        RequestJson::Rotate {
-            v,
-            key,
-            epoch,
-            participant,
-            device_key,
-        } => {
-            fits(v, &key, epoch, kid)?;
-            Ok(Request::Rotate {
-                device_key: device_key_of(participant, &device_key)?,
-            })
-        }
-        RequestJson::Cosign(cosign) => {
-            fits(cosign.v, &cosign.key, cosign.epoch, kid)?;
-            read_cosign(&cosign, group).map(Request::Cosign)
-        }
-        RequestJson::Prove {
-            v,
-            key,
-            epoch,
-            offer_id,
-            signature,
-        } => {
-            fits(v, &key, epoch, kid)?;
-            let signature = unhex_any(&signature)?;
-            if signature.len() != group.suite.signature_len() {
-                return Err(Error::malformed("the signature has another suite's length"));
-            }
+        "prove" => {
+            let json: ProveJson = read_json(payload)?;
+            fits(json.v, &json.key, json.epoch, kid)?;
             Ok(Request::Prove {
-                offer_id: unhex(&offer_id)?,
-                signature,
+                signature: unhex_of(&json.signature, group.suite.signature_len())
+                    .map_err(|_| Error::malformed("the signature has another suite's length"))?,
+                offer_id: unhex(&json.offer_id)?,
             })
         }
-        RequestJson::Abandon {
-            v,
-            key,
-            epoch,
-            offer_id,
-        } => {
-            fits(v, &key, epoch, kid)?;
+        "abandon" => {
+            let json: AbandonJson = read_json(payload)?;
+            fits(json.v, &json.key, json.epoch, kid)?;
             Ok(Request::Abandon {
-                offer_id: unhex(&offer_id)?,
+                offer_id: unhex(&json.offer_id)?,
             })
         }
-        RequestJson::Status { v, key, epoch } => {
-            fits(v, &key, epoch, kid)?;
+        "status" => {
+            let json: StatusJson = read_json(payload)?;
+            fits(json.v, &json.key, json.epoch, kid)?;
             Ok(Request::Status)
         }
+        _ => Err(Error::malformed("unknown type of message")),
     }
+}
+
+fn read_device_key(payload: &[u8], kid: &Kid) -> Result<[u8; 32]> {
+    let json: DeviceKeyJson = read_json(payload)?;
+    fits(json.v, &json.key, json.epoch, kid)?;
+    device_key_of(json.participant, &json.device_key)
 }
 
 pub(crate) fn fits(v: u64, key: &str, epoch: u64, kid: &Kid) -> Result<()> {
@@ -338,31 +341,19 @@ fn read_cosign(json: &CosignJson, group: &Group) -> Result<Cosign> {
         "proof" => true,
         other => return Err(Error::malformed(format!("unknown purpose {other:?}"))),
     };
-    let message = from_base64(&json.message)?;
-    if message.len() > MAX_MESSAGE {
-        return Err(Error::malformed("a message to sign has at most 1 MiB"));
-    }
     let taproot = taproot_from(json.taproot_root.as_deref(), group.suite)?;
     if proof && taproot != Taproot::Untweaked {
         return Err(Error::malformed("a proof is signed without a tweak"));
     }
+    let message = from_base64(&json.message, MAX_MESSAGE)
+        .map_err(|_| Error::malformed("a message to sign is base64url of at most 1 MiB"))?;
+    // All of them are counted and compared before the first is decoded: one decoding costs more than all the rest.
+    check_listed(&json.commitments, group)?;
     let signers = json
         .commitments
         .iter()
-        .map(|Object(c)| read_commitment(c, group))
+        .map(|listed| read_commitment(listed, group.suite))
         .collect::<Result<Vec<_>>>()?;
-    let numbers: Vec<u16> = signers
-        .iter()
-        .map(|signer| signer.commitment().participant)
-        .collect();
-    let ordered = numbers.windows(2).all(|pair| pair[0] < pair[1]);
-    // The sender is participant 1, the cosigner the last; every signer but the cosigner is listed.
-    let sender = numbers.first() == Some(&1);
-    if !ordered || !sender || numbers.len() + 1 < usize::from(group.threshold) {
-        return Err(Error::malformed(
-            "commitments must list every other signer once, in order",
-        ));
-    }
     Ok(Cosign {
         proof,
         message,
@@ -392,17 +383,37 @@ fn taproot_text(taproot: &Taproot) -> Option<String> {
     }
 }
 
-fn read_commitment(json: &CommitmentJson, group: &Group) -> Result<Signer> {
-    let participant = u16::try_from(json.participant)
-        .ok()
-        .filter(|number| *number >= 1 && usize::from(*number) < group.participants.len())
-        .ok_or_else(|| Error::malformed("commitments of someone who is no other signer"))?;
+/// The sender is participant 1, the cosigner the last; every signer but the cosigner is listed, once and in order.
+fn check_listed(listed: &[CommitmentJson], group: &Group) -> Result<()> {
+    let others = group.participants.len() as u64 - 1;
+    let ordered = listed
+        .windows(2)
+        .all(|pair| pair[0].participant < pair[1].participant);
+    let sender = listed.first().is_some_and(|one| one.participant == 1);
+    let last = listed.last().is_some_and(|one| one.participant <= others);
+    if !ordered || !sender || !last || listed.len() + 1 < usize::from(group.threshold) {
+        return Err(Error::malformed(
+            "commitments must list every other signer once, in order",
+        ));
+    }
+    let digits = 2 * group.suite.element_len();
+    if listed
+        .iter()
+        .any(|one| one.hiding.len() != digits || one.binding.len() != digits)
+    {
+        return Err(Error::malformed("a commitment has another suite's length"));
+    }
+    Ok(())
+}
+
+fn read_commitment(json: &CommitmentJson, suite: SuiteId) -> Result<Signer> {
     let commitment = Commitment {
-        participant,
-        hiding: unhex_any(&json.hiding)?,
-        binding: unhex_any(&json.binding)?,
+        participant: u16::try_from(json.participant)
+            .map_err(|_| Error::malformed("a participant's number is out of range"))?,
+        hiding: unhex_of(&json.hiding, suite.element_len())?,
+        binding: unhex_of(&json.binding, suite.element_len())?,
     };
-    Signer::read(group.suite, commitment)
+    Signer::read(suite, commitment)
 }
 
 /// The payload of a request, as a device writes it.

@@ -214,6 +214,17 @@ pub fn verifying_share(group: &Group, participant: u16) -> Result<Vec<u8>> {
     with_suite!(group.suite, C => encode::<C>(&verifying_element::<C>(group, participant)?))
 }
 
+/// Every commitment is an element, and no participant's verifying share the identity; each is decoded once.
+pub(crate) fn check_verifying_shares(group: &Group) -> Result<()> {
+    with_suite!(group.suite, C => {
+        let commitments = decoded::<C>(group)?;
+        for number in 1..=u16::try_from(group.participants.len()).unwrap_or(u16::MAX) {
+            encode::<C>(&value_at::<C>(&commitments, group, number)?)?;
+        }
+    });
+    Ok(())
+}
+
 pub(crate) fn verifying_element<C: Suite>(group: &Group, participant: u16) -> Result<Elem<C>> {
     value_at::<C>(&decoded::<C>(group)?, group, participant)
 }

@@ -3,6 +3,8 @@
 //! Frost arithmetic is `frost-core`'s; what is added here is what it lacks: a fixed-base
 //! multiplication, strict decoding with one error, and one meaning for BIP-340's even-Y rule.
 
+use std::cell::Cell;
+
 use frost_core::keys::PublicKeyPackage;
 use frost_core::{Ciphersuite, Element, Field, Group, Identifier, Scalar};
 use rand_core::CryptoRngCore;
@@ -261,12 +263,23 @@ pub(crate) fn identity() -> Error {
     Error::malformed("an element is the identity")
 }
 
+thread_local! {
+    static DECODED: Cell<u64> = const { Cell::new(0) };
+}
+
+/// How many elements this thread has decoded so far: what a message costs, counted.
+#[must_use]
+pub fn elements_decoded() -> u64 {
+    DECODED.get()
+}
+
 /// Strict: right length, canonical, in the prime-order group, not the identity.
 pub(crate) fn decode<C: Suite>(bytes: &[u8]) -> Result<Elem<C>> {
     let refusal = || Error::malformed(format!("not an element of {}", C::SUITE.name()));
     if bytes.len() != C::SUITE.element_len() || !is_compressed(C::SUITE, bytes) {
         return Err(refusal());
     }
+    DECODED.set(DECODED.get() + 1);
     C::element_from(bytes).ok_or_else(refusal)
 }
 

@@ -4,7 +4,7 @@ use std::fmt;
 use std::marker::PhantomData;
 
 use serde::de::value::MapAccessDeserializer;
-use serde::de::{MapAccess, Visitor};
+use serde::de::{Error as _, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
 use crate::error::{Error, Result};
@@ -71,6 +71,39 @@ where
     Ok(found.map(|Object(value)| value))
 }
 
+/// No key has more participants.
+const MANY: usize = 255;
+
+/// A field that is an array of objects, no more of them than a key has participants; the rest is not even read.
+pub(crate) fn few<'de, D, T>(deserializer: D) -> std::result::Result<Vec<T>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Deserialize<'de>,
+{
+    struct Few<T>(PhantomData<T>);
+
+    impl<'de, T: Deserialize<'de>> Visitor<'de> for Few<T> {
+        type Value = Vec<T>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            write!(f, "an array of at most {MANY}")
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> std::result::Result<Vec<T>, A::Error> {
+            let mut kept = Vec::new();
+            while let Some(item) = seq.next_element()? {
+                if kept.len() == MANY {
+                    return Err(A::Error::invalid_length(MANY + 1, &self));
+                }
+                let Object(item) = item;
+                kept.push(item);
+            }
+            Ok(kept)
+        }
+    }
+    deserializer.deserialize_seq(Few(PhantomData))
+}
+
 /// Where a JSON text stops making sense. Never its content: it may hold secrets.
 pub(crate) fn place(error: &serde_json::Error) -> String {
     format!("at line {} column {}", error.line(), error.column())
@@ -78,10 +111,18 @@ pub(crate) fn place(error: &serde_json::Error) -> String {
 
 /// Lower-case hex of exactly this many bytes.
 pub fn unhex<const N: usize>(text: &str) -> Result<[u8; N]> {
-    let bytes = unhex_any(text)?;
+    let bytes = unhex_of(text, N)?;
     bytes
         .try_into()
         .map_err(|_| Error::malformed(format!("expected {N} bytes in hex")))
+}
+
+/// The same for a length that is known only now; a text of another length is not looked at.
+pub(crate) fn unhex_of(text: &str, bytes: usize) -> Result<Vec<u8>> {
+    if text.len() != 2 * bytes {
+        return Err(Error::malformed(format!("expected {bytes} bytes in hex")));
+    }
+    unhex_any(text)
 }
 
 /// Lower-case hex of any length.

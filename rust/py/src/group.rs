@@ -110,12 +110,12 @@ impl Group {
         offer_id: &[u8],
         device_key: &[u8],
     ) -> PyResult<Bound<'py, PyBytes>> {
-        let message = self
-            .0
-            .proof_message(
-                &fixed("offer id", offer_id)?,
-                &fixed("device key", device_key)?,
-            )
+        let (offer_id, device_key) = (
+            fixed("offer id", offer_id)?,
+            fixed("device key", device_key)?,
+        );
+        let message = py
+            .detach(|| self.0.proof_message(&offer_id, &device_key))
             .or_py()?;
         Ok(PyBytes::new(py, &message))
     }

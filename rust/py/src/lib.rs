@@ -41,6 +41,8 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(group::rotate, module)?)?;
     module.add_function(wrap_pyfunction!(group::verify, module)?)?;
     module.add_function(wrap_pyfunction!(message::bare_refusal, module)?)?;
+    module.add_function(wrap_pyfunction!(message::elements_decoded, module)?)?;
+    module.add_function(wrap_pyfunction!(message::max_message_bytes, module)?)?;
     module.add_class::<pkcs11::Pkcs11Token>()?;
     module.add_class::<software::SoftwareToken>()?;
     module.add_function(wrap_pyfunction!(carry::new_data_key, module)?)?;

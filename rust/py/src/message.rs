@@ -15,8 +15,12 @@ use crate::secret::{MacKey, Share};
 pub struct Envelope(message::Envelope);
 
 impl Envelope {
-    fn answer(&self, key: &MacKey, answer: &Answer) -> String {
-        message::compact(&self.0.kid, &answer.write(&self.0.kid), &key.0)
+    fn answer(&self, py: Python<'_>, key: &MacKey, answer: &Answer) -> String {
+        self.compact(py, key, &answer.write(&self.0.kid))
+    }
+
+    fn compact(&self, py: Python<'_>, key: &MacKey, payload: &[u8]) -> String {
+        py.detach(|| message::compact(&self.0.kid, payload, &key.0))
     }
 }
 
@@ -24,8 +28,10 @@ impl Envelope {
 impl Envelope {
     /// Parses the three parts; raises `ProtocolError`.
     #[new]
-    fn parse(compact: &str) -> PyResult<Self> {
-        message::Envelope::parse(compact).or_py().map(Self)
+    fn parse(py: Python<'_>, compact: &str) -> PyResult<Self> {
+        py.detach(|| message::Envelope::parse(compact))
+            .or_py()
+            .map(Self)
     }
 
     #[getter]
@@ -44,7 +50,7 @@ impl Envelope {
         py: Python<'py>,
         key: &MacKey,
     ) -> PyResult<Option<Bound<'py, PyBytes>>> {
-        match self.0.payload(&key.0) {
+        match py.detach(|| self.0.payload(&key.0)) {
             Ok(payload) => Ok(Some(PyBytes::new(py, &payload))),
             Err(Error::BadMac) => Ok(None),
             Err(other) => Err(crate::error::to_py(other)),
@@ -52,39 +58,45 @@ impl Envelope {
     }
 
     /// Reads an authenticated payload; raises `ProtocolError`.
-    fn read(&self, payload: &[u8], group: &Group) -> PyResult<Request> {
-        message::read_request(payload, &self.0.kid, &group.0)
+    fn read(&self, py: Python<'_>, payload: &[u8], group: &Group) -> PyResult<Request> {
+        py.detach(|| message::read_request(payload, &self.0.kid, &group.0))
             .or_py()
             .map(Request)
     }
 
     /// The answer that carries an offer.
-    fn offer(&self, key: &MacKey, payload: &[u8]) -> String {
-        message::compact(&self.0.kid, payload, &key.0)
+    fn offer(&self, py: Python<'_>, key: &MacKey, payload: &[u8]) -> String {
+        self.compact(py, key, payload)
     }
 
     /// The answer `committed`.
-    fn committed(&self, key: &MacKey, offer_id: &[u8]) -> PyResult<String> {
+    fn committed(&self, py: Python<'_>, key: &MacKey, offer_id: &[u8]) -> PyResult<String> {
         let offer_id = fixed("offer id", offer_id)?;
-        Ok(self.answer(key, &Answer::Committed { offer_id }))
+        Ok(self.answer(py, key, &Answer::Committed { offer_id }))
     }
 
     /// The answer `abandoned`.
-    fn abandoned(&self, key: &MacKey, offer_id: &[u8]) -> PyResult<String> {
+    fn abandoned(&self, py: Python<'_>, key: &MacKey, offer_id: &[u8]) -> PyResult<String> {
         let offer_id = fixed("offer id", offer_id)?;
-        Ok(self.answer(key, &Answer::Abandoned { offer_id }))
+        Ok(self.answer(py, key, &Answer::Abandoned { offer_id }))
     }
 
     /// The answer `state`.
     #[pyo3(signature = (key, offer_id, due))]
-    fn state(&self, key: &MacKey, offer_id: Option<&[u8]>, due: bool) -> PyResult<String> {
+    fn state(
+        &self,
+        py: Python<'_>,
+        key: &MacKey,
+        offer_id: Option<&[u8]>,
+        due: bool,
+    ) -> PyResult<String> {
         let offer_id = offer_id.map(|id| fixed("offer id", id)).transpose()?;
-        Ok(self.answer(key, &Answer::State { offer_id, due }))
+        Ok(self.answer(py, key, &Answer::State { offer_id, due }))
     }
 
     /// An authenticated refusal.
-    fn refused(&self, key: &MacKey, reason: &str) -> String {
-        message::compact(&self.0.kid, &answer::refusal(&self.0.kid, reason), &key.0)
+    fn refused(&self, py: Python<'_>, key: &MacKey, reason: &str) -> String {
+        self.compact(py, key, &answer::refusal(&self.0.kid, reason))
     }
 
     /// The cosigner's half of the signature asked for, with fresh hedged nonces.
@@ -113,7 +125,7 @@ impl Envelope {
                 )
             })
             .or_py()?;
-        Ok(self.answer(key, &Answer::Cosigned { commitment, share }))
+        Ok(self.answer(py, key, &Answer::Cosigned { commitment, share }))
     }
 
     /// Seals an offer to the device key of this message; the payload to store and to answer with.
@@ -146,7 +158,9 @@ impl Envelope {
             channel: channel.0.clone(),
             escrow: Vec::new(),
         };
-        let payload = offer::write_offer(&terms, &half, &key.0, &self.0.kid, expires).or_py()?;
+        let payload = py
+            .detach(|| offer::write_offer(&terms, &half, &key.0, &self.0.kid, expires))
+            .or_py()?;
         Ok(PyBytes::new(py, &payload))
     }
 }
@@ -218,6 +232,18 @@ impl Request {
     fn reserved(&self) -> bool {
         matches!(&self.0, message::Request::Cosign(asked) if is_reserved(&asked.message))
     }
+}
+
+/// How many curve elements this thread has decoded so far: what a message costs, counted.
+#[pyfunction]
+pub fn elements_decoded() -> u64 {
+    icehouse_core::suite::elements_decoded()
+}
+
+/// The length in bytes above which a message is not looked at.
+#[pyfunction]
+pub fn max_message_bytes() -> usize {
+    message::MAX_COMPACT
 }
 
 /// A bare, unauthenticated refusal.

@@ -95,8 +95,8 @@ opaque!(
     /// The secret scalar of one participant.
     Share, poly::Share, {
         /// Raises unless this is the participant's share of the group.
-        fn check(&self, group: &Group, participant: u16) -> PyResult<()> {
-            self.0.check(&group.0, participant).or_py()
+        fn check(&self, py: Python<'_>, group: &Group, participant: u16) -> PyResult<()> {
+            py.detach(|| self.0.check(&group.0, participant)).or_py()
         }
 
         /// This share plus a difference.

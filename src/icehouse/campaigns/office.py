@@ -13,7 +13,7 @@ from icehouse.ceremonies import moving
 from icehouse.ceremonies import rewrap as rewrapping
 from icehouse.errors import RequestError
 from icehouse.hsm import KeyKind
-from icehouse.model import Role, State, check_suite
+from icehouse.model import MAX_EPOCH, Role, State, check_suite
 from icehouse.planner.quote import quotes
 from icehouse.store import campaigns, data_keys, rates, root_keys, selection
 from icehouse.store.campaigns import CampaignState, NothingMatchesError
@@ -34,7 +34,6 @@ DATA_KEYS_PER_PAGE = 4
 USERS_OWN_PER_PAGE = 100
 _ROW_FILTERS = ("unchanged_since", "epoch", "suite", "state", "origin")
 _DAYS = ("due_from", "due_by", "due_after")
-_LAST_DAY = 32_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +83,9 @@ class Office:
     def _checked(self, verb: str, filters: Filters) -> Filters:
         if filters.suite is not None:
             check_suite(filters.suite)
+        if filters.epoch is not None and not 0 <= filters.epoch < MAX_EPOCH:
+            msg = f"the epoch must be a number from 0 to {MAX_EPOCH - 1}, not {filters.epoch}"
+            raise RequestError(msg)
         if filters.state is not None and filters.state not in {State.DEALT, State.LIVE, State.SUSPENDED, State.LOST}:
             msg = f"the state must be one of dealt, live, suspended, lost, not {filters.state!r}"
             raise RequestError(msg)
@@ -118,7 +120,7 @@ class Office:
             return replace(filters, state=State.LIVE, due_before=before)
         start = today if filters.due_from is None else filters.due_from
         by = start if filters.due_by is None else filters.due_by
-        if by < today or not start <= by <= _LAST_DAY:
+        if by < today or not start <= by <= selection.LAST_DAY:
             msg = "the day by which every key is to be due must be today or later, and before the year 2057"
             raise RequestError(msg)
         quiet = start if filters.not_due_by is None else filters.not_due_by

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from icehouse.errors import HsmError, MissingExtraError, StoreError
 from icehouse.store import leases, postgresql
+from icehouse.store.foreign import MOST
 
 if TYPE_CHECKING:
     from procrastinate import App
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from icehouse.campaigns.worker import Crew
     from icehouse.store.engine import Database
 
+_logger = logging.getLogger("icehouse")
+_MOST_WORDS = 300
 QUEUE = "icehouse"
 _PAGE, _MINUTE = "icehouse.page", "icehouse.minute"
 _AT_ONCE = 500
@@ -60,19 +63,21 @@ def serve(crew: Crew) -> None:
     again = RetryStrategy(max_attempts=_ATTEMPTS, exponential_wait=2, retry_exceptions={HsmError, StoreError})
 
     @app.task(name=_PAGE, queue=QUEUE, retry=again)
-    def page(campaign: int) -> None:
-        crew.step(campaign)
+    def page(**kwargs: object) -> None:
+        campaign = _campaign_in(kwargs)
+        if campaign is not None:
+            crew.step(campaign)
 
     @app.periodic(cron="* * * * *")
     @app.task(name=_MINUTE, queue=QUEUE, queueing_lock=_MINUTE)
-    async def minute(timestamp: int) -> None:
+    async def minute(timestamp: object = None, **_: object) -> None:
         del timestamp
         for stalled in await app.job_manager.get_stalled_jobs(queue=QUEUE):
             # Its worker was killed. Its page is taken over by whoever finds it without a sign of life.
             await app.job_manager.finish_job(stalled, _failed(), delete_job=True)
         await asyncio.to_thread(crew.idle)
         jobs = await app.job_manager.list_jobs_async(queue=QUEUE, task=_PAGE, status="todo")
-        announced = Counter(job.task_kwargs.get("campaign") for job in jobs)
+        announced = Counter(_campaign_in(job.task_kwargs) for job in jobs)
         for campaign, pages in await asyncio.to_thread(leases.waiting, database, crew.patience):
             missing = pages - announced[campaign]
             if missing > 0:
@@ -109,6 +114,21 @@ async def _until_told(app: App, crew: Crew) -> None:
         raise StoreError(msg, hint="check that the database runs and can be reached, and start the worker again")
 
 
+def _campaign_in(kwargs: object) -> int | None:
+    """The campaign that a job names. Whoever writes the database writes jobs, too: one that names none is no work."""
+    campaign = kwargs.get("campaign") if isinstance(kwargs, dict) else None
+    return campaign if type(campaign) is int and 0 < campaign <= MOST else None
+
+
+class _Short(logging.Handler):
+    """Says what procrastinate and its loop log in a line: of a job that somebody else wrote they show a stack."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Say it as icehouse's own."""
+        words = record.getMessage().partition("\n")[0]
+        _logger.log(record.levelno, "%s: %s", record.name, words[:_MOST_WORDS])
+
+
 def _tell(work: asyncio.Future[None]) -> None:
     work.cancel()
 
@@ -129,7 +149,10 @@ def _app(database: Database, pool_size: int) -> App:
     except ModuleNotFoundError as exc:
         extra = "postgresql"
         raise MissingExtraError(extra) from exc
-    logging.getLogger("procrastinate").setLevel(logging.WARNING)
+    for name in ("procrastinate", "asyncio"):
+        theirs = logging.getLogger(name)
+        theirs.setLevel(logging.WARNING)
+        theirs.handlers, theirs.propagate = [_Short()], False
     return App(connector=PsycopgConnector(conninfo=_conninfo(database), min_size=1, max_size=pool_size))
 
 

@@ -50,7 +50,7 @@ class Page:
     def readable(self) -> Iterator[Key]:
         """The page's keys; a row that contradicts itself is a finding."""
         lease = self.lease
-        for number, reading in numbered_keys_in(self.vault.store, lease.campaign.filters, lease.first, lease.last):
+        for number, reading in numbered_keys_in(self.vault.store, lease.filters, lease.first, lease.last):
             if isinstance(reading, SealError):
                 self.found.append((number, f"row {number}", reading))
             else:
@@ -60,7 +60,7 @@ class Page:
         """The page's data keys that are still to be moved and did not fail; a row that is none is a finding."""
         lease, whole = self.lease, []
         failed = {number for number, _, _ in self.found}
-        for number, reading in data_keys_in(self.vault.store.database, lease.campaign.filters, lease.first, lease.last):
+        for number, reading in data_keys_in(self.vault.store.database, lease.filters, lease.first, lease.last):
             if number in failed:
                 continue
             if isinstance(reading, SealError):
@@ -93,7 +93,7 @@ def end(page: Page, connection: Connection) -> None:
         page.lease.find(connection, subject, whose, error)
     work = page.examined
     if page.lease.campaign.verb == "rotate":
-        work = mark_due(connection, page.lease.campaign.filters, page.lease.first, page.lease.last)
+        work = mark_due(connection, page.lease.filters, page.lease.first, page.lease.last)
     if work:
         page.lease.count(connection, work)
     page.lease.finish(connection)
@@ -105,7 +105,7 @@ def _rotate(page: Page) -> None:
 
 def _verify(page: Page) -> None:
     lease = page.lease
-    rows = numbered_keys_in(page.vault.store, lease.campaign.filters, lease.first, lease.last)
+    rows = numbered_keys_in(page.vault.store, lease.filters, lease.first, lease.last)
     try:
         examined = list(verify.examine(page.vault, (page.passing(reading) for _, reading in rows)))
     except HsmRefusedError:
@@ -157,7 +157,7 @@ def _rewrap_one(vault: Vault, wrapped: WrappedKey) -> None:
 
 
 def _reseal(page: Page) -> None:
-    vault, filters = page.vault, page.lease.campaign.filters
+    vault, filters = page.vault, page.lease.filters
     rows = list(page.readable())
     named = set(filters.data_keys)
     for at in range(0, len(rows), _TOGETHER):
@@ -202,14 +202,14 @@ def _destroy(page: Page) -> None:
 
 def _removed(page: Page, row: int) -> None:
     """Remove one key, if it still matches: what was written to it meanwhile may be its device's first commit."""
-    for _, reading in numbered_keys_in(page.vault.store, page.lease.campaign.filters, row, row):
+    for _, reading in numbered_keys_in(page.vault.store, page.lease.filters, row, row):
         if isinstance(reading, SealError):
             raise reading
         page.vault.store.remove(reading, destroying.tombstone(reading))
 
 
 def _suspend(page: Page) -> None:
-    before = page.lease.campaign.filters.due_before or 0
+    before = page.lease.filters.due_before or 0
 
     def overdue(key: Key) -> bool:
         return 0 < key.due < before and key.state is State.LIVE

@@ -17,9 +17,10 @@ from uuid import uuid4
 
 from icehouse.campaigns.meter import Meter
 from icehouse.campaigns.verbs import VERBS, Page, end
-from icehouse.errors import HsmError, StoreError
+from icehouse.errors import HsmError, IcehouseError, SealError, StoreError
 from icehouse.store import campaigns, leases
 from icehouse.store.leases import SupersededError
+from icehouse.store.rates import RateError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -110,6 +111,14 @@ def _uninterrupted() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
+def _work_of(lease: Lease) -> Callable[[Page], None]:
+    work = VERBS.get(lease.campaign.verb)
+    if work is None:
+        msg = f"campaign {lease.campaign.id} is of a verb that icehouse does not know"
+        raise SealError(msg)
+    return work
+
+
 class Worker:
     """One thread of a crew."""
 
@@ -137,11 +146,12 @@ class Worker:
                 if lease is not None:
                     self._work_on(lease)
                 elif crew.wait or campaigns.is_running(self._database, crew.campaign):
+                    leases.fail_stuck(self._database)
                     crew.idle()
                     crew.stop.wait(_LOOKS_EVERY)
                 else:
                     return self.tally
-            except StoreError as exc:
+            except (SealError, StoreError) as exc:
                 self._failed(exc)
         return self.tally
 
@@ -160,28 +170,44 @@ class Worker:
         page = Page(self._crew.vault, lease, alive, [])
         try:
             with self._database.fenced(fence):
-                VERBS[lease.campaign.verb](page)
+                _work_of(lease)(page)
                 self._database.change(partial(end, page))
         except SupersededError:
             self.tally.superseded += 1
             _logger.warning("page %d of campaign %d was taken over", lease.number, lease.campaign.id)
             return
         except (HsmError, StoreError) as exc:
-            self._give_back(lease, exc)
+            if isinstance(exc, RateError):
+                self._fail(lease, exc)
+            else:
+                self._give_back(lease, exc)
+            return
+        except IcehouseError as exc:
+            self._fail(lease, exc)
             return
         self.tally.pages += 1
         self._failures = 0
         self._crew.advance(lease.matched)
 
+    def _fail(self, lease: Lease, exc: IcehouseError) -> None:
+        """End the campaign: what was met is no key's and would be met by everybody. This worker goes on with others."""
+        _logger.error("campaign %d failed: %s", lease.campaign.id, exc)
+        try:
+            self._database.change(partial(campaigns.fail, number=lease.campaign.id, error=exc))
+        except (SealError, StoreError):
+            # Not even that can be written: to try again would be to wait for this very page.
+            self._failures = _GIVES_UP_AFTER
+            raise
+
     def _give_back(self, lease: Lease, exc: HsmError | StoreError) -> None:
         """Whoever comes next goes on where this worker stopped."""
         self.tally.given_back += 1
-        delay = min(_LONGEST_DELAY, _FIRST_DELAY * 2**lease.attempts)
+        delay = min(_LONGEST_DELAY, _FIRST_DELAY * 2 ** min(lease.attempts, _GIVES_UP_AFTER + 2))
         with suppress(StoreError):  # where nobody can be told, the page is taken over when it shows no life
             self._database.change(partial(lease.give_back, delay))
         self._failed(exc)
 
-    def _failed(self, exc: HsmError | StoreError) -> None:
+    def _failed(self, exc: HsmError | SealError | StoreError) -> None:
         self._failures += 1
         if self._failures >= _GIVES_UP_AFTER:
             raise exc

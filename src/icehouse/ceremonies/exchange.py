@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from icehouse._core import Request
     from icehouse.ceremonies.authority import Authority
     from icehouse.ceremonies.vault import Vault
+    from icehouse.errors import IcehouseError
     from icehouse.model import Key
 
     Ceremony = Callable[[Vault, Key, Authority, Envelope, Request], str]
@@ -45,37 +46,62 @@ def exchange(vault: Vault, message: str | bytes) -> str:
     try:
         return retry(vault, lambda: _exchange(vault, envelope))
     except (SealError, HsmError, StoreError) as exc:
-        # The device learns that it may try again later; whoever is on call learns what does not fit.
-        # The error names what does not fit; a stack would add nothing whoever is on call can use.
-        _logger.error(  # noqa: TRY400
-            "a message for key %s is not served: %s", envelope.key_id.hex(), exc
-        )
+        _report(vault, envelope, exc)
         return bare_refusal("unavailable")
+
+
+def _report(vault: Vault, envelope: Envelope, exc: IcehouseError) -> None:
+    """The device learns that it may try again later; whoever is on call learns what does not fit."""
+    # Anybody may name a key that is not served, as often as he likes.
+    held = vault.unserved.admit(envelope.key_id)
+    if held is not None:
+        # The error names what does not fit; a stack would add nothing whoever is on call can use.
+        _logger.error("a message for key %s is not served: %s%s", envelope.key_id.hex(), exc, held)
 
 
 def _exchange(vault: Vault, envelope: Envelope) -> str:
     key = vault.store.key(envelope.key_id)
     if key is None or key.state is State.DESTROYED:
-        return bare_refusal("unknown-key" if vault.limit.spend() else "unavailable")
+        # One look-up in an index. Whoever carries messages limits them for each address, which only he knows.
+        return bare_refusal("unknown-key")
     speaker = speaker_of(key, envelope.epoch)
     if speaker is None:
         if envelope.epoch >= key.next_epoch:
             vault.alarm(
+                vault.guessed,
+                key,
                 f"a device of {key.user!r} speaks at epoch {envelope.epoch}, the vault never went beyond "
-                f"{key.next_epoch - 1}: was the database rolled back?"
+                f"{key.next_epoch - 1}: was the database rolled back?",
             )
         return bare_refusal("unknown-epoch")
-    if vault.limit.exhausted and not all(vault.custody.is_ready(key, number) for number in data_keys_of(key, speaker)):
+    numbers = data_keys_of(key, speaker)
+    if all(vault.custody.is_ready(key, number) for number in numbers):
+        authority = authority_of(vault, key, speaker)
+        payload = envelope.authenticate(authority.mac_key)
+        if payload is not None:
+            vault.custody.renew(key, numbers)
+    elif vault.limit.spend():
+        authority, payload = _opened(vault, key, speaker, envelope)
+    else:
         return bare_refusal("unavailable")
+    if payload is None:
+        return bare_refusal("bad-mac")
+    return _serve(vault, key, authority, envelope, payload)
+
+
+def _opened(vault: Vault, key: Key, speaker: Speaker, envelope: Envelope) -> tuple[Authority, bytes | None]:
+    """Ask the HSM before anybody has shown who asks. That was paid for; it is given back once it is shown."""
     try:
         authority = authority_of(vault, key, speaker)
     except SealError:
-        vault.limit.spend()  # nobody has shown who asks, and the HSM may have been asked for a key that does not open
+        raise  # the HSM may have been asked for a data key that does not open
+    except BaseException:
+        vault.limit.give_back()
         raise
     payload = envelope.authenticate(authority.mac_key)
-    if payload is None:
-        return bare_refusal("bad-mac" if vault.limit.spend() else "unavailable")
-    return _serve(vault, key, authority, envelope, payload)
+    if payload is not None:
+        vault.limit.give_back()
+    return authority, payload
 
 
 def _serve(vault: Vault, key: Key, authority: Authority, envelope: Envelope, payload: bytes) -> str:
@@ -90,7 +116,9 @@ def _serve(vault: Vault, key: Key, authority: Authority, envelope: Envelope, pay
     except Refusal as refusal:
         if refusal.reason == "wrong-epoch" and authority.speaker is Speaker.OFFERED:
             vault.alarm(
+                vault.ahead,
+                key,
                 f"the device of {key.user!r} takes epoch {envelope.epoch} for committed, the vault only offered it: "
-                "was the database rolled back?"
+                "was the database rolled back?",
             )
         return envelope.refused(authority.mac_key, refusal.reason)

@@ -10,8 +10,8 @@ from icehouse.hsm._fork import ForkSafeLock
 class Limit:
     """A token bucket: `burst` failures at once, `per_second` in the long run.
 
-    It is spent by unknown keys and bad MACs. While it is empty, whatever would need the HSM before it is
-    authenticated is refused; messages whose data key is open already cost the HSM nothing and go on.
+    It is spent by what costs an HSM operation before it is authenticated, and by nothing else; whoever shows that he
+    may ask gets it back. While it is empty, messages whose data key is open already cost the HSM nothing and go on.
     """
 
     def __init__(self, per_second: float = 20, burst: int = 200) -> None:
@@ -27,7 +27,7 @@ class Limit:
         self._then = now
 
     def spend(self) -> bool:
-        """Count a failure; False when there was nothing left to spend."""
+        """Take a token; False when there was none left."""
         with self._lock:
             self._refill()
             if self._left < 1:
@@ -35,9 +35,8 @@ class Limit:
             self._left -= 1
             return True
 
-    @property
-    def exhausted(self) -> bool:
-        """Whether nothing is left just now."""
+    def give_back(self) -> None:
+        """Put a token back: the operation was asked for by someone who may, or was not done."""
         with self._lock:
             self._refill()
-            return self._left < 1
+            self._left = min(float(self._burst), self._left + 1)

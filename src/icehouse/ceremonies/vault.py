@@ -30,6 +30,7 @@ from icehouse.model import (
 )
 from icehouse.store import DataKeyFullError, DataKeyGoneError
 from icehouse.store.data_keys import filling_key
+from icehouse.watch import Watch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -96,6 +97,12 @@ class Vault:
     offer_seconds: int = 900
     origin: str = DEALER
     limit: Limit = field(default_factory=Limit)
+    guessed: Watch = field(default_factory=Watch)
+    """Alarms that anybody can raise who knows a key's id."""
+    ahead: Watch = field(default_factory=Watch)
+    """Alarms that only a key's own device can raise: no stranger's flood hides them."""
+    unserved: Watch = field(default_factory=Watch)
+    """Errors that anybody meets who names a key that is not served."""
     clock: Callable[[], float] = time
     rotation: Rotation = Rotation()
     custody: Custody = field(init=False)
@@ -177,9 +184,12 @@ class Vault:
         """The data key that a record stays under; another one where it had none."""
         return self.slot(purpose, key=key) if number == NO_DATA_KEY else self.custody.open_number(number, purpose)
 
-    def alarm(self, words: str) -> None:
-        """Tell whoever is on call."""
-        _logger.critical("ALARM: %s", words)
+    @staticmethod
+    def alarm(watch: Watch, key: Key, words: str) -> None:
+        """Tell whoever is on call, unless the log has enough of it."""
+        held = watch.admit(key.id)
+        if held is not None:
+            _logger.critical("ALARM: %s%s", words, held)
 
 
 def retry(vault: Vault, change: Callable[[], T]) -> T:

@@ -107,7 +107,9 @@ def _work(office: Office, campaign: Campaign, threads: int, form: Format) -> Non
         say(_GOES_ON.format(campaign.id))
     if report.progress.failed:
         say(f"hint: 'icehouse campaign status {campaign.id} --findings' says what failed")
-    if state is CampaignState.RUNNING or report.progress.failed:
+    if state is CampaignState.FAILED:
+        say(f"campaign {campaign.id} came to its end: it holds what icehouse never writes")
+    if state in {CampaignState.RUNNING, CampaignState.FAILED} or report.progress.failed:
         raise typer.Exit(FAILED)
 
 

@@ -5,15 +5,14 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from icehouse._core import bare_refusal
+from icehouse._core import bare_refusal, max_message_bytes
 from icehouse.cli.options import VaultOption, named
 from icehouse.service import FrostService
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_MOST = 4 << 20
-"""The longest message that the core reads."""
+_MOST = max_message_bytes()
 
 
 def exchange(vault: VaultOption = None) -> None:

@@ -180,16 +180,25 @@ class _LogFormatter(logging.Formatter):
 
 
 class _Once(logging.Filter):
-    """Lets the same warning through once: a command may open the same HSM several times."""
+    """Lets the same warning through once: a command may open the same HSM several times.
+
+    Of so many different ones the oldest is forgotten, for a command may run for months.
+    """
+
+    _MOST = 1000
 
     def __init__(self) -> None:
         super().__init__()
-        self._said: set[str] = set()
+        self._said: dict[str, None] = {}
 
     def filter(self, record: logging.LogRecord) -> bool:
+        if record.levelno > logging.WARNING:
+            return True
         words = record.getMessage()
-        fresh = record.levelno > logging.WARNING or words not in self._said
-        self._said.add(words)
+        fresh = words not in self._said
+        self._said[words] = None
+        if len(self._said) > self._MOST:
+            del self._said[next(iter(self._said))]
         return fresh
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+from contextlib import contextmanager
 from threading import Lock
 from time import monotonic
 from typing import TYPE_CHECKING, Annotated
@@ -14,14 +16,16 @@ from icehouse.campaigns.worker import PATIENCE, Crew, Tally
 from icehouse.cli.campaign import stopping
 from icehouse.cli.options import FormatOption, VaultOption, named
 from icehouse.cli.printer import Format, put_facts, say
+from icehouse.errors import IcehouseError
 from icehouse.service import FrostService
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from icehouse.ceremonies.vault import Vault
 
 _HOUR = 3600.0
+_logger = logging.getLogger("icehouse")
 
 
 def worker(
@@ -55,6 +59,15 @@ def _served(crew: Crew) -> Tally:
     return crew.tally
 
 
+@contextmanager
+def _said() -> Iterator[None]:
+    """Log what the policy met: campaigns that are under way go on without it, and it is applied again in an hour."""
+    try:
+        yield
+    except IcehouseError as exc:
+        _logger.error("the policy of rotation was not applied: %s", exc)  # noqa: TRY400  the words say what to mend
+
+
 def _hourly(vault: Vault) -> Callable[[], None]:
     """The vault's policy, applied by one thread at a time, at most once an hour."""
     turn, last = Lock(), 0.0
@@ -66,7 +79,8 @@ def _hourly(vault: Vault) -> Callable[[], None]:
         try:
             if (vault.rotation.every or vault.rotation.suspend) and (not last or monotonic() - last > _HOUR):
                 last = monotonic()
-                schedule.apply(vault, Office(vault))
+                with _said():
+                    schedule.apply(vault, Office(vault))
         finally:
             turn.release()
 

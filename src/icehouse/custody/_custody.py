@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Protocol
 from icehouse.model import NO_DATA_KEY, Purpose, WrappedKey
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from icehouse._core import DataKey, MacKey, Share
     from icehouse.custody._roots import RootKeys
     from icehouse.hsm import Hsm
@@ -78,6 +80,12 @@ class Custody(Protocol):
 
     def forget(self) -> None:
         """Forget what was opened: the HSM opens it again."""
+
+    def renew(self, key: Key, numbers: Sequence[int]) -> None:
+        """Ask the HSM again for these data keys of a key in use, before they close: nobody's flood can then close them.
+
+        Where it does not answer, or refuses, they serve until their time is over. Raises nothing.
+        """
 
     def open_share(self, key: Key) -> Share:
         """The server's share of the current epoch."""

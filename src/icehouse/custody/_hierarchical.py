@@ -5,6 +5,7 @@ Least of all does it promise: whoever can use `master` can derive every user's w
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, NoReturn
 
 from icehouse._core import bucket, derive, derive_share, node_message
@@ -23,6 +24,7 @@ from icehouse.model import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from typing import Literal, TypeAlias
 
     from icehouse._core import MacKey, Node, PendingColumns, Share
@@ -78,11 +80,13 @@ class HierarchicalCustody:
         """The node of a user's bucket, or of the user. One HSM operation, unless it was made lately."""
         name = self._name(user)
         found = self._opened.take(name)
-        if found is None:
-            hsm, master = self.roots.find(self._master().label, KeyKind.HMAC)
-            found = hsm.mac(master, node_message(self._record.vault_id, user, self._record.buckets))
-            self._opened.keep(name, found)
-        return found
+        return self._made(name, user) if found is None else found
+
+    def _made(self, name: str | int, user: str) -> Node:
+        hsm, master = self.roots.find(self._master().label, KeyKind.HMAC)
+        made = hsm.mac(master, node_message(self._record.vault_id, user, self._record.buckets))
+        self._opened.keep(name, made)
+        return made
 
     def nodes(self, users: list[str]) -> list[Node]:
         """The nodes of many users, each bucket asked for once."""
@@ -101,6 +105,14 @@ class HierarchicalCustody:
     def forget(self) -> None:
         """Forget the nodes: the HSM makes them again."""
         self._opened.forget()
+
+    def renew(self, key: Key, numbers: Sequence[int]) -> None:
+        """Ask the HSM again for a node in use, before its time is over."""
+        del numbers
+        name = self._name(key.user)
+        if self._opened.ageing(name) is not None:
+            with suppress(IcehouseError):  # it goes when its time is over, and whoever asks then is told why
+                self._made(name, key.user)
 
     # Data keys, of which there are none
 

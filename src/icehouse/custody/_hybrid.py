@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from icehouse._core import DataKey, context_digest, rotate
@@ -24,7 +25,7 @@ from icehouse.model import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from typing import Literal, TypeAlias
 
     from icehouse._core import MacKey, PendingColumns, Share
@@ -189,6 +190,15 @@ class HybridCustody:
         self._opened.forget()
         if self._derived is not None:
             self._derived.forget()
+
+    def renew(self, key: Key, numbers: Sequence[int]) -> None:
+        """Ask the HSM again for data keys in use, before they close."""
+        for number in numbers:
+            if number == NO_DATA_KEY and self._derived is not None:
+                self._derived.renew(key, numbers)
+            elif (found := self._opened.ageing(number)) is not None:
+                with suppress(IcehouseError):  # it closes when its time is over, and whoever asks then is told why
+                    self._opened.keep(number, (found[0], self.unwrap(found[0])))
 
     # Shares
 

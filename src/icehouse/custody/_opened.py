@@ -19,6 +19,8 @@ class Opened(Generic[Name, Value]):
         self._count = count if seconds > 0 else 0
         self._seconds = seconds
         self._kept: OrderedDict[Name, tuple[float, Value]] = OrderedDict()
+        self._asks: dict[Name, float] = {}
+        """When each may be opened anew before its time is over."""
         self._lock = ForkSafeLock()
 
     def take(self, name: Name) -> Value | None:
@@ -29,22 +31,36 @@ class Opened(Generic[Name, Value]):
                 return None
             opened, value = found
             if monotonic() - opened > self._seconds:
-                del self._kept[name]
+                self._drop(name)
                 return None
             self._kept.move_to_end(name)
             return value
+
+    def ageing(self, name: Name) -> Value | None:
+        """What was opened more than half its time ago: to one caller now, to another one after a while."""
+        with self._lock:
+            found, now = self._kept.get(name), monotonic()
+            if found is None or now < self._asks[name]:
+                return None
+            self._asks[name] = now + self._seconds / 8
+            return found[1]
+
+    def _drop(self, name: Name) -> None:
+        del self._kept[name], self._asks[name]
 
     def keep(self, name: Name, value: Value) -> None:
         """Keep what was opened; what was used longest ago goes."""
         if self._count <= 0:
             return
         with self._lock:
-            self._kept[name] = (monotonic(), value)
+            now = monotonic()
+            self._kept[name], self._asks[name] = (now, value), now + self._seconds / 2
             self._kept.move_to_end(name)
             while len(self._kept) > self._count:
-                self._kept.popitem(last=False)
+                self._drop(next(iter(self._kept)))
 
     def forget(self) -> None:
         """Forget everything."""
         with self._lock:
             self._kept.clear()
+            self._asks.clear()

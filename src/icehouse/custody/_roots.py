@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 from icehouse.errors import HsmRefusedError, HsmUnavailableError, MissingExtraError, RequestError
 from icehouse.hsm import AbsentHsm, HsmKey, KeyKind
 from icehouse.model import STAND_INS, USERS_OWN, Role, is_software
+from icehouse.watch import Watch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -42,6 +43,7 @@ class RootKeys:
         self.software = software
         self.vouched = True
         self._again = again
+        self._unread = Watch(most=1)
         self._found: dict[str, Hsm] = {}
         self._behind: dict[Hsm, Hsm] = {}
         """What is reached through something else, by that."""
@@ -169,7 +171,9 @@ class RootKeys:
         try:
             fresh, known = self._again(), self.hsms
         except (RequestError, MissingExtraError) as exc:
-            _logger.error("the vault's configuration was to be read anew, and cannot be: %s", exc)  # noqa: TRY400
+            held = self._unread.admit(str(exc))  # anybody who names a key under a root key that is missing gets here
+            if held is not None:
+                _logger.error("the vault's configuration was to be read anew, and cannot be: %s%s", exc, held)  # noqa: TRY400
             return False
         self.main, self.claim, self.former, self.software = fresh.main, fresh.claim, fresh.former, fresh.software
         self._behind.update(fresh._behind)  # noqa: SLF001  another of this class

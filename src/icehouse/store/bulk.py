@@ -7,7 +7,6 @@ from time import time
 from typing import TYPE_CHECKING, NamedTuple
 
 from sqlalchemy import select
-from sqlalchemy.exc import IntegrityError
 
 from icehouse._core import user_tags
 from icehouse.errors import ConflictError
@@ -15,6 +14,7 @@ from icehouse.model import NO_DATA_KEY, SUITES
 from icehouse.store import statements
 from icehouse.store.data_keys import insert_data_key, move_slots
 from icehouse.store.driver import insert_rows
+from icehouse.store.engine import RowThereError
 from icehouse.store.root_keys import make_current, read_record
 from icehouse.store.rows import DEALT_NUMBER, FIRST_REV, NO_SALT, key_of, key_row, origin_number, tag, user_tag
 from icehouse.store.schema import claims, keys
@@ -72,7 +72,7 @@ def insert_pages(store: VaultStore, pages: Sequence[NewPage]) -> None:
 
     try:
         store.database.change(work)
-    except IntegrityError as exc:
+    except RowThereError as exc:
         msg = "a user of these pages has a key already"
         raise ConflictError(msg) from exc
 
@@ -113,7 +113,7 @@ def insert_keys(store: VaultStore, made: Sequence[Key]) -> None:
     rows = [_row_of(store, key) for key in made]
     try:
         store.database.change(lambda connection: _insert_keys(connection, store, rows))
-    except IntegrityError as exc:
+    except RowThereError as exc:
         raise ConflictError(_OCCUPIED, hint=_OCCUPIED_HINT) from exc
 
 

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from decimal import Decimal
 from enum import StrEnum
 from time import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sqlalchemy import case, func, insert, select, update
-from sqlalchemy.exc import IntegrityError
 
-from icehouse.errors import ConflictError, RequestError
+from icehouse.errors import ConflictError, IcehouseError, RequestError, SealError
+from icehouse.store.engine import RowThereError
+from icehouse.store.foreign import LARGEST, moment, not_ours, whole, words
 from icehouse.store.schema import campaigns, findings, pages
-from icehouse.store.selection import Filters
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -20,7 +21,11 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection, Row
 
     from icehouse.store.engine import Database
-    from icehouse.store.selection import Range
+    from icehouse.store.selection import Filters, Range
+
+_ATTEMPTS = 10
+_OF_ALL = 0
+"""The subject of a finding about the campaign itself: rows and data keys are numbered from 1."""
 
 
 class CampaignState(StrEnum):
@@ -30,6 +35,8 @@ class CampaignState(StrEnum):
     PAUSED = "paused"
     CANCELLED = "cancelled"
     DONE = "done"
+    FAILED = "failed"
+    """Ended by a worker that met what nothing can be done with; its finding says what."""
 
 
 class NothingMatchesError(RequestError):
@@ -42,7 +49,6 @@ class Campaign:
 
     id: int
     verb: str
-    filters: Filters
     state: CampaignState
     matched: int
     started: int
@@ -53,23 +59,29 @@ def register(database: Database, verb: str, filters: Filters, ranges: Sequence[R
     """Write a campaign and its pages. Raises `ConflictError` while another of the same verb is under way."""
     now = int(time())
     matched = sum(page.matched for page in ranges)
+    terms = filters.to_json()
+    if len(terms) > LARGEST // 2:
+        msg = f"the filters of a campaign must be at most {LARGEST // 2:,} characters long, not {len(terms):,}"
+        raise RequestError(msg, hint="name root keys instead of data keys, or start several campaigns in turn")
 
     def work(connection: Connection) -> int:
         number = int(connection.execute(select(func.max(campaigns.c.id))).scalar() or 0) + 1
-        row = {"id": number, "verb": verb, "terms": filters.to_json(), "under_way": verb}
+        row = {"id": number, "verb": verb, "terms": terms, "under_way": verb}
         connection.execute(insert(campaigns).values(**row, state=CampaignState.RUNNING, matched=matched, started=now))
         connection.execute(insert(pages), [_page_row(number, at, page) for at, page in enumerate(ranges, 1)])
         return number
 
-    while True:
+    for _ in range(_ATTEMPTS):
         try:
             number = database.change(work)
-        except IntegrityError as exc:
+        except RowThereError as exc:
             # Else one of another verb took the number at this very moment.
             if any(other.verb == verb and other.ended is None for other in all_campaigns(database)):
                 raise_under_way(verb, exc)
         else:
-            return Campaign(number, verb, filters, CampaignState.RUNNING, matched, now, None)
+            return Campaign(number, verb, CampaignState.RUNNING, matched, now, None)
+    msg = f"the database says that a campaign of {verb} is under way, and holds none"
+    raise SealError(msg, hint="the column under_way of the table campaigns was changed: restore it from a backup")
 
 
 def raise_under_way(verb: str, cause: Exception | None = None) -> None:
@@ -100,8 +112,40 @@ def campaign_of(database: Database, number: int) -> Campaign:
 
 
 def _campaign_of(row: Row[Any]) -> Campaign:
-    filters, state = Filters.parse(row.terms), CampaignState(row.state)
-    return Campaign(row.id, row.verb, filters, state, row.matched, row.started, row.ended)
+    """What everybody may know of a campaign. Its terms are read by whoever works on it."""
+    name = f"campaign {row.id}"
+    if row.state not in set(CampaignState):
+        not_ours(f"the state of {name}", row.state)
+    verb, matched = words(f"the verb of {name}", row.verb), whole(f"what matched in {name}", row.matched)
+    started = moment(f"the start of {name}", row.started)
+    ended = None if row.ended is None else moment(f"the end of {name}", row.ended)
+    return Campaign(row.id, verb, CampaignState(row.state), matched, started, ended)
+
+
+def fail(connection: Connection, number: int, error: IcehouseError) -> None:
+    """End a campaign that nothing can be done with; its finding names what was met. Workers write nothing more."""
+    connection.execute(
+        update(campaigns)
+        .where(campaigns.c.id == number, campaigns.c.state == CampaignState.RUNNING)
+        .values(state=CampaignState.FAILED, under_way=None, ended=int(time()))
+    )
+    _end_pages(connection, number)
+    known = select(findings.c.subject).where(findings.c.campaign == number, findings.c.subject == _OF_ALL)
+    if connection.execute(known).first() is None:
+        row = {"whose": f"campaign {number}", "reason": reason_of(error), "words": str(error)}
+        connection.execute(insert(findings).values(campaign=number, subject=_OF_ALL, **row))
+
+
+def reason_of(error: IcehouseError) -> str:
+    """The class that the error's documentation lists."""
+    listed = (kind for kind in type(error).__mro__ if kind.__module__ == IcehouseError.__module__)
+    return next(listed).__name__
+
+
+def _end_pages(connection: Connection, number: int) -> None:
+    """A page that is not leased is nobody's to write for."""
+    unfinished = (pages.c.campaign == number, pages.c.state != "done")
+    connection.execute(update(pages).where(*unfinished).values(state="cancelled"))
 
 
 def is_running(database: Database, campaign: int | None = None) -> bool:
@@ -125,17 +169,16 @@ def resume(database: Database, number: int) -> Campaign:
 
 def cancel(database: Database, number: int) -> Campaign:
     """End a campaign where it stands: workers write nothing from the moment this returns."""
-
-    def fence_off(connection: Connection) -> None:
-        connection.execute(
-            update(pages)
-            .where(pages.c.campaign == number, pages.c.state != "done")
-            .values(state="cancelled", token=pages.c.token + 1)
-        )
-
     states = (CampaignState.RUNNING, CampaignState.PAUSED)
     ended = {"under_way": None, "ended": int(time())}
-    return _move(database, number, CampaignState.CANCELLED, *states, also=fence_off, values=ended)
+    return _move(
+        database,
+        number,
+        CampaignState.CANCELLED,
+        *states,
+        also=lambda connection: _end_pages(connection, number),
+        values=ended,
+    )
 
 
 def _move(
@@ -180,14 +223,20 @@ class Progress(NamedTuple):
 def progress(database: Database, number: int) -> Progress:
     """The sums over a campaign's pages."""
     finished = func.sum(case((pages.c.state == "done", 1), else_=0))
-    sums = [func.coalesce(func.sum(pages.c[name]), 0) for name in ("done", "skipped", "operations")]
+    counted = [func.coalesce(func.sum(pages.c[name]), 0) for name in ("done", "skipped", "operations")]
     failed = select(func.count()).select_from(findings).where(findings.c.campaign == number)
     with database.read() as connection:
         done = connection.execute(
-            select(func.count(), func.coalesce(finished, 0), *sums).where(pages.c.campaign == number)
+            select(func.count(), func.coalesce(finished, 0), *counted).where(pages.c.campaign == number)
         ).one()
         failures = connection.execute(failed).scalar_one()
-    return Progress(done[0], int(done[1]), int(done[2]), int(done[3]), failures, int(done[4]))
+    sums = [_total(number, value) for value in done[1:]]
+    return Progress(done[0], sums[0], sums[1], sums[2], failures, sums[3])
+
+
+def _total(campaign: int, value: object) -> int:
+    """A sum over pages; PostgreSQL's has a type of its own."""
+    return whole(f"a count of the pages of campaign {campaign}", int(value) if isinstance(value, Decimal) else value)
 
 
 def reasons(database: Database, number: int) -> dict[str, int]:
@@ -199,7 +248,7 @@ def reasons(database: Database, number: int) -> dict[str, int]:
             .group_by(findings.c.reason)
             .order_by(findings.c.reason)
         ).all()
-    return {str(row[0]): int(row[1]) for row in found}
+    return {words(f"a reason of campaign {number}", row[0]): int(row[1]) for row in found}
 
 
 def found_by(database: Database, number: int) -> list[tuple[str, str, str]]:
@@ -210,4 +259,5 @@ def found_by(database: Database, number: int) -> list[tuple[str, str, str]]:
             .where(findings.c.campaign == number)
             .order_by(findings.c.subject)
         ).all()
-    return [(row.whose, row.reason, row.words) for row in found]
+    name = f"a finding of campaign {number}"
+    return [(words(name, row.whose), words(name, row.reason), words(name, row.words)) for row in found]

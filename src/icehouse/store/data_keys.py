@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sqlalchemy import select, update
 
 from icehouse.errors import ConflictError, IcehouseError, SealError
 from icehouse.model import Purpose, WrappedKey
 from icehouse.store import statements
+from icehouse.store.foreign import MOST, MOST_OF_A_LABEL, not_ours, raw, whole, words
 from icehouse.store.root_keys import make_current, must_be_current
 from icehouse.store.schema import data_keys, vault
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from icehouse.store.engine import Database
 
 _LISTED = 1000
+_TEXTS = ("purpose", "state", "root_key")
 
 
 class DataKeyFullError(IcehouseError):
@@ -66,13 +68,20 @@ def counts(database: Database, numbers: Collection[int] | None = None) -> list[D
     if numbers is not None:
         found = found.where(data_keys.c.number.in_(numbers))
     with database.read() as connection:
-        return [DataKeyCount(*row) for row in connection.execute(found)]
+        return [_count_of(row) for row in connection.execute(found)]
+
+
+def _count_of(row: Row[Any]) -> DataKeyCount:
+    name = f"data key {row.number}"
+    texts = [words(f"{name}'s {column}", getattr(row, column), MOST_OF_A_LABEL) for column in _TEXTS]
+    used, live = whole(f"{name}'s used", row.used), whole(f"{name}'s live", row.live, least=-MOST)
+    return DataKeyCount(row.number, texts[0], texts[1], used, live, texts[2])
 
 
 def next_number(database: Database) -> int:
     """The number that the next data key gets: every one there is has a lower one."""
     with database.read() as connection:
-        return int(connection.execute(select(vault.c.next_data_key)).scalar_one())
+        return whole("the vault's next_data_key", connection.execute(select(vault.c.next_data_key)).scalar())
 
 
 def keys_under(database: Database, root_key: str) -> Iterator[WrappedKey]:
@@ -94,10 +103,12 @@ def keys_under(database: Database, root_key: str) -> Iterator[WrappedKey]:
 
 def wrapped_of(row: Row[tuple[object, ...]]) -> WrappedKey:
     """A data key of its row; raises `SealError` for a value that icehouse never writes."""
-    if row.purpose not in set(Purpose) or not isinstance(row.wrapped, bytes) or not isinstance(row.root_key, str):
-        msg = f"data key {row.number} holds a value that icehouse never writes"
-        raise SealError(msg)
-    return WrappedKey(row.number, Purpose(row.purpose), row.root_key, row.wrapped)
+    name = f"data key {row.number}"
+    if row.purpose not in set(Purpose):
+        not_ours(f"{name}'s purpose", row.purpose)
+    root_key = words(f"{name}'s root_key", row.root_key, MOST_OF_A_LABEL)
+    wrapped = raw(f"{name}'s wrapped", row.wrapped)
+    return WrappedKey(whole(name, row.number), Purpose(row.purpose), root_key, wrapped)
 
 
 def insert_data_key(connection: Connection, key: WrappedKey) -> None:

@@ -17,7 +17,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, NoSuchModu
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from icehouse.errors import MissingExtraError, RequestError, SealError, StoreError
-from icehouse.store import postgresql, sqlite, standby
+from icehouse.store import foreign, postgresql, sqlite, standby
 from icehouse.store.sessions import Sessions
 
 if TYPE_CHECKING:
@@ -42,27 +42,16 @@ class GaveWayError(StoreError):
     """The database undid the change so that another writer's could go on; nothing was written, try again."""
 
 
+class RowThereError(StoreError):
+    """A row that was to be new is there already, or the database says so: it may hold a rule of somebody else's."""
+
+
 class _Thread(local):
     """What one thread, or greenlet, is doing with a database."""
 
     busy = False
     """Whether it has a connection."""
     fence: Fence | None = None
-
-
-class _OfOurTypes:
-    """Takes what Python says of a value of another type for what it is: a row that icehouse did not write."""
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, TypeError | ValueError):
-            msg = "the database holds a value of a type that icehouse never writes"
-            raise SealError(msg) from error
-
-
-_OF_OUR_TYPES = _OfOurTypes()
 
 
 class Database:
@@ -120,7 +109,7 @@ class Database:
         # For SQLite one generator, and none in another: every message of every device comes by here.
         thread, whole = self._only_one(), False
         try:
-            with self._turn, _TRANSLATED, _OF_OUR_TYPES:
+            with self._turn, _TRANSLATED:
                 if self._sqlite is None:
                     with self._server_sessions.connection(self._reading) as connection:
                         yield connection
@@ -293,13 +282,18 @@ class _Translated:
 
     def __exit__(self, _kind: object, raised: BaseException | None, _trace: object) -> None:
         if isinstance(raised, IntegrityError):
-            return  # a row that is there already: the caller knows what that means
+            msg = f"the database holds a row already that was to be new: {first_line(raised.orig)}"
+            raise RowThereError(msg) from raised
+        if isinstance(raised, TypeError | ValueError | OverflowError):
+            msg = "the database holds a value of a type or size that icehouse never writes"
+            raise SealError(msg) from raised
         if isinstance(raised, DBAPIError):
+            foreign.refuse(raised.orig)
             if getattr(raised.orig, "sqlstate", None) in postgresql.GAVE_WAY:
                 raise GaveWayError from raised
             # The driver's own words, without SQLAlchemy's: those repeat the statement and its values.
             # Of PostgreSQL's words the first line; the others may repeat values.
-            msg = f"the database failed: {str(raised.orig).partition(chr(10))[0]}"
+            msg = f"the database failed: {first_line(raised.orig)}"
             raise StoreError(msg, hint=_hint(str(raised.orig))) from raised
         if isinstance(raised, PoolTimeoutError):
             msg = f"no connection to the database became free within {_WAIT_SECONDS} seconds"
@@ -313,6 +307,11 @@ _TRANSLATED = _Translated()
 
 
 _MAKE_ROOM = "make room on the disk of the database, and repeat the call; what was completed before stays"
+
+
+def first_line(raised: object) -> str:
+    """The first line of the driver's words."""
+    return str(raised).partition("\n")[0]
 
 
 def _hint(words: str) -> str | None:

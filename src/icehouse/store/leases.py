@@ -6,15 +6,17 @@ the former holder: every transaction of its thread begins with the token, and fa
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from time import time
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import case, exists, func, insert, or_, select, update
 
-from icehouse.errors import IcehouseError
+from icehouse.errors import IcehouseError, SealError
 from icehouse.store import migrate
-from icehouse.store.campaigns import Campaign, CampaignState
+from icehouse.store.campaigns import Campaign, CampaignState, fail, reason_of
+from icehouse.store.foreign import LAST_SECOND, MOST, moment, whole, words
 from icehouse.store.schema import campaigns, findings, pages
 from icehouse.store.selection import Filters
 
@@ -22,6 +24,23 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection, Row
 
     from icehouse.store.engine import Database
+
+
+_logger = logging.getLogger("icehouse")
+_LONGEST_SKEW = 3600
+"""Seconds by which another machine's clock may be ahead, and for which a page is left alone at most."""
+_MOST = {
+    "number": (1 << 31) - 1,
+    "first": MOST,
+    "last": MOST,
+    "matched": (1 << 31) - 1,
+    "token": MOST,
+    "attempts": (1 << 31) - 2,
+    "operations": MOST >> 1,
+    "beat": LAST_SECOND,
+    "not_before": LAST_SECOND,
+}
+"""The largest number in each column of a page."""
 
 
 class SupersededError(IcehouseError):
@@ -33,6 +52,7 @@ class Lease:
     """The right to work on a page, for as long as the page's token is this one."""
 
     campaign: Campaign
+    filters: Filters
     number: int
     first: int
     last: int
@@ -94,14 +114,8 @@ class Lease:
         """Write down what the campaign could not do; once, however often the page is worked on."""
         known = select(findings.c.subject).where(findings.c.campaign == self.campaign.id, findings.c.subject == subject)
         if connection.execute(known).first() is None:
-            row = {"whose": whose, "reason": _reason(error), "words": str(error)}
+            row = {"whose": whose, "reason": reason_of(error), "words": str(error)}
             connection.execute(insert(findings).values(campaign=self.campaign.id, subject=subject, **row))
-
-
-def _reason(error: IcehouseError) -> str:
-    """The class that the error's documentation lists."""
-    listed = (kind for kind in type(error).__mro__ if kind.__module__ == IcehouseError.__module__)
-    return next(listed).__name__
 
 
 def _close(connection: Connection, campaign: int) -> None:
@@ -119,14 +133,18 @@ def _close(connection: Connection, campaign: int) -> None:
 def lease(database: Database, worker: str, patience: int, campaign: int | None = None) -> Lease | None:
     """Take a page that is open, or whose holder gave no sign of life for `patience` seconds; None where there is none.
 
+    A campaign whose row, or whose next page, holds what icehouse never writes is ended: it fails, by name.
     Raises `StoreError` where the database is at another schema than this worker knows.
     """
     now = int(time())
-    free = or_(pages.c.state == "open", (pages.c.state == "leased") & (pages.c.beat < now - patience))
+    # A sign of life from the future is none, and nobody is told to wait that long.
+    silent = or_(pages.c.beat < now - patience, pages.c.beat > now + max(patience, _LONGEST_SKEW))
+    free = or_(pages.c.state == "open", (pages.c.state == "leased") & silent)
+    ready = or_(pages.c.not_before <= now, pages.c.not_before > now + _LONGEST_SKEW)
     wanted = (
         select(pages, campaigns.c.verb, campaigns.c.terms, campaigns.c.started)
         .select_from(pages.join(campaigns, campaigns.c.id == pages.c.campaign))
-        .where(campaigns.c.state == CampaignState.RUNNING, free, pages.c.not_before <= now)
+        .where(campaigns.c.state == CampaignState.RUNNING, free, ready)
         .order_by(pages.c.campaign, pages.c.number)
         .limit(1)
         .with_for_update(skip_locked=True, of=pages)
@@ -134,25 +152,52 @@ def lease(database: Database, worker: str, patience: int, campaign: int | None =
     if campaign is not None:
         wanted = wanted.where(campaigns.c.id == campaign)
 
-    def take(connection: Connection) -> Row[Any] | None:
+    def take(connection: Connection) -> Lease | SealError | None:
         migrate.check(connection)
         row = connection.execute(wanted).first()
         if row is None:
             return None
+        try:
+            lease = _lease_of(row)
+        except SealError as exc:
+            fail(connection, row.campaign, exc)
+            return exc
         taken = connection.execute(
             update(pages)
             .where(pages.c.campaign == row.campaign, pages.c.number == row.number, pages.c.token == row.token)
-            .values(state="leased", token=row.token + 1, worker=worker, beat=now)
+            .values(state="leased", token=lease.token, worker=worker, beat=now)
         )
-        return row if taken.rowcount == 1 else None
+        return lease if taken.rowcount == 1 else None
 
-    row = database.change(take)
-    if row is None:
-        return None
-    filters = Filters.parse(row.terms)
-    whole = Campaign(row.campaign, row.verb, filters, CampaignState.RUNNING, 0, row.started, None)
-    numbers = (row.number, row.first, row.last, row.matched)
-    return Lease(whole, *numbers, row.token + 1, row.attempts, row.operations)
+    # Each round that fails a campaign leaves one less.
+    while isinstance(taken := database.change(take), SealError):
+        _logger.error("a campaign failed: %s", taken)
+    return taken
+
+
+def _lease_of(row: Row[Any]) -> Lease:
+    """The lease that taking this page gives; raises `SealError` for a value that icehouse never writes."""
+    name = f"page {row.number} of campaign {row.campaign}" if type(row.number) is int else "a page without a number"
+    numbers = [whole(f"{name}: {column}", getattr(row, column), _MOST[column]) for column in _MOST]
+    number, first, last, matched, token, attempts, operations, _, _ = numbers
+    verb, terms = words(f"the verb of campaign {row.campaign}", row.verb), words(f"{name}: terms", row.terms)
+    started = moment(f"the start of campaign {row.campaign}", row.started)
+    campaign = Campaign(row.campaign, verb, CampaignState.RUNNING, 0, started, None)
+    return Lease(campaign, Filters.parse(terms), number, first, last, matched, token + 1, attempts, operations)
+
+
+def fail_stuck(database: Database) -> None:
+    """End campaigns that run and have no page left to work on: workers would wait for them for ever."""
+
+    def work(connection: Connection) -> None:
+        unfinished = exists().where(pages.c.campaign == campaigns.c.id, pages.c.state.in_(("open", "leased")))
+        stuck = select(campaigns.c.id).where(campaigns.c.state == CampaignState.RUNNING, ~unfinished)
+        for number in connection.execute(stuck.with_for_update()).scalars().all():
+            msg = f"campaign {number} runs and has no page left to work on: its rows were changed"
+            _logger.error("a campaign failed: %s", msg)
+            fail(connection, number, SealError(msg))
+
+    database.change(work)
 
 
 def waiting(database: Database, patience: int) -> list[tuple[int, int]]:

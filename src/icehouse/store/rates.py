@@ -8,9 +8,10 @@ from time import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sqlalchemy import Float, cast, delete, extract, func, insert, select, update
-from sqlalchemy.exc import IntegrityError
 
-from icehouse.errors import RequestError
+from icehouse.errors import RequestError, StoreError
+from icehouse.store.engine import RowThereError
+from icehouse.store.foreign import LAST_SECOND
 from icehouse.store.schema import hsm_rates
 
 if TYPE_CHECKING:
@@ -21,6 +22,14 @@ if TYPE_CHECKING:
 _LONGEST_WAIT = 1.0
 _SERVER_CLOCK = select(cast(extract("epoch", func.clock_timestamp()), Float))
 FASTEST = 1_000_000
+SLOWEST = 0.001
+"""Operations a second: one in a quarter of an hour. A worker that waited longer would seem to do nothing."""
+_ATTEMPTS = 10
+_SHOWN = 40
+
+
+class RateError(StoreError):
+    """The rate of an HSM holds what icehouse never writes: no key's fault, and nothing that passes."""
 
 
 class Lot(NamedTuple):
@@ -32,8 +41,8 @@ class Lot(NamedTuple):
 
 def check_rate(rate: float) -> float:
     """Return a rate in operations a second, or raise `RequestError`."""
-    if not 0 < rate <= FASTEST:
-        msg = f"the rate must be a number of HSM operations a second above 0, up to {FASTEST}, not {rate:g}"
+    if not SLOWEST <= rate <= FASTEST:
+        msg = f"the rate must be a number of HSM operations a second from {SLOWEST} to {FASTEST}, not {rate:g}"
         raise RequestError(msg)
     return rate
 
@@ -47,9 +56,10 @@ def limit(database: Database, name: str, rate: float | None) -> None:
             row = {"name": name, "rate": check_rate(rate), "tokens": 0.0, "at": _clock(connection), "rev": 0}
             connection.execute(insert(hsm_rates).values(row))
 
-    while True:
-        with suppress(IntegrityError):  # another process sets it at this very moment, too
+    for _ in range(_ATTEMPTS - 1):
+        with suppress(RowThereError):  # another process sets it at this very moment, too
             return database.change(work)
+    return database.change(work)
 
 
 def take(database: Database, name: str, seconds: float) -> Lot | None:
@@ -64,6 +74,7 @@ def take(database: Database, name: str, seconds: float) -> Lot | None:
             clock = _clock(connection)
         if row is None:
             return None
+        _check(row)
         if row.at > clock + _LONGEST_WAIT:
             put_back = update(hsm_rates).where(*_seen(row)).values(at=clock, rev=row.rev + 1)
             database.change(partial(_done, put_back))
@@ -77,6 +88,16 @@ def take(database: Database, name: str, seconds: float) -> Lot | None:
         taking = update(hsm_rates).where(*_seen(row)).values(tokens=there - wanted, at=now, rev=row.rev + 1)
         if database.change(partial(_done, taking)):
             return Lot(wanted, 0.0)
+
+
+def _check(row: Row[Any]) -> None:
+    """Raise `RateError` for a value that icehouse never writes."""
+    fits = all(type(value) is float for value in (row.rate, row.tokens, row.at)) and type(row.rev) is int
+    if fits and SLOWEST <= row.rate <= FASTEST and 0 <= row.tokens <= FASTEST and 0 <= row.at <= LAST_SECOND:
+        return
+    shown = ", ".join(f"{name} = {str(getattr(row, name))[:_SHOWN]}" for name in ("rate", "tokens", "at", "rev"))
+    msg = f"the rate at which an HSM may be asked holds what icehouse never writes: {shown}"
+    raise RateError(msg, hint="start a campaign with --rate: it writes the rate anew")
 
 
 def _clock(connection: Connection) -> float:

@@ -8,11 +8,12 @@ from time import time
 from typing import TYPE_CHECKING
 
 from sqlalchemy import and_, exists, func, insert, not_, select, update
-from sqlalchemy.exc import IntegrityError
 
 from icehouse.errors import ConflictError, SealError
 from icehouse.model import STAND_INS, Role, RootKey, RootState, StaleRootsError, VaultRecord, role_of_own
 from icehouse.store import statements
+from icehouse.store.engine import RowThereError
+from icehouse.store.foreign import MOST_OF_A_LABEL, moment, whole, words
 from icehouse.store.schema import data_keys, root_keys, vault
 
 if TYPE_CHECKING:
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
     from icehouse.store.engine import Database
 
+_ATTEMPTS = 10
+_MOST_VERSIONS = (1 << 31) - 1
 VAULT_ROLES = (Role.KEK, Role.CLAIM, Role.MASTER, Role.SOFTWARE_KEK, Role.SOFTWARE_CLAIM)
 """The roles of the few keys that protect everything; a direct vault's users' own keys are read one by one."""
 
@@ -41,13 +44,18 @@ def read_record(connection: Connection) -> VaultRecord | None:
 
 
 def _root_of(row: Row[tuple[object, ...]]) -> RootKey:
+    label = words("the label of a root key", row.label, MOST_OF_A_LABEL)
     try:
-        return RootKey(
-            row.label, Role(row.role), row.version, RootState(row.state), row.superseded, row.recoverable_until
-        )
+        role, state = Role(row.role), RootState(row.state)
     except ValueError as exc:
-        msg = f"the root key {row.label!r} has a role or a state that icehouse never writes"
+        msg = f"the root key {label!r} has a role or a state that icehouse never writes"
         raise SealError(msg) from exc
+    version = whole(f"the version of {label!r}", row.version, _MOST_VERSIONS)
+    times = [
+        None if value is None else moment(f"a time of {label!r}", value)
+        for value in (row.superseded, row.recoverable_until)
+    ]
+    return RootKey(label, role, version, state, *times)
 
 
 def add_roots(connection: Connection, roots: Iterable[RootKey]) -> None:
@@ -114,7 +122,7 @@ def announce(database: Database, root: RootKey) -> bool:
 
     try:
         return database.change(work)
-    except IntegrityError:
+    except RowThereError:
         return False  # someone did at this very moment
 
 
@@ -221,9 +229,10 @@ def announce_users(database: Database, labels: Sequence[str], claim: str) -> lis
     another process has made the key already, `StaleRootsError` where the root key `claim` is not current any more:
     who does not know that may not know the HSM where keys are made now.
     """
-    while True:
-        with suppress(IntegrityError):  # another process announces one of them: its row is there when this one looks
+    for _ in range(_ATTEMPTS - 1):
+        with suppress(RowThereError):  # another process announces one of them: its row is there when this one looks
             return database.change(lambda connection: _announce_users(connection, labels, claim))
+    return database.change(lambda connection: _announce_users(connection, labels, claim))
 
 
 def _announce_users(connection: Connection, labels: Sequence[str], claim: str) -> list[str]:

@@ -7,7 +7,19 @@ from typing import TYPE_CHECKING, Any
 
 from icehouse._core import key_id, user_tags
 from icehouse.errors import SealError
-from icehouse.model import DEALER, NO_DATA_KEY, SOFTWARE, SUITES, Key, Sealed, StandingOffer, State
+from icehouse.model import (
+    DEALER,
+    MAX_EPOCH,
+    MAX_NAME_BYTES,
+    NO_DATA_KEY,
+    SOFTWARE,
+    SUITES,
+    Key,
+    Sealed,
+    StandingOffer,
+    State,
+)
+from icehouse.store.foreign import LAST_SECOND, MOST
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,9 +29,12 @@ if TYPE_CHECKING:
 _STATES = {State.DEALT: 2, State.LIVE: 3, State.DESTROYED: 4, State.SUSPENDED: 5, State.LOST: 6}
 _STATE_OF = {number: state for state, number in _STATES.items()}
 _ORIGINS = {DEALER: 2, SOFTWARE: 3}
+ORIGINS = tuple(_ORIGINS)
 _ORIGIN_OF = {number: origin for origin, number in _ORIGINS.items()}
 _SUITE_OF = dict(enumerate(SUITES))  # a list would take negative numbers, too
 FIRST_REV = 2
+_MOST_REVS = (1 << 31) - 2
+_LAST_DAY = (1 << 15) - 1
 _NOTHING = Sealed(NO_DATA_KEY, b"")
 # While no code was minted the salt's place is kept, so that minting one does not grow the row.
 NO_SALT = bytes(16)
@@ -96,6 +111,7 @@ def key_of(row: Sequence[Any], vault: bytes) -> Key:
     epoch, next_epoch, state, origin, attested, due = row[7:13]
     commitments, salt, offer_id, data_key, record, changed = row[13:19]
     try:
+        _check_types(row)
         suite_name = _SUITE_OF[suite]
         if user_tag_ != user_tag(vault, user) or key_tag != tag(key_id(vault, user, suite_name, generation)):
             msg = f"the row of {user!r} does not fit its tags: its user, suite or generation was changed"
@@ -123,17 +139,46 @@ def key_of(row: Sequence[Any], vault: bytes) -> Key:
             changed=changed,
         )
     except (KeyError, TypeError, AttributeError, ValueError, OverflowError) as exc:
-        msg = f"row {number} of the table of keys holds a value that icehouse never writes"
+        msg = f"row {_shown(number)} of the table of keys holds a value that icehouse never writes"
         raise SealError(msg) from exc
     _check(key, salt)
     return key
 
 
+# What is in each column of a joined row. What stands beside a key is there as a whole or not at all.
+_KEY = [int, int, int, int, str, int, int, int, int, int, int, int, int, bytes, bytes, bytes, int, bytes, int]
+_MAY_BE_NOTHING = (14, 15)
+_CLAIM = [int, int, bytes]
+_OFFER = [int, int, bytes, bytes, bytes, int, bytes, int, bytes]
+_CLAIM_AT, _OFFER_AT = len(_KEY), len(_KEY) + len(_CLAIM)
+
+
+def _check_types(row: Sequence[Any]) -> None:
+    """Raise `TypeError` for a value of another type than its column's: SQLite takes any."""
+    found = [type(value) for value in row]
+    for at in _MAY_BE_NOTHING:
+        found[at] = bytes if row[at] is None else found[at]
+    claim = _CLAIM if row[_CLAIM_AT] is not None else [type(None)] * len(_CLAIM)
+    offer = _OFFER if row[_OFFER_AT] is not None else [type(None)] * len(_OFFER)
+    if found != [*_KEY, *claim, *offer]:
+        raise TypeError
+
+
+def _shown(number: object) -> str:
+    return str(number) if isinstance(number, int) else "without a number"
+
+
 def _check(key: Key, salt: bytes | None) -> None:
     """Refuse a row that contradicts itself before anything compares its values."""
-    numbers = (key.rev, key.epoch, key.next_epoch, key.due, key.sealed.data_key)
-    if not all(isinstance(number, int) and number >= 0 for number in numbers):
-        msg = f"the row of {key.user!r} holds a number that icehouse never writes"
+    numbers = [(key.id, MOST), (key.rev, _MOST_REVS), (key.epoch, MAX_EPOCH), (key.next_epoch, MAX_EPOCH)]
+    numbers += [(key.due, _LAST_DAY), (key.sealed.data_key, MOST), (key.changed, LAST_SECOND)]
+    if key.claim is not None:
+        numbers.append((key.claim.data_key, MOST))
+    if key.offer is not None:
+        offer = key.offer
+        numbers += [(offer.epoch, MAX_EPOCH), (offer.expires, LAST_SECOND), (offer.sealed.data_key, MOST)]
+    if not all(0 <= number <= most for number, most in numbers) or len(key.user.encode()) > MAX_NAME_BYTES:
+        msg = f"the row of {key.user[:MAX_NAME_BYTES]!r} holds a number or a name that icehouse never writes"
         raise SealError(msg)
     if (key.state is State.DESTROYED) is not (key.sealed == _NOTHING and key.offer is None):
         msg = f"the row of {key.user!r} is {key.state}, which does not fit its records"

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from sqlalchemy import and_, exists, func, or_, select
 
 from icehouse.errors import SealError
-from icehouse.model import NO_DATA_KEY, SUITES, Purpose, Role, RootState, State
+from icehouse.model import MAX_EPOCH, NO_DATA_KEY, SUITES, Purpose, Role, RootState, State
 from icehouse.store.data_keys import wrapped_of
-from icehouse.store.rows import key_of, origin_number, state_number
+from icehouse.store.foreign import LAST_SECOND, MOST, not_ours
+from icehouse.store.rows import ORIGINS, key_of, origin_number, state_number
 from icehouse.store.schema import claims, data_keys, keys, offers, removals, root_keys
 from icehouse.store.statements import JOINED
 
@@ -23,6 +24,10 @@ if TYPE_CHECKING:
     from icehouse.model import Key, WrappedKey
     from icehouse.store.engine import Database
     from icehouse.store.vault_store import VaultStore
+
+
+LAST_DAY = 32_000
+"""A day of the year 2057, since 1970: the last on which a rotation may be due."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,15 +64,42 @@ class Filters:
         try:
             found = json.loads(text)
             kept = {field.name: found.pop(field.name) for field in fields(cls) if field.name in found}
-            if found:
+            lists: dict[str, Any] = {
+                name: tuple(value) if isinstance(value, list) else value for name, value in kept.items()
+            }
+            # `RecursionError` is what comes of a thousand brackets.
+            if found != {} or not all(_MAY_BE[name](value) for name, value in lists.items()):
                 raise ValueError  # noqa: TRY301  one message for all
-        except (ValueError, AttributeError, TypeError):
-            msg = "the terms of a campaign hold a value that icehouse never writes"
-            raise SealError(msg) from None
-        lists: dict[str, Any] = {
-            name: tuple(value) if isinstance(value, list) else value for name, value in kept.items()
-        }
+        except (ValueError, AttributeError, TypeError, RecursionError):
+            not_ours("the terms of a campaign", text)
         return cls(**lists)
+
+
+def _is_number(most: int) -> Callable[[object], bool]:
+    return lambda value: type(value) is int and -most <= value <= most
+
+
+def _are(kind: type) -> Callable[[object], bool]:
+    return lambda value: isinstance(value, tuple) and all(type(one) is kind for one in value)
+
+
+_is_day = _is_number(LAST_DAY)
+_MAY_BE: dict[str, Callable[[Any], bool]] = {
+    "unchanged_since": _is_number(LAST_SECOND),
+    "epoch": _is_number(MAX_EPOCH),
+    "suite": SUITES.__contains__,
+    "state": frozenset(map(str, State)).__contains__,
+    "origin": frozenset(ORIGINS).__contains__,
+    "data_keys": lambda value: _are(int)(value) and all(map(_is_number(MOST), value)),
+    "root_keys": _are(str),
+    "due_before": _is_day,
+    "not_due_by": _is_day,
+    "due_from": _is_day,
+    "due_by": _is_day,
+    "due_after": _is_day,
+    "below": _is_number(MOST),
+}
+"""What each filter may be in a campaign's row."""
 
 
 class Range(NamedTuple):
@@ -82,9 +114,10 @@ def conditions(filters: Filters) -> list[ColumnElement[bool]]:
     """The filters as SQL about rows of `keys`; destroyed keys match none."""
     found = [keys.c.state != state_number(State.DESTROYED), *_of_rows(filters)]
     if filters.due_before is not None:
-        found += [keys.c.due != 0, func.abs(keys.c.due) < filters.due_before]
+        found += [keys.c.due != 0, *earlier_than(filters.due_before)]
     if filters.not_due_by is not None:
-        found.append(or_(keys.c.due == 0, func.abs(keys.c.due) > filters.not_due_by))
+        day = filters.not_due_by
+        found.append(or_(keys.c.due == 0, keys.c.due > day, keys.c.due < -day))
     if filters.data_keys:
         found.append(_under(lambda number: number.in_(filters.data_keys)))
     if filters.root_keys:
@@ -95,6 +128,11 @@ def conditions(filters: Filters) -> list[ColumnElement[bool]]:
     if filters.below is not None:
         found.append(_under(lambda number: and_(number != NO_DATA_KEY, number < filters.below)))
     return found
+
+
+def earlier_than(day: int) -> list[ColumnElement[bool]]:
+    """Due before a day, whatever the sign says; written so that no value makes the database fail."""
+    return [keys.c.due < day, keys.c.due > -day]
 
 
 def _of_rows(filters: Filters) -> list[ColumnElement[bool]]:

@@ -16,7 +16,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.pool import NullPool, StaticPool
 
 from icehouse.errors import IcehouseError, StoreError
-from icehouse.store import wal
+from icehouse.store import foreign, wal
 from icehouse.store.private_file import make_private
 
 if TYPE_CHECKING:
@@ -33,6 +33,7 @@ _PRAGMAS = (
     "foreign_keys=ON",
     "secure_delete=ON",
     "cache_size=-65536",  # 64 MiB hold both indexes of a million keys
+    "trusted_schema=OFF",  # what is written into the schema calls no function that does more than compute
 )
 
 
@@ -153,6 +154,7 @@ class Connections:
 
 def _prepare(connection: Any, _record: object) -> None:  # noqa: ANN401  the driver's own class
     connection.isolation_level = None  # transactions are begun below, not by the driver's guess
+    foreign.guard_sqlite(connection)
     cursor = connection.cursor()
     if not _is_of_others(cursor):
         _use_wal(cursor)

@@ -13,7 +13,7 @@ from icehouse.model import NO_DATA_KEY, SUITES, Role, State
 from icehouse.store import data_keys, migrate, postgresql, statements
 from icehouse.store.data_keys import insert_data_key, move_slots
 from icehouse.store.driver import one_row
-from icehouse.store.engine import CONNECTIONS, Database
+from icehouse.store.engine import CONNECTIONS, Database, RowThereError
 from icehouse.store.root_keys import add_roots, must_be_current, read_record
 from icehouse.store.rows import claim_row, key_of, key_row, offer_row, tag, user_tag
 from icehouse.store.schema import data_keys as data_key_table
@@ -184,7 +184,7 @@ class VaultStore:
         """
         try:
             self.database.change(lambda connection: self.replace_in(connection, before, after, fresh), counts)
-        except IntegrityError as exc:
+        except RowThereError as exc:
             msg = f"the key of {before.user!r} was changed by someone else; load it again"
             raise ConflictError(msg) from exc
         return replace(after, rev=before.rev + 1)
