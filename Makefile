@@ -25,6 +25,7 @@ demo: $(VENV)/.built
 
 test: $(VENV)/.dev $(VENV)/.built
 	tests/install-packages
+	tests/build-kryoptic
 	cargo test --quiet --release --locked --package icehouse-core --package icehouse-pkcs11
 	$(BIN)/pytest --numprocesses 2 --dist loadfile
 
@@ -39,8 +40,10 @@ check: $(VENV)/.dev $(VENV)/.built
 bench: $(VENV)/.dev $(VENV)/.built
 	$(BIN)/python -m bench
 
-# A minute of eight threads on each HSM provider whose sessions are lost every second.
+# opencryptoki beside its daemon; a minute of eight threads on each HSM provider whose sessions are lost every second.
 soak: $(VENV)/.dev $(VENV)/.built
+	tests/install-packages
+	PYTHONPATH=tests $(BIN)/python -m integration.pkcs11.opencryptoki
 	PYTHONPATH=tests $(BIN)/python -m integration.providers.soak 60
 
 # Pins every package with its hashes; run it after a change of dependencies.

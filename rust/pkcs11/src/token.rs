@@ -4,25 +4,32 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use cryptoki::error::{Error as Cryptoki, RvError};
 use cryptoki::mechanism::Mechanism;
 use icehouse_core::secret::{DataKey, Node};
+use rand_core::{OsRng, RngCore};
 use zeroize::Zeroizing;
 
 use crate::attempt::{settled, Attempt, Failed, Retry};
 use crate::error::{translate, Error, Failure, Result};
 use crate::gcm::{self, NONCE_LEN, TAG_LEN};
-use crate::key;
+use crate::key::{self, LOOKS};
 use crate::login::Facts;
+use crate::mechanisms::{remedy, ECDSA, HMAC};
 use crate::module::Config;
-use crate::patience::patiently;
+use crate::patience::pause;
 use crate::profile::Profile;
 use crate::self_test;
 use crate::session::{Handle, Lent, Pool};
 use crate::settling::Settling;
+use crate::slots::{self, trimmed};
+use crate::talk::Talk;
 use crate::{Info, Kind};
 
 // How often a key's making or destruction is tried, when the session is lost and the token does not show that it was done.
 const TRIES: u32 = 3;
+// A token that says it has fewer bytes free than this has no room for a key.
+const ONE_KEY: usize = 1024;
 const WRAP_VERSION: u8 = 1;
 const WRAPPED_LEN: usize = 1 + NONCE_LEN + 32 + TAG_LEN;
 
@@ -59,9 +66,11 @@ impl Token {
     pub fn info(&self) -> Info {
         Info {
             profile: self.facts.profile,
-            manufacturer: self.facts.info.manufacturer_id().trim_end().to_owned(),
-            model: self.facts.info.model().trim_end().to_owned(),
+            manufacturer: trimmed(self.facts.info.manufacturer_id()).to_owned(),
+            model: trimmed(self.facts.info.model()).to_owned(),
             hardware: self.facts.hardware,
+            missing: self.facts.missing.clone(),
+            remedy: remedy(&self.facts.library),
         }
     }
 
@@ -73,6 +82,7 @@ impl Token {
     /// Makes a key inside the token; a label that exists is refused.
     pub fn create_key(&self, label: &str, kind: Kind) -> Result<()> {
         let _turn = self.turn();
+        self.serves(label, kind)?;
         self.run(Retry::Once, |lent| match self.labelled(lent, label)?[..] {
             [] => Ok(()),
             _ => Err(
@@ -89,19 +99,20 @@ impl Token {
         let mut tries = TRIES;
         loop {
             tries -= 1;
-            let why = match self.run(Retry::Never, |lent| self.generate(lent, label, kind)) {
-                Err(Failed::Lost(why)) => why,
+            let (why, busy) = match self.run(Retry::Never, |lent| self.generate(lent, label, kind))
+            {
+                Err(Failed::Lost(why)) => (why, false),
+                Err(Failed::NoMemory(_)) if !self.profile().full.is_empty() => return Err(full()),
+                Err(Failed::NoMemory(why)) => (why, true),
                 other => return Ok(other?),
             };
             // Only the token knows whether the key was made.
             self.settling.made(label);
-            let found = self.run(Retry::Once, |lent| match self.labelled(lent, label)? {
-                none if none.is_empty() && self.settling.waits_for(label) => Err(unsettled(label)),
-                found => Ok(found),
-            });
-            match found?[..] {
+            match self.shown(label)?[..] {
                 [handle] if handle.kind == kind => return Ok(()),
+                [] if tries > 0 && busy => pause(TRIES - tries),
                 [] if tries > 0 => {}
+                [] if busy => return Err(self.without_memory(why)?),
                 _ => return Err(Error::Unavailable(format!(
                     "the session was lost while the key '{label}' was made, and the token does not show it: {why}"
                 ))),
@@ -109,10 +120,36 @@ impl Token {
         }
     }
 
+    /// The keys of a label that may have been made a moment ago.
+    fn shown(&self, label: &str) -> std::result::Result<Vec<Handle>, Failed> {
+        self.run(Retry::Once, |lent| {
+            match self.looked_again(lent, label)? {
+                none if none.is_empty() && self.settling.waits_for(label) => Err(unsettled(label)),
+                found => Ok(found),
+            }
+        })
+    }
+
+    /// What it means that a module goes on saying that it has no memory: it is full where the token says so, too.
+    fn without_memory(&self, why: String) -> std::result::Result<Error, Failed> {
+        let free = self.run(Retry::Once, |lent| {
+            let told = slots::told(self.pool.module(), lent.slot);
+            Ok(self.done(told)?.free_private_memory())
+        })?;
+        Ok(match free {
+            Some(free) if free < ONE_KEY => full(),
+            _ => Failed::NoMemory(why).into(),
+        })
+    }
+
     fn generate(&self, lent: &Lent, label: &str, kind: Kind) -> Attempt<()> {
-        let made = key::generate(&lent.session, self.profile(), label, kind)?;
-        // Another process may have made the same label meanwhile: then ours, by its handle, goes again.
-        if self.labelled(lent, label)?.len() > 1 {
+        let mut mark = key::Mark::default();
+        OsRng.fill_bytes(&mut mark);
+        let made = key::generate(&self.talk(lent), label, kind, &mark)?;
+        // Another process may have made the same label meanwhile: then ours, by its handle, goes again. Two of a label may
+        // also be ours, listed twice.
+        let listed = self.labelled(lent, label)?;
+        if listed.len() > 1 && key::of_others(&lent.session, self.profile(), &listed, &mark)? > 0 {
             for object in made {
                 self.done(lent.session.destroy_object(object))?;
             }
@@ -155,7 +192,11 @@ impl Token {
         // The public half goes first. Where the session is lost in between, the private one is still there to be found,
         // and the next try ends it.
         for public in key::public_objects(&lent.session, self.profile(), label)? {
-            self.done(lent.session.destroy_object(public))?;
+            match lent.session.destroy_object(public) {
+                // It was listed twice.
+                Err(Cryptoki::Pkcs11(RvError::ObjectHandleInvalid, _)) => {}
+                other => self.done(other)?,
+            }
         }
         self.done(lent.session.destroy_object(handle.object))
     }
@@ -163,7 +204,7 @@ impl Token {
     /// Whether a key whose destruction was not answered is gone: the token must show others that were met before.
     fn is_gone(&self, label: &str) -> std::result::Result<bool, Failed> {
         self.run(Retry::Once, |lent| {
-            if !self.labelled(lent, label)?.is_empty() {
+            if !self.looked_again(lent, label)?.is_empty() {
                 return Ok(false);
             }
             match self.missing(lent, label)? {
@@ -197,8 +238,13 @@ impl Token {
     pub fn wrap(&self, label: &str, secret: &DataKey, context: &[u8]) -> Result<Vec<u8>> {
         let wrapped = self.run(Retry::Once, |lent| {
             let key = self.find(lent, label, Kind::Aes)?;
-            let (session, profile) = (&lent.session, self.profile());
-            let sealed = gcm::encrypt(session, profile, key.object, secret.expose(), context)?;
+            let sealed = gcm::encrypt(
+                &self.talk(lent),
+                label,
+                key.object,
+                secret.expose(),
+                context,
+            )?;
             Ok([&[WRAP_VERSION][..], &sealed].concat())
         })?;
         if wrapped.len() == WRAPPED_LEN {
@@ -222,7 +268,7 @@ impl Token {
         let sealed = &wrapped[1..];
         let opened = self.run(Retry::Once, |lent| {
             let key = self.find(lent, label, Kind::Aes)?;
-            gcm::decrypt(&lent.session, self.profile(), key.object, sealed, context)
+            gcm::decrypt(&self.talk(lent), label, key.object, sealed, context)
         });
         match opened {
             Ok(opened) => DataKey::from_slice(&opened).map_err(|_| shut()),
@@ -230,7 +276,7 @@ impl Token {
                 // Modules say the same when a token is half gone. So the key must first open something of its own.
                 self.run(Retry::Once, |lent| {
                     let key = self.find(lent, label, Kind::Aes)?;
-                    self_test::round_trip(&lent.session, self.profile(), key.object)
+                    self_test::round_trip(&self.talk(lent), label, key.object)
                 })?;
                 Err(shut())
             }
@@ -242,8 +288,10 @@ impl Token {
     pub fn mac(&self, label: &str, message: &[u8]) -> Result<Node> {
         let tag = self.run(Retry::Once, |lent| {
             let key = self.find(lent, label, Kind::Hmac)?;
-            self.signed(lent, &Mechanism::Sha512Hmac, key, message)
+            let talk = self.talk(lent);
+            talk.sign(&Mechanism::Sha512Hmac, key.object, message)
                 .map(Zeroizing::new)
+                .map_err(|why| talk.meaning(HMAC.1, label, why))
         })?;
         Node::from_slice(&tag).map_err(|why| Error::refused(why.to_string()))
     }
@@ -252,7 +300,9 @@ impl Token {
     pub fn sign(&self, label: &str, digest: &[u8; 32]) -> Result<[u8; 64]> {
         let signature = self.run(Retry::Once, |lent| {
             let key = self.find(lent, label, Kind::Ecdsa)?;
-            self.signed(lent, &Mechanism::Ecdsa, key, digest)
+            let talk = self.talk(lent);
+            talk.sign(&Mechanism::Ecdsa, key.object, digest)
+                .map_err(|why| talk.meaning(ECDSA.1, label, why))
         })?;
         <[u8; 64]>::try_from(signature)
             .map_err(|got| Error::refused(format!("the HSM signed in {} bytes, not 64", got.len())))
@@ -274,9 +324,17 @@ impl Token {
         })?)
     }
 
-    fn signed(&self, lent: &Lent, how: &Mechanism, key: Handle, what: &[u8]) -> Attempt<Vec<u8>> {
-        let sign = || lent.session.sign(how, key.object, what);
-        self.done(patiently(self.profile(), sign))
+    fn talk<'t>(&'t self, lent: &'t Lent) -> Talk<'t> {
+        Talk {
+            session: &lent.session,
+            module: self.pool.module(),
+            facts: &self.facts,
+        }
+    }
+
+    /// Refuses a key of a kind whose mechanisms the module does not have.
+    fn serves(&self, label: &str, kind: Kind) -> Result<()> {
+        self.facts.missing.check(kind, label, &self.facts.library)
     }
 
     pub(crate) fn profile(&self) -> &'static Profile {
@@ -295,16 +353,38 @@ impl Token {
         outcome.map_err(|why| translate(self.profile(), why))
     }
 
+    /// Every key of this label. Two are believed only when they are seen again and again: a module may list an object
+    /// twice while another process changes the token.
     fn labelled(&self, lent: &Lent, label: &str) -> Attempt<Vec<Handle>> {
-        let found = key::labelled(&lent.session, self.profile(), label)?;
+        let look = || key::labelled(&lent.session, self.profile(), label);
+        let mut found = look()?;
+        for turn in 0..LOOKS {
+            if found.len() < 2 {
+                break;
+            }
+            pause(turn);
+            found = look()?;
+        }
         if !found.is_empty() {
             return Ok(found);
         }
         // A session that was opened after the token lost its login shows nothing, and may be logged in since by another.
         self.pool.still_logged_in(lent, self.profile())?;
-        let found = key::labelled(&lent.session, self.profile(), label)?;
+        let found = look()?;
         self.pool.still_logged_in(lent, self.profile())?;
         Ok(found)
+    }
+
+    /// The same for a label that should be there: none is not believed at once either.
+    fn looked_again(&self, lent: &Lent, label: &str) -> Attempt<Vec<Handle>> {
+        for turn in 0..LOOKS {
+            let found = self.labelled(lent, label)?;
+            if !found.is_empty() {
+                return Ok(found);
+            }
+            pause(turn);
+        }
+        self.labelled(lent, label)
     }
 
     /// The handle of a key of this kind, found and checked once per login.
@@ -314,7 +394,8 @@ impl Token {
             None => {
                 let handle = self.one(lent, label)?;
                 key::check(&lent.session, self.profile(), label, handle)?;
-                self_test::of_key(&lent.session, self.profile(), label, handle)?;
+                self.serves(label, handle.kind)?;
+                self_test::of_key(&self.talk(lent), label, handle)?;
                 self.pool.remember(label, lent.login, handle);
                 self.met().insert(label.to_owned());
                 handle
@@ -325,7 +406,7 @@ impl Token {
     }
 
     fn one(&self, lent: &Lent, label: &str) -> Attempt<Handle> {
-        match self.labelled(lent, label)?[..] {
+        match self.looked_again(lent, label)?[..] {
             [handle] => Ok(handle),
             [] if self.settling.waits_for(label) => Err(unsettled(label)),
             [] => Err(self.missing(lent, label)?),
@@ -364,7 +445,7 @@ impl Token {
 
 impl fmt::Debug for Token {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Token({})", self.facts.info.label())
+        write!(f, "Token({})", trimmed(self.facts.info.label()))
     }
 }
 
@@ -377,6 +458,10 @@ fn of_kind(label: &str, handle: Handle, kind: Kind) -> Attempt<()> {
         handle.kind
     );
     Err(Error::refused(text).into())
+}
+
+fn full() -> Error {
+    Error::refused("the token has no room for another key")
 }
 
 fn absent(label: &str) -> Failure {

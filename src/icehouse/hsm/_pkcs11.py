@@ -24,14 +24,14 @@ from icehouse.hsm._hsm import (
     reopening,
 )
 from icehouse.hsm._per_process import PerProcess
-from icehouse.hsm._uri import count, pairs, pin_file, single
+from icehouse.hsm._uri import count, pairs, pin_file_or_empty, single
 
 if TYPE_CHECKING:
     from icehouse._core import DataKey, Node
 
 _WHICH = frozenset({"token", "serial", "slot-id"})
 _PATH = _WHICH | {"manufacturer", "model", "object"}
-_QUERY = frozenset({"module-path", "pin-source", "profile"}) | _cloudhsm.ATTRIBUTES
+_QUERY = frozenset({"module-path", "module-init-args", "pin-source", "profile"}) | _cloudhsm.ATTRIBUTES
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,9 @@ class Pkcs11Uri:
     """What an RFC 7512 URI says, as far as icehouse understands it; anything else in it is refused."""
 
     module_path: Path
-    pin_file: Path
+    pin_file: Path | None
+    """None: the PIN is empty."""
+    module_arguments: str | None = None
     token: str | None = None
     serial: str | None = None
     manufacturer: str | None = None
@@ -71,7 +73,8 @@ class Pkcs11Uri:
         slot, label = which.get("slot-id"), which.get("object")
         return cls(
             module_path=Path(module),
-            pin_file=pin_file(how.get("pin-source")),
+            pin_file=pin_file_or_empty(how.get("pin-source")),
+            module_arguments=how.get("module-init-args"),
             token=which.get("token"),
             serial=which.get("serial"),
             manufacturer=which.get("manufacturer"),
@@ -88,6 +91,7 @@ class Pkcs11Uri:
         return Pkcs11Token(
             self.module_path,
             self.pin_file,
+            module_arguments=self.module_arguments,
             token=self.token,
             serial=self.serial,
             manufacturer=self.manufacturer,
@@ -104,7 +108,7 @@ class Pkcs11Hsm:
     again by label, and what can be repeated is repeated once.
     """
 
-    __slots__ = ("_client", "_quorum", "_uri", "info", "operations")
+    __slots__ = ("_client", "_missing", "_quorum", "_remedy", "_uri", "info", "operations")
 
     def __init__(self, uri: Pkcs11Uri) -> None:
         cluster = uri.lookup.look() if uri.lookup else None
@@ -123,13 +127,15 @@ class Pkcs11Hsm:
             _cloudhsm.Quorum(uri.lookup, cluster, single=uri.single_hsm) if token.profile == _cloudhsm.PROFILE else None
         )
         self._client = PerProcess(token)
+        self._missing = {kind: tuple(token.missing_mechanisms[kind]) for kind in KeyKind}
+        self._remedy = token.remedy
         self.operations = OperationCounts()
         self.info = HsmInfo(
             provider="pkcs11",
             model=f"{token.model}, {cluster.kind} {cluster.mode}" if cluster else token.model,
             # As far as a module can say so itself: that its slot is hardware.
             attested=token.hardware,
-            capabilities=frozenset(KeyKind),
+            capabilities=frozenset(kind for kind in KeyKind if not self._missing[kind]),
             capacity=token.capacity,
             max_wrap_bytes=token.max_wrap_bytes,
         )
@@ -187,6 +193,14 @@ class Pkcs11Hsm:
     def attributes(self, label: str) -> dict[str, bool]:
         """The PKCS#11 attributes on which trust in a key rests, as the token tells them."""
         return self._token().attributes(label)
+
+    def missing_mechanisms(self) -> dict[KeyKind, tuple[str, ...]]:
+        """The mechanisms that the module's list lacks, by the kinds of key that need them."""
+        return dict(self._missing)
+
+    def remedy(self) -> str:
+        """What to do about a mechanism that is missing."""
+        return self._remedy
 
     def rights(self) -> list[Right]:
         """A module has one kind of user: whoever has the PIN."""
