@@ -7,6 +7,7 @@
 use std::fmt;
 
 mod attempt;
+mod changing;
 pub mod error;
 mod functions;
 mod gcm;

@@ -28,7 +28,8 @@ fn each_mechanism_that_is_not_listed_is_named_for_the_keys_that_need_it() {
 #[test]
 fn a_vendors_own_mechanism_need_not_be_listed() {
     let all = [AES_KEY, HMAC_KEY, HMAC, EC_KEYS, ECDSA];
-    assert_eq!(missing(&all, &CLOUDHSM), [vec![], vec![], vec![]]);
+    let none: [Vec<&str>; 3] = Default::default();
+    assert_eq!(missing(&all, &CLOUDHSM), none);
     assert_eq!(
         missing(&all, &GENERIC),
         [vec!["CKM_AES_GCM"], vec![], vec![]]

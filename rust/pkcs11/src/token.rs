@@ -4,10 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use cryptoki::error::{Error as Cryptoki, RvError};
 use cryptoki::mechanism::Mechanism;
 use icehouse_core::secret::{DataKey, Node};
-use rand_core::{OsRng, RngCore};
 use zeroize::Zeroizing;
 
 use crate::attempt::{settled, Attempt, Failed, Retry};
@@ -22,14 +20,10 @@ use crate::profile::Profile;
 use crate::self_test;
 use crate::session::{Handle, Lent, Pool};
 use crate::settling::Settling;
-use crate::slots::{self, trimmed};
+use crate::slots::trimmed;
 use crate::talk::Talk;
 use crate::{Info, Kind};
 
-// How often a key's making or destruction is tried, when the session is lost and the token does not show that it was done.
-const TRIES: u32 = 3;
-// A token that says it has fewer bytes free than this has no room for a key.
-const ONE_KEY: usize = 1024;
 const WRAP_VERSION: u8 = 1;
 const WRAPPED_LEN: usize = 1 + NONCE_LEN + 32 + TAG_LEN;
 
@@ -39,7 +33,7 @@ pub struct Token {
     facts: Facts,
     // Labels that this process has met on the token: where they all vanish at once, the token is away.
     met: Mutex<BTreeSet<String>>,
-    settling: Settling,
+    pub(crate) settling: Settling,
     // The login in which something was first not found.
     doubted: Mutex<Option<u64>>,
     // Held while keys are made or destroyed: SoftHSM fails at it when threads do both at once.
@@ -77,141 +71,6 @@ impl Token {
     /// Lets go of every session.
     pub fn close(&self) {
         self.pool.close();
-    }
-
-    /// Makes a key inside the token; a label that exists is refused.
-    pub fn create_key(&self, label: &str, kind: Kind) -> Result<()> {
-        let _turn = self.turn();
-        self.serves(label, kind)?;
-        self.run(Retry::Once, |lent| match self.labelled(lent, label)?[..] {
-            [] => Ok(()),
-            _ => Err(
-                Error::refused(format!("the token already has a key labelled '{label}'")).into(),
-            ),
-        })?;
-        self.make(label, kind)?;
-        self.settling.made(label);
-        self.met().insert(label.to_owned());
-        Ok(())
-    }
-
-    fn make(&self, label: &str, kind: Kind) -> Result<()> {
-        let mut tries = TRIES;
-        loop {
-            tries -= 1;
-            let (why, busy) = match self.run(Retry::Never, |lent| self.generate(lent, label, kind))
-            {
-                Err(Failed::Lost(why)) => (why, false),
-                Err(Failed::NoMemory(_)) if !self.profile().full.is_empty() => return Err(full()),
-                Err(Failed::NoMemory(why)) => (why, true),
-                other => return Ok(other?),
-            };
-            // Only the token knows whether the key was made.
-            self.settling.made(label);
-            match self.shown(label)?[..] {
-                [handle] if handle.kind == kind => return Ok(()),
-                [] if tries > 0 && busy => pause(TRIES - tries),
-                [] if tries > 0 => {}
-                [] if busy => return Err(self.without_memory(why)?),
-                _ => return Err(Error::Unavailable(format!(
-                    "the session was lost while the key '{label}' was made, and the token does not show it: {why}"
-                ))),
-            }
-        }
-    }
-
-    /// The keys of a label that may have been made a moment ago.
-    fn shown(&self, label: &str) -> std::result::Result<Vec<Handle>, Failed> {
-        self.run(Retry::Once, |lent| {
-            match self.looked_again(lent, label)? {
-                none if none.is_empty() && self.settling.waits_for(label) => Err(unsettled(label)),
-                found => Ok(found),
-            }
-        })
-    }
-
-    /// What it means that a module goes on saying that it has no memory: it is full where the token says so, too.
-    fn without_memory(&self, why: String) -> std::result::Result<Error, Failed> {
-        let free = self.run(Retry::Once, |lent| {
-            let told = slots::told(self.pool.module(), lent.slot);
-            Ok(self.done(told)?.free_private_memory())
-        })?;
-        Ok(match free {
-            Some(free) if free < ONE_KEY => full(),
-            _ => Failed::NoMemory(why).into(),
-        })
-    }
-
-    fn generate(&self, lent: &Lent, label: &str, kind: Kind) -> Attempt<()> {
-        let mut mark = key::Mark::default();
-        OsRng.fill_bytes(&mut mark);
-        let made = key::generate(&self.talk(lent), label, kind, &mark)?;
-        // Another process may have made the same label meanwhile: then ours, by its handle, goes again. Two of a label may
-        // also be ours, listed twice.
-        let listed = self.labelled(lent, label)?;
-        if listed.len() > 1 && key::of_others(&lent.session, self.profile(), &listed, &mark)? > 0 {
-            for object in made {
-                self.done(lent.session.destroy_object(object))?;
-            }
-            return Err(
-                Error::refused(format!("the token already has a key labelled '{label}'")).into(),
-            );
-        }
-        Ok(())
-    }
-
-    /// Destroys a key, and the public half of a pair, at once.
-    pub fn destroy_key(&self, label: &str, kind: Kind) -> Result<()> {
-        let _turn = self.turn();
-        self.run(Retry::Once, |lent| self.doomed(lent, label, kind))?;
-        let mut tries = TRIES;
-        loop {
-            tries -= 1;
-            let outcome = self.run(Retry::Never, |lent| self.destroy(lent, label, kind));
-            self.pool.forget_handle(label);
-            match outcome {
-                Err(Failed::Lost(_)) if tries > 0 && self.is_gone(label)? => break,
-                Err(Failed::Lost(_)) if tries > 0 => {}
-                other => break other?,
-            }
-        }
-        self.settling.destroyed(label);
-        self.met().remove(label);
-        Ok(())
-    }
-
-    // Not `find`: a key that must not be trusted may still be destroyed.
-    fn doomed(&self, lent: &Lent, label: &str, kind: Kind) -> Attempt<Handle> {
-        let handle = self.one(lent, label)?;
-        of_kind(label, handle, kind)?;
-        Ok(handle)
-    }
-
-    fn destroy(&self, lent: &Lent, label: &str, kind: Kind) -> Attempt<()> {
-        let handle = self.doomed(lent, label, kind)?;
-        // The public half goes first. Where the session is lost in between, the private one is still there to be found,
-        // and the next try ends it.
-        for public in key::public_objects(&lent.session, self.profile(), label)? {
-            match lent.session.destroy_object(public) {
-                // It was listed twice.
-                Err(Cryptoki::Pkcs11(RvError::ObjectHandleInvalid, _)) => {}
-                other => self.done(other)?,
-            }
-        }
-        self.done(lent.session.destroy_object(handle.object))
-    }
-
-    /// Whether a key whose destruction was not answered is gone: the token must show others that were met before.
-    fn is_gone(&self, label: &str) -> std::result::Result<bool, Failed> {
-        self.run(Retry::Once, |lent| {
-            if !self.looked_again(lent, label)?.is_empty() {
-                return Ok(false);
-            }
-            match self.missing(lent, label)? {
-                Failure::Is(_) => Ok(true),
-                away => Err(away),
-            }
-        })
     }
 
     /// The keys whose labels start with `prefix`, by label.
@@ -324,7 +183,7 @@ impl Token {
         })?)
     }
 
-    fn talk<'t>(&'t self, lent: &'t Lent) -> Talk<'t> {
+    pub(crate) fn talk<'t>(&'t self, lent: &'t Lent) -> Talk<'t> {
         Talk {
             session: &lent.session,
             module: self.pool.module(),
@@ -333,7 +192,7 @@ impl Token {
     }
 
     /// Refuses a key of a kind whose mechanisms the module does not have.
-    fn serves(&self, label: &str, kind: Kind) -> Result<()> {
+    pub(crate) fn serves(&self, label: &str, kind: Kind) -> Result<()> {
         self.facts.missing.check(kind, label, &self.facts.library)
     }
 
@@ -341,21 +200,21 @@ impl Token {
         self.facts.profile
     }
 
-    fn turn(&self) -> MutexGuard<'_, ()> {
+    pub(crate) fn turn(&self) -> MutexGuard<'_, ()> {
         self.changing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn met(&self) -> MutexGuard<'_, BTreeSet<String>> {
+    pub(crate) fn met(&self) -> MutexGuard<'_, BTreeSet<String>> {
         self.met.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn done<T>(&self, outcome: cryptoki::error::Result<T>) -> Attempt<T> {
+    pub(crate) fn done<T>(&self, outcome: cryptoki::error::Result<T>) -> Attempt<T> {
         outcome.map_err(|why| translate(self.profile(), why))
     }
 
     /// Every key of this label. Two are believed only when they are seen again and again: a module may list an object
     /// twice while another process changes the token.
-    fn labelled(&self, lent: &Lent, label: &str) -> Attempt<Vec<Handle>> {
+    pub(crate) fn labelled(&self, lent: &Lent, label: &str) -> Attempt<Vec<Handle>> {
         let look = || key::labelled(&lent.session, self.profile(), label);
         let mut found = look()?;
         for turn in 0..LOOKS {
@@ -376,7 +235,7 @@ impl Token {
     }
 
     /// The same for a label that should be there: none is not believed at once either.
-    fn looked_again(&self, lent: &Lent, label: &str) -> Attempt<Vec<Handle>> {
+    pub(crate) fn looked_again(&self, lent: &Lent, label: &str) -> Attempt<Vec<Handle>> {
         for turn in 0..LOOKS {
             let found = self.labelled(lent, label)?;
             if !found.is_empty() {
@@ -405,7 +264,7 @@ impl Token {
         Ok(handle)
     }
 
-    fn one(&self, lent: &Lent, label: &str) -> Attempt<Handle> {
+    pub(crate) fn one(&self, lent: &Lent, label: &str) -> Attempt<Handle> {
         match self.looked_again(lent, label)?[..] {
             [handle] => Ok(handle),
             [] if self.settling.waits_for(label) => Err(unsettled(label)),
@@ -422,7 +281,7 @@ impl Token {
     }
 
     /// A label that is not found says nothing of destruction. Where nothing met before is there, the token is away.
-    fn missing(&self, lent: &Lent, label: &str) -> Attempt<Failure> {
+    pub(crate) fn missing(&self, lent: &Lent, label: &str) -> Attempt<Failure> {
         let met = self.met().clone();
         let there = if met.is_empty() {
             self.believes(lent)
@@ -449,7 +308,7 @@ impl fmt::Debug for Token {
     }
 }
 
-fn of_kind(label: &str, handle: Handle, kind: Kind) -> Attempt<()> {
+pub(crate) fn of_kind(label: &str, handle: Handle, kind: Kind) -> Attempt<()> {
     if handle.kind == kind {
         return Ok(());
     }
@@ -460,15 +319,11 @@ fn of_kind(label: &str, handle: Handle, kind: Kind) -> Attempt<()> {
     Err(Error::refused(text).into())
 }
 
-fn full() -> Error {
-    Error::refused("the token has no room for another key")
-}
-
 fn absent(label: &str) -> Failure {
     Error::refused(format!("the token has no key labelled '{label}'")).into()
 }
 
-fn unsettled(label: &str) -> Failure {
+pub(crate) fn unsettled(label: &str) -> Failure {
     Failure::Unsettled(format!("the token does not show the key '{label}' yet"))
 }
 
