@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -32,6 +33,11 @@ if TYPE_CHECKING:
 _WHICH = frozenset({"token", "serial", "slot-id"})
 _PATH = _WHICH | {"manufacturer", "model", "object"}
 _QUERY = frozenset({"module-path", "module-init-args", "pin-source", "profile"}) | _cloudhsm.ATTRIBUTES
+GIVEN_UP = {
+    "nss": "that a key was made inside the token (CKA_LOCAL); CKA_NEVER_EXTRACTABLE alone tells one that was brought in"
+}
+"""What profiles give up that are used only where they are asked for."""
+_LOG = logging.getLogger("icehouse.hsm")
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +128,8 @@ class Pkcs11Hsm:
             except HsmError:
                 token.close()
                 raise
+        if token.profile in GIVEN_UP:
+            _LOG.warning("profile=%s gives up a check: %s", token.profile, GIVEN_UP[token.profile])
         self._uri = uri
         self._quorum = (
             _cloudhsm.Quorum(uri.lookup, cluster, single=uri.single_hsm) if token.profile == _cloudhsm.PROFILE else None

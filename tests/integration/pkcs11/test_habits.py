@@ -236,7 +236,7 @@ def test_doctor_says_no_to_a_module_that_can_serve_no_custody(odd, monkeypatch):
     assert checks["custody hybrid"].mend
 
 
-def test_a_module_that_calls_its_own_keys_foreign_is_used_only_with_the_profile_that_gives_this_up(odd, opened):
+def test_a_module_that_calls_its_own_keys_foreign_is_used_only_with_the_profile_that_gives_this_up(odd, opened, caplog):
     odd.habits.foreign = 1
     hsm = opened(odd.uri())
     key = hsm.create_key("key", KeyKind.HMAC)
@@ -245,8 +245,10 @@ def test_a_module_that_calls_its_own_keys_foreign_is_used_only_with_the_profile_
         hsm.mac(key, b"message")
     with pytest.raises(RequestError, match="profile nss is not for a token made by 'SoftHSM project'"):
         opened(odd.uri(query="&profile=nss"))
+    assert "gives up a check" not in caplog.text
     works_with = opened(odd.uri(";manufacturer=SoftHSM%20project", "&profile=nss"))
     works_with.mac(key, b"message")
+    assert "profile=nss gives up a check: that a key was made inside the token (CKA_LOCAL)" in caplog.text
 
 
 def test_the_profile_that_gives_up_one_check_keeps_all_others(odd, opened, softhsm, tmp_path):
