@@ -24,9 +24,7 @@ impl Token {
         self.serves(label, kind)?;
         self.run(Retry::Once, |lent| match self.labelled(lent, label)?[..] {
             [] => Ok(()),
-            _ => Err(
-                Error::refused(format!("the token already has a key labelled '{label}'")).into(),
-            ),
+            _ => Err(taken(label).into()),
         })?;
         self.make(label, kind)?;
         self.settling.made(label);
@@ -35,11 +33,14 @@ impl Token {
     }
 
     fn make(&self, label: &str, kind: Kind) -> Result<()> {
+        // One for all tries: by it, a key that an earlier try made is told from another process's of the same label.
+        let mut mark = key::Mark::default();
+        OsRng.fill_bytes(&mut mark);
         let mut tries = TRIES;
         loop {
             tries -= 1;
-            let (why, busy) = match self.run(Retry::Never, |lent| self.generate(lent, label, kind))
-            {
+            let made = self.run(Retry::Never, |lent| self.generate(lent, label, kind, &mark));
+            let (why, busy) = match made {
                 Err(Failed::Lost(why)) => (why, false),
                 Err(Failed::NoMemory(_)) if !self.profile().full.is_empty() => return Err(full()),
                 Err(Failed::NoMemory(why)) => (why, true),
@@ -47,25 +48,35 @@ impl Token {
             };
             // Only the token knows whether the key was made.
             self.settling.made(label);
-            match self.shown(label)?[..] {
-                [handle] if handle.kind == kind => return Ok(()),
-                [] if tries > 0 && busy => pause(TRIES - tries),
-                [] if tries > 0 => {}
-                [] if busy => return Err(self.without_memory(why)?),
-                _ => return Err(Error::Unavailable(format!(
+            match self.shown(label, &mark)? {
+                Shown::Ours => return Ok(()),
+                Shown::Anothers => return Err(taken(label)),
+                Shown::Nothing if tries > 0 && busy => pause(TRIES - tries),
+                Shown::Nothing if tries > 0 => {}
+                Shown::Nothing if busy => return Err(self.without_memory(why)?),
+                Shown::Nothing => return Err(Error::Unavailable(format!(
                     "the session was lost while the key '{label}' was made, and the token does not show it: {why}"
                 ))),
             }
         }
     }
 
-    /// The keys of a label that may have been made a moment ago.
-    fn shown(&self, label: &str) -> std::result::Result<Vec<Handle>, Failed> {
+    /// What the token shows of a label whose key may have been made a moment ago.
+    fn shown(&self, label: &str, mark: &key::Mark) -> std::result::Result<Shown, Failed> {
         self.run(Retry::Once, |lent| {
-            match self.looked_again(lent, label)? {
-                none if none.is_empty() && self.settling.waits_for(label) => Err(unsettled(label)),
-                found => Ok(found),
+            let listed = self.looked_again(lent, label)?;
+            if listed.is_empty() && self.settling.waits_for(label) {
+                return Err(unsettled(label));
             }
+            if listed.is_empty() {
+                return Ok(Shown::Nothing);
+            }
+            let others = key::of_others(&lent.session, self.profile(), &listed, mark)?;
+            Ok(if others > 0 {
+                Shown::Anothers
+            } else {
+                Shown::Ours
+            })
         })
     }
 
@@ -81,20 +92,16 @@ impl Token {
         })
     }
 
-    fn generate(&self, lent: &Lent, label: &str, kind: Kind) -> Attempt<()> {
-        let mut mark = key::Mark::default();
-        OsRng.fill_bytes(&mut mark);
-        let made = key::generate(&self.talk(lent), label, kind, &mark)?;
+    fn generate(&self, lent: &Lent, label: &str, kind: Kind, mark: &key::Mark) -> Attempt<()> {
+        let made = key::generate(&self.talk(lent), label, kind, mark)?;
         // Another process may have made the same label meanwhile: then ours, by its handle, goes again. Two of a label may
         // also be ours, listed twice.
         let listed = self.labelled(lent, label)?;
-        if listed.len() > 1 && key::of_others(&lent.session, self.profile(), &listed, &mark)? > 0 {
+        if listed.len() > 1 && key::of_others(&lent.session, self.profile(), &listed, mark)? > 0 {
             for object in made {
                 self.done(lent.session.destroy_object(object))?;
             }
-            return Err(
-                Error::refused(format!("the token already has a key labelled '{label}'")).into(),
-            );
+            return Err(taken(label).into());
         }
         Ok(())
     }
@@ -152,6 +159,17 @@ impl Token {
             }
         })
     }
+}
+
+/// What a token shows of a label.
+enum Shown {
+    Nothing,
+    Ours,
+    Anothers,
+}
+
+fn taken(label: &str) -> Error {
+    Error::refused(format!("the token already has a key labelled '{label}'"))
 }
 
 fn full() -> Error {

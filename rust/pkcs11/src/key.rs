@@ -131,8 +131,8 @@ fn secret_key(label: &str, key_type: KeyType, len: u64, mark: &Mark) -> Vec<Attr
     template
 }
 
-/// How many objects that are keys of this label are not those that `mark` was given to. A module may list one object
-/// twice, with two handles; its CKA_ID tells that it is one.
+/// How many of these objects tell another CKA_ID than `mark`, the one that ours were given. A module may list one object
+/// twice, with two handles.
 pub(crate) fn of_others(
     session: &Session,
     profile: &Profile,
@@ -143,8 +143,9 @@ pub(crate) fn of_others(
     for handle in listed {
         match told(session, profile, handle.object, &[AttributeType::Id]) {
             Ok(values) => {
-                let ours = matches!(values.first(), Some(Attribute::Id(id)) if id[..] == mark[..]);
-                others += usize::from(!ours);
+                let is_other =
+                    matches!(values.first(), Some(Attribute::Id(id)) if id[..] != mark[..]);
+                others += usize::from(is_other);
             }
             // Somebody destroyed it since it was listed.
             Err(Cryptoki::Pkcs11(RvError::ObjectHandleInvalid, _)) => {}
