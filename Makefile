@@ -25,6 +25,7 @@ demo: $(VENV)/.built
 
 test: $(VENV)/.dev $(VENV)/.built
 	tests/install-packages
+	tests/build-kryoptic
 	cargo test --quiet --release --locked --package icehouse-core --package icehouse-pkcs11
 	$(BIN)/pytest --numprocesses 2 --dist loadfile
 
@@ -45,9 +46,11 @@ BASE ?= 777f7aa
 against: $(VENV)/.dev $(VENV)/.built
 	$(BIN)/python -m bench.against $(BASE)
 
-# A minute of eight threads on each HSM provider whose sessions are lost every second; a million messages that nearly fit;
-# every value that icehouse never writes, in every column, under every command.
+# opencryptoki beside its daemon; a minute of eight threads on each HSM provider whose sessions are lost every second; a
+# million messages that nearly fit; every value that icehouse never writes, in every column, under every command.
 soak: $(VENV)/.dev $(VENV)/.built
+	tests/install-packages
+	PYTHONPATH=tests $(BIN)/python -m integration.pkcs11.opencryptoki
 	PYTHONPATH=tests $(BIN)/python -m integration.providers.soak 60
 	PYTHONPATH=tests $(BIN)/python -m fuzz.exchange 1000000
 	PYTHONPATH=tests $(BIN)/python -m planted.soak

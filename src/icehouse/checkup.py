@@ -41,6 +41,12 @@ _LISTINGS = 5
 _MOST_APART = 60.0
 """Seconds between two clocks: more, and signed requests and short-lived credentials begin to be refused."""
 _SET_CLOCK = "set this machine's clock, and keep it set: timedatectl set-ntp true"
+KINDS_OF: dict[str, tuple[KeyKind, ...]] = {
+    "direct": (KeyKind.AES,),
+    "hybrid": (KeyKind.AES,),
+    "hierarchical": (KeyKind.HMAC,),
+}
+"""The kinds of root keys that each custody needs; a test holds it to the custodies' own roles."""
 _STEPS = ("settings", "client", "reach", "credentials")
 """What opening an HSM takes, in the order in which it can fail."""
 _FAILED_AT: dict[type[IcehouseError], str] = {
@@ -75,6 +81,17 @@ class TellsAttributes(Protocol):
 
     def attributes(self, label: str) -> dict[str, bool]:
         """The attributes by their names."""
+
+
+@runtime_checkable
+class TellsMechanisms(Protocol):
+    """An `Hsm` that lists what it can do."""
+
+    def missing_mechanisms(self) -> dict[KeyKind, tuple[str, ...]]:
+        """The mechanisms that are not in its list, by the kinds of key that need them."""
+
+    def remedy(self) -> str:
+        """What to do about one that is missing."""
 
 
 class Checkup:
@@ -121,6 +138,7 @@ class Checkup:
             self._add(step, ok=True, detail="")
         self.opened, self.there = True, frozenset(key.label for key in found)
         self._say_what_it_is(hsm)
+        self._custodies(hsm)
         self._rights(hsm)
         mine = [key for key in keys if key.label in self.there]
         for key in mine:
@@ -145,6 +163,18 @@ class Checkup:
             # Full is no fault as long as no more is asked for: whoever makes a key is told then.
             room = "no room for another" if full else f"room for {info.capacity - count} more"
             self._add("capacity", ok=None if full else True, detail=f"{count} of {info.capacity} keys, {room}")
+
+    def _custodies(self, hsm: Hsm) -> None:
+        """Which custody the module's mechanisms can serve. It is at fault only where they serve none."""
+        if not isinstance(hsm, TellsMechanisms):
+            return
+        missing = hsm.missing_mechanisms()
+        lacks = {custody: [name for kind in kinds for name in missing[kind]] for custody, kinds in KINDS_OF.items()}
+        useless = all(lacks.values())
+        for custody, names in lacks.items():
+            detail = f"cannot be served: the module has no {', '.join(names)}" if names else "can be served"
+            ok = True if not names else False if useless else None
+            self._add(f"custody {custody}", ok, detail, hsm.remedy() if names else "")
 
     def _rights(self, hsm: Hsm) -> None:
         with self._failing("rights"):

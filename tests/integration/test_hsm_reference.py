@@ -13,6 +13,7 @@ import pytest
 from icehouse.hsm import _awskms_uri, _gcpkms_uri, _openbao_uri, _pkcs11, _simulated
 from icehouse.hsm._hsm import Operation
 from icehouse.hsm._profile import Fault
+from servers.tokens import library
 
 PAGE = (Path(__file__).parents[2] / "docs" / "reference" / "hsm.md").read_text(encoding="utf-8")
 OPEN = """
@@ -24,25 +25,44 @@ print(hsm.info.model)
 """
 
 
-def test_the_softhsm_token_of_the_page_is_made_and_opened_as_written(tmp_path):
-    (recipe,) = re.findall(r"```sh\n(.*?)```", PAGE, re.DOTALL)
+def opened_as_written(section: str, uri: str, home: Path) -> subprocess.CompletedProcess[str]:
+    """Make the token of a section by its recipe, and a key on it."""
+    (recipe,) = re.findall(r"```sh\n(.*?)```", section, re.DOTALL)
     # The packages are there already; without the right to install any, a test could only fail.
     lines = [line for line in recipe.splitlines() if "apt-get" not in line]
     assert len(lines) == len(recipe.splitlines()) - 1
-    (uri,) = re.findall(r"^`(pkcs11:.*)`\.$", PAGE, re.MULTILINE)
-    uri = uri.replace("/home/you", str(tmp_path))
     command = [*lines, 'exec "$0" -c "$1" "$2"']
-    environment = {**os.environ, "HOME": str(tmp_path)}
-    told = subprocess.run(
-        ["bash", "-ec", "\n".join(command), sys.executable, OPEN, uri],
+    environment = {**os.environ, "HOME": str(home)}
+    return subprocess.run(
+        ["bash", "-ec", "\n".join(command), sys.executable, OPEN, uri.replace("/home/you", str(home))],
         check=False,
         capture_output=True,
         text=True,
         env=environment,
     )
 
+
+def section(heading: str) -> str:
+    """The part of the page under a heading."""
+    (found,) = re.findall(rf"^### {heading}\n(.*?)(?=^##)", PAGE, re.DOTALL | re.MULTILINE)
+    return found
+
+
+def test_the_softhsm_token_of_the_page_is_made_and_opened_as_written(tmp_path):
+    (uri,) = re.findall(r"^`(pkcs11:.*)`\.$", PAGE, re.MULTILINE)
+    told = opened_as_written(section("A SoftHSM token"), uri, tmp_path)
+
     assert told.stdout.splitlines()[-1:] == ["SoftHSM project SoftHSM v2"], told.stderr
     assert (tmp_path / "softhsm" / "pin").stat().st_mode & 0o077 == 0
+
+
+def test_the_nss_database_of_the_page_is_made_and_opened_as_written(tmp_path):
+    (uri,) = re.findall(r"^pkcs11:token=NSS.*$", section("NSS"), re.MULTILINE)
+    # Debian's folder for libraries is named by the machine's architecture.
+    (module,) = re.findall(r"module-path=([^&]*)", uri)
+    told = opened_as_written(section("NSS"), uri.replace(module, str(library(Path(module).name))), tmp_path)
+
+    assert told.stdout.splitlines()[-1:] == ["Mozilla Foundation NSS 3"], told.stderr
 
 
 @pytest.mark.parametrize(

@@ -11,10 +11,12 @@ from cryptography.hazmat.primitives.asymmetric import ec, utils
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from icehouse.checkup import Checkup
+from icehouse.ceremonies.new_roots import ROLES_OF
+from icehouse.checkup import KINDS_OF, Checkup
 from icehouse.hsm import KeyKind, open_hsm
 from icehouse.hsm._ecdsa import verify
 from icehouse.hsm._hsm import time_of
+from icehouse.opening import KIND_OF
 
 DIGEST = hashlib.sha256(b"hello").digest()
 
@@ -106,3 +108,10 @@ def test_a_bent_signature_key_or_digest_does_not_verify(place):
 def test_the_date_of_an_answer_is_a_moment_or_nothing():
     assert time_of("Wed, 25 Nov 2026 23:44:20 GMT") == datetime(2026, 11, 25, 23, 44, 20, tzinfo=UTC)
     assert time_of("") is time_of("today") is None
+
+
+def test_the_kinds_of_keys_that_custodies_need_are_those_of_their_roles():
+    # A direct vault's users have keys of the same kind as its claim key.
+    assert {custody: {KIND_OF[role] for role in roles} for custody, roles in ROLES_OF.items()} == {
+        custody: set(kinds) for custody, kinds in KINDS_OF.items()
+    }

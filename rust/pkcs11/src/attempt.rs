@@ -22,6 +22,8 @@ pub(crate) enum Retry {
 /// How an operation ended that did not succeed, after its retries.
 pub(crate) enum Failed {
     Lost(String),
+    /// The module said that it has no memory for another key.
+    NoMemory(String),
     WrongTag,
     Is(Error),
 }
@@ -30,6 +32,9 @@ impl From<Failed> for Error {
     fn from(failed: Failed) -> Self {
         match failed {
             Failed::Lost(why) => Self::Unavailable(format!("the HSM cannot be reached: {why}")),
+            Failed::NoMemory(why) => Self::Unavailable(format!(
+                "the HSM has no memory for another key now: it is busy, or full ({why})"
+            )),
             Failed::WrongTag => Self::Unavailable("the HSM's AES-GCM does not work".into()),
             Failed::Is(err) => err,
         }
@@ -42,6 +47,8 @@ pub(crate) fn settled(failure: Failure) -> Error {
         Failure::Lost { why, .. } | Failure::Absent(why) | Failure::Unsettled(why) => {
             Failed::Lost(why).into()
         }
+        Failure::NoMemory(why) => Failed::NoMemory(why).into(),
+        Failure::WrongPin(why) => Error::refused(why),
         Failure::WrongTag => Failed::WrongTag.into(),
         Failure::Is(err) => err,
     }
@@ -71,6 +78,8 @@ impl Token {
                 Err(Failure::Lost { why, .. } | Failure::Absent(why)) => {
                     return Err(Failed::Lost(why))
                 }
+                Err(Failure::NoMemory(why)) => return Err(Failed::NoMemory(why)),
+                Err(Failure::WrongPin(why)) => return Err(Failed::Is(Error::refused(why))),
                 Err(Failure::WrongTag) => return Err(Failed::WrongTag),
                 // The token was opened before, so what a new login lacks now, the PIN's file or the module's, is away.
                 Err(Failure::Is(Error::Request { text, .. })) => {

@@ -1,5 +1,6 @@
 //! One translation: what a PKCS#11 module answers, as a decision that a caller can take.
 
+use cryptoki::context::Function;
 use cryptoki::error::{Error as Cryptoki, RvError};
 
 use crate::profile::Profile;
@@ -80,6 +81,10 @@ pub(crate) enum Failure {
     Absent(String),
     /// What a cluster answers of a key that is not known everywhere yet: find it again, for a while.
     Unsettled(String),
+    /// The token refused the PIN. Whoever logs in keeps it in mind, and says how many tries are left.
+    WrongPin(String),
+    /// The module says that it has no memory for another key: it is full, or busy.
+    NoMemory(String),
     /// The module's way of saying that a tag does not fit; believed once the key has proved that it works.
     WrongTag,
     /// It is what it is.
@@ -92,12 +97,15 @@ impl From<Error> for Failure {
     }
 }
 
+/// What a module said, in few words.
+pub(crate) fn answer(function: Function, code: RvError) -> String {
+    format!("C_{function:?} answered {code:?}")
+}
+
 /// What a failure of the module means.
 pub(crate) fn translate(profile: &Profile, err: Cryptoki) -> Failure {
     match err {
-        Cryptoki::Pkcs11(code, function) => {
-            meaning(profile, code, format!("C_{function:?} answered {code:?}"))
-        }
+        Cryptoki::Pkcs11(code, function) => meaning(profile, code, answer(function, code)),
         Cryptoki::LibraryLoading(why) => Failure::Is(Error::request(
             format!("the PKCS#11 module cannot be loaded: {why}"),
             "module-path must name the shared library that the HSM's vendor installed",
@@ -138,10 +146,7 @@ fn meaning(profile: &Profile, code: RvError, said: String) -> Failure {
             sessions_alive: true,
         },
         RvError::PinIncorrect | RvError::PinInvalid | RvError::PinLenRange => {
-            Failure::Is(Error::refused_with(
-                format!("wrong PIN ({said})"),
-                "check the PIN file named by pin-source; it is tried again once it is written anew, since tries may lock the token",
-            ))
+            Failure::WrongPin(format!("wrong PIN ({said})"))
         }
         RvError::PinLocked => Failure::Is(Error::refused_with(
             format!("the PIN is locked after too many wrong tries ({said})"),

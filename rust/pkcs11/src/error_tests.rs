@@ -1,9 +1,7 @@
 //! What each answer of a module means, by the decision that follows from it.
 
-use cryptoki::context::Function;
-
 use super::*;
-use crate::profile::{choose, for_manufacturer, CLOUDHSM, GENERIC, PROFILES, SOFTHSM};
+use crate::profile::{choose, for_manufacturer, CLOUDHSM, GENERIC, NSS, PROFILES, SOFTHSM};
 
 #[derive(Debug, PartialEq)]
 enum Decision {
@@ -11,6 +9,7 @@ enum Decision {
     FindAgain,
     Unavailable,
     Refused,
+    WrongPin,
     WrongTag,
 }
 
@@ -20,6 +19,7 @@ fn decision(profile: &Profile, code: RvError) -> Decision {
             closing_sessions: sessions_alive,
         },
         Failure::WrongTag => Decision::WrongTag,
+        Failure::WrongPin(_) => Decision::WrongPin,
         Failure::Unsettled(_) => Decision::FindAgain,
         Failure::Is(Error::Unavailable(_)) => Decision::Unavailable,
         Failure::Is(Error::Refused { .. }) => Decision::Refused,
@@ -80,9 +80,6 @@ fn what_passes_by_itself_is_unavailable() {
 #[test]
 fn what_stays_as_it_is_is_refused() {
     for code in [
-        RvError::PinIncorrect,
-        RvError::PinInvalid,
-        RvError::PinLenRange,
         RvError::PinLocked,
         RvError::PinExpired,
         RvError::MechanismInvalid,
@@ -97,6 +94,17 @@ fn what_stays_as_it_is_is_refused() {
         RvError::VendorDefined(0x8000_0123),
     ] {
         assert_eq!(decision(&GENERIC, code), Decision::Refused, "{code:?}");
+    }
+}
+
+#[test]
+fn a_wrong_pin_is_kept_in_mind_by_whoever_logs_in() {
+    for code in [
+        RvError::PinIncorrect,
+        RvError::PinInvalid,
+        RvError::PinLenRange,
+    ] {
+        assert_eq!(decision(&GENERIC, code), Decision::WrongPin, "{code:?}");
     }
 }
 
@@ -126,13 +134,16 @@ fn a_vendors_busy_code_is_unavailable_for_that_vendor_only() {
 fn an_error_names_the_function_and_the_answer() {
     let failure = translate(
         &GENERIC,
-        Cryptoki::Pkcs11(RvError::PinIncorrect, Function::Login),
+        Cryptoki::Pkcs11(RvError::PinLocked, Function::Login),
     );
     let Failure::Is(Error::Refused { text, hint }) = failure else {
-        panic!("a wrong PIN is refused");
+        panic!("a locked PIN is refused");
     };
-    assert_eq!(text, "wrong PIN (C_Login answered PinIncorrect)");
-    assert!(hint.is_some_and(|hint| hint.contains("pin-source")));
+    assert_eq!(
+        text,
+        "the PIN is locked after too many wrong tries (C_Login answered PinLocked)"
+    );
+    assert!(hint.is_some_and(|hint| hint.contains("security officer")));
 }
 
 #[test]
@@ -195,6 +206,20 @@ fn without_a_profile_the_tokens_manufacturer_decides() {
     assert_eq!(name("SoftHSM project"), Ok("softhsm"));
     assert_eq!(name("AWS"), Ok("cloudhsm"));
     assert_eq!(name("Yubico"), Ok("generic"));
+}
+
+#[test]
+fn a_profile_that_gives_up_a_check_is_used_only_where_it_is_asked_for() {
+    assert_eq!(for_manufacturer("Mozilla Foundation").name, "generic");
+    let asked = |token| choose(Some("nss"), token, "", false).map(|it| it.name);
+    assert_eq!(asked("Mozilla Foundation"), Ok("nss"));
+    assert!(asked("SoftHSM project").is_err());
+    let relaxed: Vec<_> = PROFILES
+        .iter()
+        .filter(|profile| profile.local_unknown)
+        .map(|profile| profile.name)
+        .collect();
+    assert_eq!(relaxed, [NSS.name]);
 }
 
 #[test]

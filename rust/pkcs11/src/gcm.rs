@@ -8,13 +8,14 @@ use cryptoki::mechanism::aead::GcmParams;
 use cryptoki::mechanism::vendor_defined::VendorDefinedMechanism;
 use cryptoki::mechanism::{Mechanism, MechanismType};
 use cryptoki::object::ObjectHandle;
-use cryptoki::session::Session;
 use rand_core::{OsRng, RngCore};
 use zeroize::Zeroizing;
 
-use crate::error::{translate, Failure};
+use crate::error::Failure;
+use crate::mechanisms::GCM;
 use crate::patience::patiently;
-use crate::profile::{Gcm, Profile};
+use crate::profile::Gcm;
+use crate::talk::Talk;
 
 pub(crate) const NONCE_LEN: usize = 12;
 pub(crate) const TAG_LEN: usize = 16;
@@ -64,47 +65,49 @@ fn standard<'a>(nonce: &'a mut [u8; NONCE_LEN], context: &'a [u8]) -> Result<Mec
 }
 
 pub(crate) fn encrypt(
-    session: &Session,
-    profile: &Profile,
+    talk: &Talk,
+    label: &str,
     key: ObjectHandle,
     plain: &[u8],
     context: &[u8],
 ) -> std::result::Result<Vec<u8>, Failure> {
+    let profile = talk.profile();
     let sealed = patiently(profile, || match profile.gcm {
         Gcm::CallersNonce => {
             let mut nonce = [0u8; NONCE_LEN];
             OsRng.fill_bytes(&mut nonce);
             // The module gets a copy: one that writes its own nonce into it must not go unnoticed.
             let mut lent = nonce;
-            let sealed = session.encrypt(&standard(&mut lent, context)?, key, plain)?;
+            let sealed = talk.encrypt(&standard(&mut lent, context)?, key, plain)?;
             Ok([&nonce[..], &sealed].concat())
         }
         Gcm::Prepended(number) => {
             let params = NonceInside::new(context);
-            session.encrypt(&params.mechanism(number)?, key, plain)
+            talk.encrypt(&params.mechanism(number)?, key, plain)
         }
     });
-    sealed.map_err(|why| translate(profile, why))
+    sealed.map_err(|why| talk.meaning(GCM.1, label, why))
 }
 
 /// Opens nonce ‖ ciphertext ‖ tag, which must be at least a nonce and a tag long.
 pub(crate) fn decrypt(
-    session: &Session,
-    profile: &Profile,
+    talk: &Talk,
+    label: &str,
     key: ObjectHandle,
     sealed: &[u8],
     context: &[u8],
 ) -> std::result::Result<Zeroizing<Vec<u8>>, Failure> {
+    let profile = talk.profile();
     let (head, rest) = sealed.split_at(NONCE_LEN);
     let opened = patiently(profile, || match profile.gcm {
         Gcm::CallersNonce => {
             let mut nonce = [0u8; NONCE_LEN];
             nonce.copy_from_slice(head);
-            session.decrypt(&standard(&mut nonce, context)?, key, rest)
+            talk.decrypt(&standard(&mut nonce, context)?, key, rest)
         }
         Gcm::Prepended(number) => {
             let params = NonceInside::new(context);
-            session.decrypt(&params.mechanism(number)?, key, sealed)
+            talk.decrypt(&params.mechanism(number)?, key, sealed)
         }
     });
     match opened {
@@ -112,6 +115,6 @@ pub(crate) fn decrypt(
         Err(Cryptoki::Pkcs11(code, _)) if profile.wrong_tag.contains(&code) => {
             Err(Failure::WrongTag)
         }
-        Err(why) => Err(translate(profile, why)),
+        Err(why) => Err(talk.meaning(GCM.1, label, why)),
     }
 }

@@ -7,14 +7,22 @@ use cryptoki::mechanism::Mechanism;
 use cryptoki::object::{Attribute, AttributeType, KeyType, ObjectClass, ObjectHandle};
 use cryptoki::session::Session;
 
-use crate::error::{translate, Error, Failure};
-use crate::patience::patiently;
+use crate::error::{answer, translate, Error, Failure};
+use crate::mechanisms::{AES_KEY, EC_KEYS, HMAC_KEY};
+use crate::patience::{patiently, pause};
 use crate::profile::Profile;
 use crate::session::Handle;
+use crate::talk::Talk;
 use crate::Kind;
+
+/// The CKA_ID of one key's objects: drawn for it, so that no other object has it by chance.
+pub(crate) type Mark = [u8; 16];
 
 // The curve P-256 by its object identifier, 1.2.840.10045.3.1.7.
 const P256: [u8; 10] = [0x06, 0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07];
+
+/// How often a list is looked at again that shows two objects of a label, or none where one should be.
+pub(crate) const LOOKS: u32 = 4;
 
 /// What must hold of a key before it protects anything: it was made inside and cannot leave.
 const RULES: [(AttributeType, &str, bool); 9] = [
@@ -37,18 +45,20 @@ const RULES: [(AttributeType, &str, bool); 9] = [
 // Not every module tells every attribute; these it must.
 const INDISPENSABLE: [&str; 3] = ["CKA_SENSITIVE", "CKA_EXTRACTABLE", "CKA_LOCAL"];
 
+/// Makes a key. `mark` is the CKA_ID by which its objects are known again.
 pub(crate) fn generate(
-    session: &Session,
-    profile: &Profile,
+    talk: &Talk,
     label: &str,
     kind: Kind,
+    mark: &Mark,
 ) -> Result<Vec<ObjectHandle>, Failure> {
-    let failed = |why| match why {
-        // To a token without room the same call will never do; for any other operation this is a bad moment.
-        Cryptoki::Pkcs11(RvError::DeviceMemory, _) => {
-            Error::refused("the token has no room for another key").into()
+    let (session, profile) = (talk.session, talk.profile());
+    let failed = |name: &str, why| match why {
+        // The module has no room, or is too busy for now; the call does not say which.
+        Cryptoki::Pkcs11(code @ RvError::DeviceMemory, function) => {
+            Failure::NoMemory(answer(function, code))
         }
-        why => translate(profile, why),
+        why => talk.meaning(name, label, why),
     };
     // A vendor's keys of this kind may lack an attribute that is false by default.
     let fitting = |mut template: Vec<Attribute>| {
@@ -58,42 +68,46 @@ pub(crate) fn generate(
     };
     match kind {
         Kind::Aes => {
-            let mut template = secret_key(label, KeyType::AES, 32);
+            let mut template = secret_key(label, KeyType::AES, 32, mark);
             template.extend([Attribute::Encrypt(true), Attribute::Decrypt(true)]);
             let key = session
                 .generate_key(&Mechanism::AesKeyGen, &fitting(template))
-                .map_err(failed)?;
+                .map_err(|why| failed(AES_KEY.1, why))?;
             Ok(vec![key])
         }
         Kind::Hmac => {
-            let mut template = secret_key(label, profile.hmac_key_type, 64);
+            let mut template = secret_key(label, profile.hmac_key_type, 64, mark);
             template.extend([Attribute::Sign(true), Attribute::Verify(true)]);
             let mechanism = Mechanism::GenericSecretKeyGen;
             Ok(vec![session
                 .generate_key(&mechanism, &fitting(template))
-                .map_err(failed)?])
+                .map_err(|why| failed(HMAC_KEY.1, why))?])
         }
         Kind::Ecdsa => {
-            let mut public = named(ObjectClass::PUBLIC_KEY, KeyType::EC, label);
+            let mut public = named(ObjectClass::PUBLIC_KEY, KeyType::EC, label, mark);
             public.extend([Attribute::EcParams(P256.to_vec()), Attribute::Verify(true)]);
-            let mut private = named(ObjectClass::PRIVATE_KEY, KeyType::EC, label);
+            let mut private = named(ObjectClass::PRIVATE_KEY, KeyType::EC, label, mark);
             private.extend(kept_inside());
-            private.extend([Attribute::Sign(true), Attribute::Unwrap(false)]);
+            private.extend([
+                Attribute::Sign(true),
+                Attribute::Unwrap(false),
+                Attribute::Derive(false),
+            ]);
             let (public, private) = session
                 .generate_key_pair(&Mechanism::EccKeyPairGen, &public, &fitting(private))
-                .map_err(failed)?;
+                .map_err(|why| failed(EC_KEYS.1, why))?;
             Ok(vec![private, public])
         }
     }
 }
 
-fn named(class: ObjectClass, key_type: KeyType, label: &str) -> Vec<Attribute> {
+fn named(class: ObjectClass, key_type: KeyType, label: &str, mark: &Mark) -> Vec<Attribute> {
     vec![
         Attribute::Class(class),
         Attribute::KeyType(key_type),
         Attribute::Token(true),
         Attribute::Label(label.into()),
-        Attribute::Id(label.into()),
+        Attribute::Id(mark.to_vec()),
     ]
 }
 
@@ -105,15 +119,40 @@ fn kept_inside() -> [Attribute; 3] {
     ]
 }
 
-fn secret_key(label: &str, key_type: KeyType, len: u64) -> Vec<Attribute> {
-    let mut template = named(ObjectClass::SECRET_KEY, key_type, label);
+fn secret_key(label: &str, key_type: KeyType, len: u64, mark: &Mark) -> Vec<Attribute> {
+    let mut template = named(ObjectClass::SECRET_KEY, key_type, label, mark);
     template.extend(kept_inside());
     template.extend([
         Attribute::ValueLen(len.into()),
         Attribute::Wrap(false),
         Attribute::Unwrap(false),
+        Attribute::Derive(false),
     ]);
     template
+}
+
+/// How many of these objects tell another CKA_ID than `mark`, the one that ours were given. A module may list one object
+/// twice, with two handles.
+pub(crate) fn of_others(
+    session: &Session,
+    profile: &Profile,
+    listed: &[Handle],
+    mark: &Mark,
+) -> Result<usize, Failure> {
+    let mut others = 0;
+    for handle in listed {
+        match told(session, profile, handle.object, &[AttributeType::Id]) {
+            Ok(values) => {
+                let is_other =
+                    matches!(values.first(), Some(Attribute::Id(id)) if id[..] != mark[..]);
+                others += usize::from(is_other);
+            }
+            // Somebody destroyed it since it was listed.
+            Err(Cryptoki::Pkcs11(RvError::ObjectHandleInvalid, _)) => {}
+            Err(why) => return Err(translate(profile, why)),
+        }
+    }
+    Ok(others)
 }
 
 /// Every key on the token with this label.
@@ -230,11 +269,15 @@ pub(crate) fn check(
 ) -> Result<(), Failure> {
     let told = attributes(session, profile, key.object)?;
     for (_, name, must) in RULES {
+        if name == "CKA_LOCAL" && profile.local_unknown {
+            continue;
+        }
+        // Without the one, the other is all that tells a key that was brought in.
+        let needed = name == "CKA_NEVER_EXTRACTABLE" && profile.local_unknown
+            || INDISPENSABLE.contains(&name);
         match told.get(name) {
             Some(is) if *is != must => return Err(unfit(label, name, &is.to_string()).into()),
-            None if INDISPENSABLE.contains(&name) => {
-                return Err(unfit(label, name, "not told by the module").into())
-            }
+            None if needed => return Err(unfit(label, name, "not told by the module").into()),
             _ => {}
         }
     }
@@ -275,7 +318,7 @@ pub(crate) fn public_point(
     profile: &Profile,
     label: &str,
 ) -> Result<Vec<u8>, Failure> {
-    let object = match public_objects(session, profile, label)?[..] {
+    let object = match public_halves(session, profile, label)?[..] {
         [object] => object,
         [] => return Err(Error::refused(format!("the key '{label}' has no public half")).into()),
         _ => return Err(Error::refused(format!("two public keys are labelled '{label}'")).into()),
@@ -293,6 +336,23 @@ pub(crate) fn public_point(
         ))
         .into()),
     }
+}
+
+/// The public objects of a label: other than one is believed only when it is seen again and again.
+fn public_halves(
+    session: &Session,
+    profile: &Profile,
+    label: &str,
+) -> Result<Vec<ObjectHandle>, Failure> {
+    let mut found = public_objects(session, profile, label)?;
+    for turn in 0..LOOKS {
+        if found.len() == 1 {
+            break;
+        }
+        pause(turn);
+        found = public_objects(session, profile, label)?;
+    }
+    Ok(found)
 }
 
 pub(crate) fn public_objects(

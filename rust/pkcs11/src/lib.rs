@@ -2,25 +2,33 @@
 //!
 //! A token is used through a pool of sessions. Whatever breaks a session, a login or a handle is answered the same way:
 //! drop all of them, log in again, find the keys again by label, and retry what may be retried.
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
 use std::fmt;
 
 mod attempt;
+mod changing;
 pub mod error;
+mod functions;
 mod gcm;
 mod key;
 mod login;
+pub mod mechanisms;
 pub mod module;
 mod patience;
+pub mod pin;
 pub mod profile;
 mod self_test;
 mod session;
 mod settling;
+mod slots;
+mod talk;
 mod token;
 
 pub use error::{Error, Result};
+pub use mechanisms::Missing;
 pub use module::Config;
+pub use pin::PinSource;
 pub use token::Token;
 
 use profile::Profile;
@@ -34,6 +42,11 @@ pub enum Kind {
     Hmac,
     /// ECDSA on P-256.
     Ecdsa,
+}
+
+impl Kind {
+    /// Every kind.
+    pub const ALL: [Self; 3] = [Self::Aes, Self::Hmac, Self::Ecdsa];
 }
 
 impl fmt::Display for Kind {
@@ -57,4 +70,8 @@ pub struct Info {
     pub model: String,
     /// Whether its module calls its slot hardware.
     pub hardware: bool,
+    /// The mechanisms that its module does not have, by the kinds of key that need them.
+    pub missing: Missing,
+    /// What to do about one that is missing.
+    pub remedy: &'static str,
 }

@@ -1,20 +1,21 @@
 //! Logging in to a token, and never twice with a PIN that it refused.
 
-use std::fs;
-use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::sync::{MutexGuard, PoisonError};
 
 use cryptoki::context::Pkcs11;
 use cryptoki::error::{Error as Cryptoki, RvError};
-use cryptoki::session::{Session, UserType};
+use cryptoki::session::{Session, SessionState, UserType};
 use cryptoki::slot::{Slot, TokenInfo};
-use cryptoki::types::AuthPin;
 
 use crate::error::{translate, Error, Failure};
-use crate::module::{self, Config};
-use crate::patience::patiently;
+use crate::mechanisms::Missing;
+use crate::module::{Config, Module};
+use crate::patience::{passes, patiently, pause};
+use crate::pin::{self, PinState, RefusedPin};
 use crate::profile::{self, Profile};
 use crate::self_test;
+use crate::slots::{self, trimmed};
+use crate::talk::Talk;
 
 /// What a login told about the token.
 #[derive(Debug, Clone)]
@@ -22,6 +23,10 @@ pub(crate) struct Facts {
     pub profile: &'static Profile,
     pub info: TokenInfo,
     pub hardware: bool,
+    /// The mechanisms that the module does not have, by the kinds of key that need them.
+    pub missing: Missing,
+    /// Who made the library.
+    pub library: String,
 }
 
 pub(crate) struct Login {
@@ -33,70 +38,29 @@ pub(crate) struct Login {
     pub facts: Facts,
 }
 
-/// A PIN that the token refused. Tokens lock after a few wrong tries, so the same file is not tried again.
-pub(crate) struct RefusedPin {
-    file: PinFile,
-    why: Error,
-}
-
-/// A PIN file as it was once: its inode, its length and when it was written.
-#[derive(Clone, Copy, PartialEq, Eq)]
-struct PinFile(u64, u64, i64, i64);
-
-impl PinFile {
-    fn now(path: &Path) -> Option<Self> {
-        let seen = fs::metadata(path).ok()?;
-        Some(Self(
-            seen.ino(),
-            seen.len(),
-            seen.mtime(),
-            seen.mtime_nsec(),
-        ))
-    }
-}
-
 /// Logs in. Whatever breaks on the way means that the token is not there.
-pub(crate) fn log_in(
-    config: &Config,
-    context: &Pkcs11,
-    start: u64,
-    refused: &mut Option<RefusedPin>,
-) -> Result<Login, Failure> {
-    attempt(config, context, start, refused).map_err(|failure| match failure {
+pub(crate) fn log_in(config: &Config, module: &Module, start: u64) -> Result<Login, Failure> {
+    attempt(config, module, start).map_err(|failure| match failure {
         Failure::Lost { why, .. } => Failure::Absent(why),
         other => other,
     })
 }
 
-fn attempt(
-    config: &Config,
-    context: &Pkcs11,
-    start: u64,
-    refused: &mut Option<RefusedPin>,
-) -> Result<Login, Failure> {
-    let pin_file = PinFile::now(&config.pin_file);
-    if let Some(before) = refused.as_ref().filter(|it| Some(it.file) == pin_file) {
-        return Err(before.why.clone().into());
-    }
-    let (slot, info) = module::select(context, config)?;
-    let profile = chosen(config, context, &info)?;
-    let hardware = !profile.software
-        && context
-            .get_slot_info(slot)
-            .is_ok_and(|slot_info| slot_info.hardware_slot());
-    let facts = Facts {
-        profile,
-        info,
-        hardware,
-    };
-    let anchor = patiently(profile, || context.open_rw_session_no_drop(slot))
+fn attempt(config: &Config, module: &Module, start: u64) -> Result<Login, Failure> {
+    let (slot, info) = slots::select(module, config)?;
+    let pin = config.pin.state();
+    check_not_refused(module, &info, pin)?;
+    let facts = facts(config, module, slot, info)?;
+    let profile = facts.profile;
+    let anchor = patiently(profile, || module.context.open_rw_session_no_drop(slot))
         .map_err(|why| translate(profile, why))?;
-    let entered = enter(&anchor, profile, config);
-    if let (Err(Failure::Is(why @ Error::Refused { .. })), Some(file)) = (&entered, pin_file) {
-        let why = why.clone();
-        *refused = Some(RefusedPin { file, why });
-    }
-    if let Err(failure) = entered.and_then(|()| self_test::of_token(&anchor, profile)) {
+    let talk = Talk {
+        session: &anchor,
+        module,
+        facts: &facts,
+    };
+    let entered = enter(&talk, slot, config).map_err(|failure| noted(&talk, slot, pin, failure));
+    if let Err(failure) = entered.and_then(|()| self_test::of_token(&talk)) {
         let _ = anchor.close();
         return Err(failure);
     }
@@ -108,44 +72,92 @@ fn attempt(
     })
 }
 
-fn chosen(
-    config: &Config,
-    context: &Pkcs11,
-    info: &TokenInfo,
-) -> Result<&'static Profile, Failure> {
-    let library = context
-        .get_library_info()
-        .map(|library| library.manufacturer_id().trim_end().to_owned())
-        .unwrap_or_default();
-    let token = info.manufacturer_id().trim_end();
-    // The token was selected by its manufacturer, where one was named.
-    let vouched = config.manufacturer.is_some();
-    Ok(profile::choose(
+fn facts(config: &Config, module: &Module, slot: Slot, info: TokenInfo) -> Result<Facts, Failure> {
+    let context = &module.context;
+    let library = maker(context);
+    let profile = profile::choose(
         config.profile.as_deref(),
-        token,
+        trimmed(info.manufacturer_id()),
         &library,
-        vouched,
-    )?)
+        // The token was selected by its manufacturer, where one was named.
+        config.manufacturer.is_some(),
+    )?;
+    let hardware = !profile.software
+        && context
+            .get_slot_info(slot)
+            .is_ok_and(|slot_info| slot_info.hardware_slot());
+    Ok(Facts {
+        profile,
+        info,
+        hardware,
+        missing: Missing::of(context, slot, profile),
+        library,
+    })
 }
 
-fn enter(anchor: &Session, profile: &Profile, config: &Config) -> Result<(), Failure> {
-    let pin = icehouse_core::pin::read(&config.pin_file).map_err(Error::from)?;
-    if profile.pin_names_user && !names_user(pin.expose()) {
-        return Err(Error::refused_with(
-            "wrong PIN: CloudHSM's reads USER:PASSWORD, of a crypto user",
-            "write both into the file named by pin-source, with a colon between them",
-        )
-        .into());
-    }
-    let pin = AuthPin::from(pin.expose().to_owned());
-    match patiently(profile, || anchor.login(UserType::User, Some(&pin))) {
-        // The login belongs to the token: another session of this process may have made it.
-        Ok(()) | Err(Cryptoki::Pkcs11(RvError::UserAlreadyLoggedIn, _)) => Ok(()),
-        Err(why) => Err(translate(profile, why)),
+fn maker(context: &Pkcs11) -> String {
+    context
+        .get_library_info()
+        .map(|library| trimmed(library.manufacturer_id()).to_owned())
+        .unwrap_or_default()
+}
+
+fn refused(module: &Module) -> MutexGuard<'_, Vec<RefusedPin>> {
+    module
+        .refused
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+}
+
+fn check_not_refused(
+    module: &Module,
+    info: &TokenInfo,
+    pin: Option<PinState>,
+) -> Result<(), Failure> {
+    let Some(pin) = pin else { return Ok(()) };
+    match refused(module).iter().find_map(|it| it.why_not(info, pin)) {
+        Some(why) => Err(why.clone().into()),
+        None => Ok(()),
     }
 }
 
-fn names_user(pin: &str) -> bool {
-    pin.split_once(':')
-        .is_some_and(|(user, password)| !user.is_empty() && !password.is_empty())
+/// Keeps in mind which PIN the token refused, and adds to the error how many tries it says are left.
+fn noted(talk: &Talk, slot: Slot, pin: Option<PinState>, failure: Failure) -> Failure {
+    let Failure::WrongPin(text) = failure else {
+        return failure;
+    };
+    let left = slots::told(talk.module, slot).map_or("", |now| pin::tries_left(&now));
+    let why = Error::refused_with(format!("{text}{left}"), pin::CHECK_PIN);
+    if let Some(pin) = pin {
+        let info = &talk.facts.info;
+        let mut known = refused(talk.module);
+        known.retain(|it| !it.is_of(info));
+        known.push(RefusedPin::new(info, pin, why.clone()));
+    }
+    why.into()
+}
+
+/// Logs in where no other session of this process did: the login belongs to the token.
+fn enter(talk: &Talk, slot: Slot, config: &Config) -> Result<(), Failure> {
+    let (anchor, profile) = (talk.session, talk.profile());
+    let told = anchor.get_session_info();
+    let entered = told.is_ok_and(|it| matches!(it.session_state(), SessionState::RwUser));
+    let pin = config.pin.read(profile)?;
+    if entered {
+        return Ok(());
+    }
+    let mut turn = 0;
+    loop {
+        // Each repetition is a try of its own.
+        let info = slots::told(talk.module, slot).map_err(|why| translate(profile, why))?;
+        pin::check_tries(&info)?;
+        match anchor.login(UserType::User, Some(&pin)) {
+            Ok(()) | Err(Cryptoki::Pkcs11(RvError::UserAlreadyLoggedIn, _)) => return Ok(()),
+            Err(Cryptoki::Pkcs11(code, _)) if turn < profile.repeats && passes(profile, code) => {
+                pause(turn);
+                turn += 1;
+            }
+            Err(why) => return Err(translate(profile, why)),
+        }
+    }
 }

@@ -1,15 +1,19 @@
-//! Loading a module, and finding the one token that is meant.
+//! Loading a module, and starting it.
 
 use std::collections::BTreeMap;
+use std::ffi::CString;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, TryLockError};
+use std::sync::{
+    Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, RwLockReadGuard, TryLockError,
+};
 use std::time::{Duration, Instant};
 
-use cryptoki::context::{CInitializeArgs, CInitializeFlags, Pkcs11};
+use cryptoki::context::Pkcs11;
 use cryptoki::error::{Error as Cryptoki, RvError};
-use cryptoki::slot::{Slot, TokenInfo};
 
 use crate::error::{translate, Error, Failure};
+use crate::functions::{self, Functions};
+use crate::pin::{PinSource, RefusedPin};
 use crate::profile::GENERIC;
 
 /// Which token is meant, and where its PIN is.
@@ -17,8 +21,10 @@ use crate::profile::GENERIC;
 pub struct Config {
     /// The vendor's shared library.
     pub module_path: PathBuf,
-    /// The file that holds the PIN.
-    pub pin_file: PathBuf,
+    /// What its C_Initialize is told, where it wants a configuration.
+    pub module_arguments: Option<String>,
+    /// Where the PIN is.
+    pub pin: PinSource,
     /// The token's label.
     pub token: Option<String>,
     /// The token's serial number, for two tokens of one label.
@@ -36,6 +42,11 @@ pub struct Config {
 /// A vendor's library in this process, initialised.
 pub(crate) struct Module {
     pub context: Pkcs11,
+    /// PINs that its tokens refused.
+    pub refused: Mutex<Vec<RefusedPin>>,
+    file: PathBuf,
+    configuration: Option<CString>,
+    functions: OnceLock<Option<Functions>>,
     // Held for reading while the library works, for writing while it starts anew: a new start gives the old handles'
     // numbers to other sessions and other keys.
     starts: RwLock<Starts>,
@@ -59,16 +70,20 @@ impl Entered<'_> {
 }
 
 impl Module {
-    fn load(path: &Path, inherited: bool) -> Result<Self, Failure> {
+    fn load(path: &Path, configuration: Option<CString>, inherited: bool) -> Result<Self, Failure> {
         let context = Pkcs11::new(path).map_err(|why| translate(&GENERIC, why))?;
         if inherited {
             // This process was forked: the module still believes in the parent's sessions, which are not ours to use.
             // What C_Finalize answers does not matter, some modules notice the fork themselves.
             let _ = context.clone().finalize();
         }
-        let ours = initialise(&context)?;
+        let ours = initialise(&context, configuration.as_ref())?;
         Ok(Self {
             context,
+            refused: Mutex::default(),
+            file: path.to_owned(),
+            configuration,
+            functions: OnceLock::new(),
             starts: RwLock::new(Starts {
                 number: 1,
                 ours,
@@ -79,6 +94,19 @@ impl Module {
 
     pub fn enter(&self) -> Entered<'_> {
         Entered(self.starts.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Its functions themselves, where the library over them does not do.
+    pub fn functions(&self) -> Option<&Functions> {
+        self.functions
+            .get_or_init(|| Functions::of(&self.file))
+            .as_ref()
+    }
+
+    /// Whether it was initialised here, and so as its configuration says.
+    pub fn is_ours(&self) -> bool {
+        // Also asked while the module is entered; a second reader could wait for a writer that waits for the first.
+        self.starts.try_read().is_ok_and(|starts| starts.ours)
     }
 
     /// Finalises and initialises the module, unless that was done since `seen` or within `pause`.
@@ -96,7 +124,8 @@ impl Module {
         }
         starts.last_anew = Some(Instant::now());
         // A module that does not start says so again at the login that follows.
-        if initialise(&self.context).is_ok_and(|ours| ours) {
+        let configuration = self.configuration.as_ref();
+        if initialise(&self.context, configuration).is_ok_and(|ours| ours) {
             starts.ours = true;
             starts.number += 1;
         }
@@ -104,13 +133,31 @@ impl Module {
 }
 
 /// Whether it was this call that initialised the module.
-fn initialise(context: &Pkcs11) -> Result<bool, Failure> {
-    // Modules take this flag as leave to lock; without it SoftHSM crashes under threads.
-    match context.initialize(CInitializeArgs::new(CInitializeFlags::OS_LOCKING_OK)) {
+fn initialise(context: &Pkcs11, configuration: Option<&CString>) -> Result<bool, Failure> {
+    match functions::initialise(context, configuration) {
         Ok(()) => Ok(true),
         Err(Cryptoki::Pkcs11(RvError::CryptokiAlreadyInitialized, _)) => Ok(false),
+        Err(Cryptoki::Pkcs11(RvError::ArgumentsBad, _)) => {
+            Err(Failure::Is(wants_arguments(configuration.is_some())))
+        }
         Err(why) => Err(translate(&GENERIC, why)),
     }
+}
+
+fn wants_arguments(given: bool) -> Error {
+    let (text, hint) = if given {
+        (
+            "the PKCS#11 module does not take these module-init-args (C_Initialize answered ArgumentsBad)",
+            "its vendor says how they read; most modules want none",
+        )
+    } else {
+        (
+            "the PKCS#11 module wants to be told how to start (C_Initialize answered ArgumentsBad)",
+            "say it by module-init-args= in the HSM's URI; NSS: configdir='sql:/DIRECTORY' certPrefix='' keyPrefix='' \
+             secmod='secmod.db' flags=, percent-encoded",
+        )
+    };
+    Error::request(text, hint)
 }
 
 type Modules = BTreeMap<(PathBuf, u32), Arc<Module>>;
@@ -119,7 +166,10 @@ type Modules = BTreeMap<(PathBuf, u32), Arc<Module>>;
 static MODULES: Mutex<Modules> = Mutex::new(BTreeMap::new());
 
 /// The module at a path, loaded and initialised once in each process.
-pub(crate) fn load(path: &Path) -> Result<Arc<Module>, Failure> {
+pub(crate) fn load(path: &Path, arguments: Option<&str>) -> Result<Arc<Module>, Failure> {
+    let configuration = arguments.map(CString::new).transpose().map_err(|_| {
+        Error::request("module-init-args must not hold a zero byte", "leave it out")
+    })?;
     let file = path
         .canonicalize()
         .ok()
@@ -133,10 +183,16 @@ pub(crate) fn load(path: &Path) -> Result<Arc<Module>, Failure> {
     let here = std::process::id();
     let mut modules = lock()?;
     if let Some(module) = modules.get(&(file.clone(), here)) {
+        if module.configuration != configuration {
+            return Err(Failure::Is(Error::request(
+                "this process has started the PKCS#11 module with other module-init-args",
+                "a module starts once in a process: name the same module-init-args in every URI of it",
+            )));
+        }
         return Ok(Arc::clone(module));
     }
     let inherited = modules.keys().any(|(other, _)| *other == file);
-    let module = Arc::new(Module::load(&file, inherited)?);
+    let module = Arc::new(Module::load(&file, configuration, inherited)?);
     modules.insert((file, here), Arc::clone(&module));
     Ok(module)
 }
@@ -158,72 +214,4 @@ fn lock() -> Result<MutexGuard<'static, Modules>, Failure> {
             }
         }
     }
-}
-
-/// The slot of the one token that is meant: none or two of them is an error.
-pub(crate) fn select(context: &Pkcs11, config: &Config) -> Result<(Slot, TokenInfo), Failure> {
-    let slots = context
-        .get_slots_with_token()
-        .map_err(|why| translate(&GENERIC, why))?;
-    let mut fitting = Vec::new();
-    let mut present = Vec::new();
-    for slot in slots {
-        // A slot whose token cannot be asked is not the one, and is no reason to give up on the others.
-        let Ok(info) = context.get_token_info(slot) else {
-            continue;
-        };
-        if !info.token_initialized() {
-            continue;
-        }
-        present.push(format!("'{}'", info.label()));
-        if fits(config, slot, &info) {
-            fitting.push((slot, info));
-        }
-    }
-    match fitting.len() {
-        1 => Ok(fitting.remove(0)),
-        // It may be away for a moment: "not found" is never read as "gone".
-        0 => Err(Failure::Absent(format!(
-            "no token is {}; present: {}",
-            wanted(config),
-            if present.is_empty() {
-                "none".to_owned()
-            } else {
-                present.join(", ")
-            }
-        ))),
-        many => Err(Failure::Is(Error::refused_with(
-            format!("{many} tokens are {}; exactly one must be", wanted(config)),
-            "tell them apart by serial= or slot-id= in the HSM's URI",
-        ))),
-    }
-}
-
-fn fits(config: &Config, slot: Slot, info: &TokenInfo) -> bool {
-    let told = [
-        (&config.token, info.label()),
-        (&config.serial, info.serial_number()),
-        (&config.manufacturer, info.manufacturer_id()),
-        (&config.model, info.model()),
-    ];
-    told.iter()
-        .all(|(wanted, is)| wanted.as_ref().is_none_or(|wanted| wanted == is.trim_end()))
-        && config.slot_id.is_none_or(|id| id == slot.id())
-}
-
-fn wanted(config: &Config) -> String {
-    let quoted = |what: &str, wanted: &Option<String>| {
-        wanted.as_ref().map(|wanted| format!("{what} '{wanted}'"))
-    };
-    [
-        quoted("labelled", &config.token),
-        quoted("numbered", &config.serial),
-        quoted("made by", &config.manufacturer),
-        quoted("of model", &config.model),
-        config.slot_id.map(|id| format!("in slot {id}")),
-    ]
-    .into_iter()
-    .flatten()
-    .collect::<Vec<_>>()
-    .join(" and ")
 }

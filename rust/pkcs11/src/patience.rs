@@ -23,7 +23,8 @@ pub(crate) fn patiently<T>(profile: &Profile, call: impl Fn() -> Result<T>) -> R
     call()
 }
 
-fn passes(profile: &Profile, code: RvError) -> bool {
+/// Whether an answer may be another one in a moment.
+pub(crate) fn passes(profile: &Profile, code: RvError) -> bool {
     let busy =
         matches!(code, RvError::VendorDefined(number) if profile.busy_codes.contains(&number));
     busy || profile.passing.contains(&code)

@@ -26,6 +26,10 @@ pub struct Profile {
     pub manufacturers: &'static [&'static str],
     /// What `C_Decrypt` answers, besides `CKR_ENCRYPTED_DATA_INVALID`, when a GCM tag does not fit.
     pub wrong_tag: &'static [RvError],
+    /// What making a key answers when the token is full. Elsewhere the same answer may be that of a busy module.
+    pub full: &'static [RvError],
+    /// Whether `CKA_LOCAL` is not asked for: the module says of its own keys, too, that they came from outside.
+    pub local_unknown: bool,
     /// Vendor codes that mean "busy, come again".
     pub busy_codes: &'static [u64],
     /// What passes by itself: a call that may be repeated is, before it counts as a lost session.
@@ -57,8 +61,14 @@ pub const GENERIC: Profile = Profile {
     name: "generic",
     manufacturers: &[],
     wrong_tag: &[],
+    full: &[],
+    local_unknown: false,
     busy_codes: &[],
-    passing: &[RvError::DeviceError, RvError::FunctionFailed],
+    passing: &[
+        RvError::DeviceError,
+        RvError::FunctionFailed,
+        RvError::DeviceMemory,
+    ],
     repeats: 4,
     settling: Duration::ZERO,
     gcm: Gcm::CallersNonce,
@@ -86,6 +96,7 @@ pub const CLOUDHSM: Profile = Profile {
     name: "cloudhsm",
     manufacturers: &["AWS", "Amazon", "CloudHSM", "Cavium", "CAVIUM", "Marvell"],
     wrong_tag: &[RvError::GeneralError, RvError::DataInvalid],
+    full: &[RvError::DeviceMemory],
     // A busy HSM answers CKR_FUNCTION_FAILED (user guide, "HSM throttling").
     repeats: 6,
     settling: Duration::from_secs(1),
@@ -95,6 +106,10 @@ pub const CLOUDHSM: Profile = Profile {
         (Kind::Hmac, AttributeType::Wrap),
         (Kind::Hmac, AttributeType::Unwrap),
         (Kind::Ecdsa, AttributeType::Unwrap),
+        // False by default, and read back all the same; whether templates may name it is not known of every kind.
+        (Kind::Aes, AttributeType::Derive),
+        (Kind::Hmac, AttributeType::Derive),
+        (Kind::Ecdsa, AttributeType::Derive),
     ],
     pin_names_user: true,
     // Of the 1,024 that one application may have.
@@ -104,8 +119,23 @@ pub const CLOUDHSM: Profile = Profile {
     ..GENERIC
 };
 
-/// The profiles by precedence; the last one fits any token.
-pub const PROFILES: [&Profile; 3] = [&SOFTHSM, &CLOUDHSM, &GENERIC];
+/// NSS's software token, as Firefox and Red Hat's tools keep their keys in.
+///
+/// It gives up one check, so it is used only where it is asked for. Measured with 3.87: `CKA_LOCAL` is false of every key,
+/// also of those made inside. `CKA_NEVER_EXTRACTABLE` is false of one that was brought in, and must be told.
+pub const NSS: Profile = Profile {
+    name: "nss",
+    manufacturers: &["Mozilla"],
+    local_unknown: true,
+    software: true,
+    ..GENERIC
+};
+
+/// Every profile.
+pub const PROFILES: [&Profile; 4] = [&SOFTHSM, &CLOUDHSM, &NSS, &GENERIC];
+
+// Those that a token's manufacturer decides for, by precedence; the last one fits any token.
+const UNASKED: [&Profile; 3] = [&SOFTHSM, &CLOUDHSM, &GENERIC];
 
 impl Profile {
     /// Whether it is meant for tokens of this manufacturer.
@@ -122,7 +152,7 @@ impl Profile {
 /// The profile for tokens of this manufacturer.
 #[must_use]
 pub fn for_manufacturer(manufacturer: &str) -> &'static Profile {
-    PROFILES
+    UNASKED
         .into_iter()
         .find(|profile| profile.fits(manufacturer))
         .unwrap_or(&GENERIC)

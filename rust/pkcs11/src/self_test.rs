@@ -7,15 +7,16 @@ use p256::ecdsa::signature::hazmat::PrehashVerifier;
 use p256::ecdsa::{Signature, VerifyingKey};
 use zeroize::Zeroizing;
 
-use crate::error::{translate, Error, Failure};
+use crate::error::{Error, Failure};
 use crate::gcm as aes_gcm;
 use crate::key;
-use crate::patience::patiently;
-use crate::profile::Profile;
+use crate::mechanisms::{ECDSA, HMAC};
 use crate::session::Handle;
+use crate::talk::Talk;
 use crate::Kind;
 
 const MESSAGE: &[u8] = b"icehouse known answer";
+const KNOWN: &str = "known answer";
 
 /// A key that the whole world knows, with a nonce, associated data, plaintext and what comes of it: test case 16 of
 /// McGrew and Viega, "The Galois/Counter Mode of Operation", appendix B.
@@ -35,31 +36,40 @@ const TAG: &str = "1ac2b3c024cf506056eca4e2935bca615622fcacc47d97d830dceef14b81c
                    fecae53f24ecf16fb5f4400faa55a1192f0d4cadce16671ec1c18ef0227248b4";
 
 /// Known answers under keys that are put into a session and go with it. A token that takes no keys from outside is
-/// passed over: its own keys are still tested, each when it is first used.
-pub(crate) fn of_token(session: &Session, profile: &Profile) -> Result<(), Failure> {
-    with_known_key(session, KeyType::AES, &hex(gcm::KEY), |key| {
-        gcm_answers(session, profile, key)
-    })?;
-    let known: Vec<u8> = (0..64).collect();
-    with_known_key(session, profile.hmac_key_type, &known, |key| {
-        let tag = patiently(profile, || {
-            session.sign(&Mechanism::Sha512Hmac, key, MESSAGE)
-        })
-        .map_err(|why| translate(profile, why))?;
-        if tag == hex(TAG) {
-            return Ok(());
-        }
-        Err(deviates("HMAC-SHA512"))
-    })
+/// passed over: its own keys are still tested, each when it is first used. So is a mechanism that the module lacks.
+pub(crate) fn of_token(talk: &Talk) -> Result<(), Failure> {
+    let missing = &talk.facts.missing;
+    if missing.for_kind(Kind::Aes).is_empty() {
+        with_known_key(talk.session, KeyType::AES, &hex(gcm::KEY), |key| {
+            gcm_answers(talk, key)
+        })?;
+    }
+    if missing.for_kind(Kind::Hmac).is_empty() {
+        let known: Vec<u8> = (0..64).collect();
+        with_known_key(talk.session, talk.profile().hmac_key_type, &known, |key| {
+            hmac_answers(talk, key)
+        })?;
+    }
+    Ok(())
 }
 
-fn gcm_answers(session: &Session, profile: &Profile, key: ObjectHandle) -> Result<(), Failure> {
+fn gcm_answers(talk: &Talk, key: ObjectHandle) -> Result<(), Failure> {
     let sealed = [hex(gcm::NONCE), hex(gcm::SEALED)].concat();
-    let opened = aes_gcm::decrypt(session, profile, key, &sealed, &hex(gcm::CONTEXT))?;
+    let opened = aes_gcm::decrypt(talk, KNOWN, key, &sealed, &hex(gcm::CONTEXT))?;
     if opened[..] == hex(gcm::PLAIN)[..] {
         return Ok(());
     }
     Err(deviates("AES-GCM"))
+}
+
+fn hmac_answers(talk: &Talk, key: ObjectHandle) -> Result<(), Failure> {
+    let tag = talk
+        .sign(&Mechanism::Sha512Hmac, key, MESSAGE)
+        .map_err(|why| talk.meaning(HMAC.1, KNOWN, why))?;
+    if tag == hex(TAG) {
+        return Ok(());
+    }
+    Err(deviates("HMAC-SHA512"))
 }
 
 fn with_known_key(
@@ -88,31 +98,22 @@ fn with_known_key(
 }
 
 /// Proves that a root key works as its kind should, without knowing it.
-pub(crate) fn of_key(
-    session: &Session,
-    profile: &Profile,
-    label: &str,
-    key: Handle,
-) -> Result<(), Failure> {
+pub(crate) fn of_key(talk: &Talk, label: &str, key: Handle) -> Result<(), Failure> {
     match key.kind {
-        Kind::Aes => round_trip(session, profile, key.object),
-        Kind::Hmac => repeats(session, profile, key.object),
-        Kind::Ecdsa => verifies(session, profile, label, key.object),
+        Kind::Aes => round_trip(talk, label, key.object),
+        Kind::Hmac => repeats(talk, label, key.object),
+        Kind::Ecdsa => verifies(talk, label, key.object),
     }
 }
 
 /// Proves that a key opens what it sealed, and not in another context.
-pub(crate) fn round_trip(
-    session: &Session,
-    profile: &Profile,
-    object: ObjectHandle,
-) -> Result<(), Failure> {
+pub(crate) fn round_trip(talk: &Talk, label: &str, object: ObjectHandle) -> Result<(), Failure> {
     let plain = [0u8; 32];
-    let sealed = aes_gcm::encrypt(session, profile, object, &plain, MESSAGE)?;
+    let sealed = aes_gcm::encrypt(talk, label, object, &plain, MESSAGE)?;
     if sealed.len() != plain.len() + aes_gcm::NONCE_LEN + aes_gcm::TAG_LEN {
         return Err(deviates("AES-GCM"));
     }
-    let opened = match aes_gcm::decrypt(session, profile, object, &sealed, MESSAGE) {
+    let opened = match aes_gcm::decrypt(talk, label, object, &sealed, MESSAGE) {
         // A module that takes another nonce than the caller's cannot open it again.
         Err(Failure::WrongTag) => return Err(deviates("AES-GCM")),
         other => other?,
@@ -121,19 +122,17 @@ pub(crate) fn round_trip(
         return Err(deviates("AES-GCM"));
     }
     // Modules differ in how they say no; what counts is that they do.
-    match aes_gcm::decrypt(session, profile, object, &sealed, b"elsewhere") {
+    match aes_gcm::decrypt(talk, label, object, &sealed, b"elsewhere") {
         Ok(_) => Err(deviates("AES-GCM")),
         Err(_) => Ok(()),
     }
 }
 
-fn repeats(session: &Session, profile: &Profile, object: ObjectHandle) -> Result<(), Failure> {
+fn repeats(talk: &Talk, label: &str, object: ObjectHandle) -> Result<(), Failure> {
     let tag = |message: &[u8]| {
-        patiently(profile, || {
-            session.sign(&Mechanism::Sha512Hmac, object, message)
-        })
-        .map(Zeroizing::new)
-        .map_err(|why| translate(profile, why))
+        talk.sign(&Mechanism::Sha512Hmac, object, message)
+            .map(Zeroizing::new)
+            .map_err(|why| talk.meaning(HMAC.1, label, why))
     };
     let first = tag(MESSAGE)?;
     if first.len() == 64 && first == tag(MESSAGE)? && first != tag(b"another message")? {
@@ -142,16 +141,12 @@ fn repeats(session: &Session, profile: &Profile, object: ObjectHandle) -> Result
     Err(deviates("HMAC-SHA512"))
 }
 
-fn verifies(
-    session: &Session,
-    profile: &Profile,
-    label: &str,
-    object: ObjectHandle,
-) -> Result<(), Failure> {
+fn verifies(talk: &Talk, label: &str, object: ObjectHandle) -> Result<(), Failure> {
     let digest = [7u8; 32];
-    let signature = patiently(profile, || session.sign(&Mechanism::Ecdsa, object, &digest))
-        .map_err(|why| translate(profile, why))?;
-    let point = key::public_point(session, profile, label)?;
+    let signature = talk
+        .sign(&Mechanism::Ecdsa, object, &digest)
+        .map_err(|why| talk.meaning(ECDSA.1, label, why))?;
+    let point = key::public_point(talk.session, talk.profile(), label)?;
     let verified = VerifyingKey::from_sec1_bytes(&point)
         .and_then(|public| public.verify_prehash(&digest, &Signature::from_slice(&signature)?));
     verified.map_err(|_| deviates("ECDSA on P-256"))

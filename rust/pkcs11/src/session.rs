@@ -6,9 +6,10 @@ use std::time::{Duration, Instant};
 
 use cryptoki::object::ObjectHandle;
 use cryptoki::session::{Session, SessionState};
+use cryptoki::slot::Slot;
 
 use crate::error::{translate, Error, Failure};
-use crate::login::{log_in, Facts, Login, RefusedPin};
+use crate::login::{log_in, Facts, Login};
 use crate::module::{self, Config, Entered, Module};
 use crate::patience::patiently;
 use crate::profile::Profile;
@@ -27,6 +28,7 @@ pub(crate) struct Handle {
 /// A session on loan, with the number of the login that it belongs to.
 pub(crate) struct Lent<'p> {
     pub session: Session,
+    pub slot: Slot,
     pub login: u64,
     _entered: Entered<'p>,
 }
@@ -38,7 +40,6 @@ struct State {
     // The token itself closed the sessions of this login and all before it. Their handles may name others by now, and
     // are never closed.
     dead: u64,
-    refused: Option<RefusedPin>,
     idle: Vec<Session>,
     lent: usize,
     handles: HashMap<String, Handle>,
@@ -55,11 +56,15 @@ pub(crate) struct Pool {
 impl Pool {
     pub fn new(config: Config) -> Result<Self, Failure> {
         Ok(Self {
-            module: module::load(&config.module_path)?,
+            module: module::load(&config.module_path, config.module_arguments.as_deref())?,
             config,
             state: Mutex::default(),
             returned: Condvar::new(),
         })
+    }
+
+    pub fn module(&self) -> &Module {
+        &self.module
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -101,9 +106,10 @@ impl Pool {
         let deadline = Instant::now() + PATIENCE;
         loop {
             match self.lend(&mut state, entered.start()) {
-                Ok(Some(session)) => {
+                Ok(Some((slot, session))) => {
                     return Ok(Lent {
                         session,
+                        slot,
                         login: state.number,
                         _entered: entered,
                     })
@@ -125,7 +131,7 @@ impl Pool {
     }
 
     /// A session, unless all that may be open are lent.
-    fn lend(&self, state: &mut State, start: u64) -> Result<Option<Session>, Failure> {
+    fn lend(&self, state: &mut State, start: u64) -> Result<Option<(Slot, Session)>, Failure> {
         let login = self.logged_in(state, start)?;
         let (slot, profile) = (login.slot, login.facts.profile);
         if state.lent >= profile.max_sessions - 1 {
@@ -141,7 +147,7 @@ impl Pool {
             }
         };
         state.lent += 1;
-        Ok(Some(session))
+        Ok(Some((slot, session)))
     }
 
     /// Takes a session back whose operation is complete.
@@ -226,8 +232,14 @@ impl Pool {
         let info = told.map_err(|why| translate(profile, why))?;
         // The module first: a login that replaced ours counts once it is made.
         let state = self.state();
-        let ours = state.login.is_some() && state.number == lent.login;
-        if ours && matches!(info.session_state(), SessionState::RwUser) {
+        let ours = state.login.as_ref().filter(|_| state.number == lent.login);
+        let shows_all = |login: &Login| match info.session_state() {
+            SessionState::RwUser => true,
+            // A token without a PIN knows no login: NSS's sessions then stay public, and show every key.
+            SessionState::RwPublic => !login.facts.info.login_required(),
+            _ => false,
+        };
+        if ours.is_some_and(shows_all) {
             return Ok(());
         }
         Err(Failure::Lost {
@@ -244,8 +256,7 @@ impl Pool {
             release(state, false, start);
         }
         if state.login.is_none() {
-            let context = &self.module.context;
-            state.login = Some(log_in(&self.config, context, start, &mut state.refused)?);
+            state.login = Some(log_in(&self.config, &self.module, start)?);
             state.number += 1;
         }
         state

@@ -11,18 +11,19 @@ use zeroize::Zeroizing;
 use crate::attempt::{settled, Attempt, Failed, Retry};
 use crate::error::{translate, Error, Failure, Result};
 use crate::gcm::{self, NONCE_LEN, TAG_LEN};
-use crate::key;
+use crate::key::{self, LOOKS};
 use crate::login::Facts;
+use crate::mechanisms::{remedy, ECDSA, HMAC};
 use crate::module::Config;
-use crate::patience::patiently;
+use crate::patience::pause;
 use crate::profile::Profile;
 use crate::self_test;
 use crate::session::{Handle, Lent, Pool};
 use crate::settling::Settling;
+use crate::slots::trimmed;
+use crate::talk::Talk;
 use crate::{Info, Kind};
 
-// How often a key's making or destruction is tried, when the session is lost and the token does not show that it was done.
-const TRIES: u32 = 3;
 const WRAP_VERSION: u8 = 1;
 const WRAPPED_LEN: usize = 1 + NONCE_LEN + 32 + TAG_LEN;
 
@@ -32,7 +33,7 @@ pub struct Token {
     facts: Facts,
     // Labels that this process has met on the token: where they all vanish at once, the token is away.
     met: Mutex<BTreeSet<String>>,
-    settling: Settling,
+    pub(crate) settling: Settling,
     // The login in which something was first not found.
     doubted: Mutex<Option<u64>>,
     // Held while keys are made or destroyed: SoftHSM fails at it when threads do both at once.
@@ -59,118 +60,17 @@ impl Token {
     pub fn info(&self) -> Info {
         Info {
             profile: self.facts.profile,
-            manufacturer: self.facts.info.manufacturer_id().trim_end().to_owned(),
-            model: self.facts.info.model().trim_end().to_owned(),
+            manufacturer: trimmed(self.facts.info.manufacturer_id()).to_owned(),
+            model: trimmed(self.facts.info.model()).to_owned(),
             hardware: self.facts.hardware,
+            missing: self.facts.missing.clone(),
+            remedy: remedy(&self.facts.library),
         }
     }
 
     /// Lets go of every session.
     pub fn close(&self) {
         self.pool.close();
-    }
-
-    /// Makes a key inside the token; a label that exists is refused.
-    pub fn create_key(&self, label: &str, kind: Kind) -> Result<()> {
-        let _turn = self.turn();
-        self.run(Retry::Once, |lent| match self.labelled(lent, label)?[..] {
-            [] => Ok(()),
-            _ => Err(
-                Error::refused(format!("the token already has a key labelled '{label}'")).into(),
-            ),
-        })?;
-        self.make(label, kind)?;
-        self.settling.made(label);
-        self.met().insert(label.to_owned());
-        Ok(())
-    }
-
-    fn make(&self, label: &str, kind: Kind) -> Result<()> {
-        let mut tries = TRIES;
-        loop {
-            tries -= 1;
-            let why = match self.run(Retry::Never, |lent| self.generate(lent, label, kind)) {
-                Err(Failed::Lost(why)) => why,
-                other => return Ok(other?),
-            };
-            // Only the token knows whether the key was made.
-            self.settling.made(label);
-            let found = self.run(Retry::Once, |lent| match self.labelled(lent, label)? {
-                none if none.is_empty() && self.settling.waits_for(label) => Err(unsettled(label)),
-                found => Ok(found),
-            });
-            match found?[..] {
-                [handle] if handle.kind == kind => return Ok(()),
-                [] if tries > 0 => {}
-                _ => return Err(Error::Unavailable(format!(
-                    "the session was lost while the key '{label}' was made, and the token does not show it: {why}"
-                ))),
-            }
-        }
-    }
-
-    fn generate(&self, lent: &Lent, label: &str, kind: Kind) -> Attempt<()> {
-        let made = key::generate(&lent.session, self.profile(), label, kind)?;
-        // Another process may have made the same label meanwhile: then ours, by its handle, goes again.
-        if self.labelled(lent, label)?.len() > 1 {
-            for object in made {
-                self.done(lent.session.destroy_object(object))?;
-            }
-            return Err(
-                Error::refused(format!("the token already has a key labelled '{label}'")).into(),
-            );
-        }
-        Ok(())
-    }
-
-    /// Destroys a key, and the public half of a pair, at once.
-    pub fn destroy_key(&self, label: &str, kind: Kind) -> Result<()> {
-        let _turn = self.turn();
-        self.run(Retry::Once, |lent| self.doomed(lent, label, kind))?;
-        let mut tries = TRIES;
-        loop {
-            tries -= 1;
-            let outcome = self.run(Retry::Never, |lent| self.destroy(lent, label, kind));
-            self.pool.forget_handle(label);
-            match outcome {
-                Err(Failed::Lost(_)) if tries > 0 && self.is_gone(label)? => break,
-                Err(Failed::Lost(_)) if tries > 0 => {}
-                other => break other?,
-            }
-        }
-        self.settling.destroyed(label);
-        self.met().remove(label);
-        Ok(())
-    }
-
-    // Not `find`: a key that must not be trusted may still be destroyed.
-    fn doomed(&self, lent: &Lent, label: &str, kind: Kind) -> Attempt<Handle> {
-        let handle = self.one(lent, label)?;
-        of_kind(label, handle, kind)?;
-        Ok(handle)
-    }
-
-    fn destroy(&self, lent: &Lent, label: &str, kind: Kind) -> Attempt<()> {
-        let handle = self.doomed(lent, label, kind)?;
-        // The public half goes first. Where the session is lost in between, the private one is still there to be found,
-        // and the next try ends it.
-        for public in key::public_objects(&lent.session, self.profile(), label)? {
-            self.done(lent.session.destroy_object(public))?;
-        }
-        self.done(lent.session.destroy_object(handle.object))
-    }
-
-    /// Whether a key whose destruction was not answered is gone: the token must show others that were met before.
-    fn is_gone(&self, label: &str) -> std::result::Result<bool, Failed> {
-        self.run(Retry::Once, |lent| {
-            if !self.labelled(lent, label)?.is_empty() {
-                return Ok(false);
-            }
-            match self.missing(lent, label)? {
-                Failure::Is(_) => Ok(true),
-                away => Err(away),
-            }
-        })
     }
 
     /// The keys whose labels start with `prefix`, by label.
@@ -197,8 +97,13 @@ impl Token {
     pub fn wrap(&self, label: &str, secret: &DataKey, context: &[u8]) -> Result<Vec<u8>> {
         let wrapped = self.run(Retry::Once, |lent| {
             let key = self.find(lent, label, Kind::Aes)?;
-            let (session, profile) = (&lent.session, self.profile());
-            let sealed = gcm::encrypt(session, profile, key.object, secret.expose(), context)?;
+            let sealed = gcm::encrypt(
+                &self.talk(lent),
+                label,
+                key.object,
+                secret.expose(),
+                context,
+            )?;
             Ok([&[WRAP_VERSION][..], &sealed].concat())
         })?;
         if wrapped.len() == WRAPPED_LEN {
@@ -222,7 +127,7 @@ impl Token {
         let sealed = &wrapped[1..];
         let opened = self.run(Retry::Once, |lent| {
             let key = self.find(lent, label, Kind::Aes)?;
-            gcm::decrypt(&lent.session, self.profile(), key.object, sealed, context)
+            gcm::decrypt(&self.talk(lent), label, key.object, sealed, context)
         });
         match opened {
             Ok(opened) => DataKey::from_slice(&opened).map_err(|_| shut()),
@@ -230,7 +135,7 @@ impl Token {
                 // Modules say the same when a token is half gone. So the key must first open something of its own.
                 self.run(Retry::Once, |lent| {
                     let key = self.find(lent, label, Kind::Aes)?;
-                    self_test::round_trip(&lent.session, self.profile(), key.object)
+                    self_test::round_trip(&self.talk(lent), label, key.object)
                 })?;
                 Err(shut())
             }
@@ -242,8 +147,10 @@ impl Token {
     pub fn mac(&self, label: &str, message: &[u8]) -> Result<Node> {
         let tag = self.run(Retry::Once, |lent| {
             let key = self.find(lent, label, Kind::Hmac)?;
-            self.signed(lent, &Mechanism::Sha512Hmac, key, message)
+            let talk = self.talk(lent);
+            talk.sign(&Mechanism::Sha512Hmac, key.object, message)
                 .map(Zeroizing::new)
+                .map_err(|why| talk.meaning(HMAC.1, label, why))
         })?;
         Node::from_slice(&tag).map_err(|why| Error::refused(why.to_string()))
     }
@@ -252,7 +159,9 @@ impl Token {
     pub fn sign(&self, label: &str, digest: &[u8; 32]) -> Result<[u8; 64]> {
         let signature = self.run(Retry::Once, |lent| {
             let key = self.find(lent, label, Kind::Ecdsa)?;
-            self.signed(lent, &Mechanism::Ecdsa, key, digest)
+            let talk = self.talk(lent);
+            talk.sign(&Mechanism::Ecdsa, key.object, digest)
+                .map_err(|why| talk.meaning(ECDSA.1, label, why))
         })?;
         <[u8; 64]>::try_from(signature)
             .map_err(|got| Error::refused(format!("the HSM signed in {} bytes, not 64", got.len())))
@@ -274,37 +183,67 @@ impl Token {
         })?)
     }
 
-    fn signed(&self, lent: &Lent, how: &Mechanism, key: Handle, what: &[u8]) -> Attempt<Vec<u8>> {
-        let sign = || lent.session.sign(how, key.object, what);
-        self.done(patiently(self.profile(), sign))
+    pub(crate) fn talk<'t>(&'t self, lent: &'t Lent) -> Talk<'t> {
+        Talk {
+            session: &lent.session,
+            module: self.pool.module(),
+            facts: &self.facts,
+        }
+    }
+
+    /// Refuses a key of a kind whose mechanisms the module does not have.
+    pub(crate) fn serves(&self, label: &str, kind: Kind) -> Result<()> {
+        self.facts.missing.check(kind, label, &self.facts.library)
     }
 
     pub(crate) fn profile(&self) -> &'static Profile {
         self.facts.profile
     }
 
-    fn turn(&self) -> MutexGuard<'_, ()> {
+    pub(crate) fn turn(&self) -> MutexGuard<'_, ()> {
         self.changing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn met(&self) -> MutexGuard<'_, BTreeSet<String>> {
+    pub(crate) fn met(&self) -> MutexGuard<'_, BTreeSet<String>> {
         self.met.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn done<T>(&self, outcome: cryptoki::error::Result<T>) -> Attempt<T> {
+    pub(crate) fn done<T>(&self, outcome: cryptoki::error::Result<T>) -> Attempt<T> {
         outcome.map_err(|why| translate(self.profile(), why))
     }
 
-    fn labelled(&self, lent: &Lent, label: &str) -> Attempt<Vec<Handle>> {
-        let found = key::labelled(&lent.session, self.profile(), label)?;
+    /// Every key of this label. Two are believed only when they are seen again and again: a module may list an object
+    /// twice while another process changes the token.
+    pub(crate) fn labelled(&self, lent: &Lent, label: &str) -> Attempt<Vec<Handle>> {
+        let look = || key::labelled(&lent.session, self.profile(), label);
+        let mut found = look()?;
+        for turn in 0..LOOKS {
+            if found.len() < 2 {
+                break;
+            }
+            pause(turn);
+            found = look()?;
+        }
         if !found.is_empty() {
             return Ok(found);
         }
         // A session that was opened after the token lost its login shows nothing, and may be logged in since by another.
         self.pool.still_logged_in(lent, self.profile())?;
-        let found = key::labelled(&lent.session, self.profile(), label)?;
+        let found = look()?;
         self.pool.still_logged_in(lent, self.profile())?;
         Ok(found)
+    }
+
+    /// The same for a label that should be there: none is not believed at once either.
+    pub(crate) fn looked_again(&self, lent: &Lent, label: &str) -> Attempt<Vec<Handle>> {
+        for turn in 0..LOOKS {
+            let found = self.labelled(lent, label)?;
+            if !found.is_empty() {
+                return Ok(found);
+            }
+            pause(turn);
+        }
+        self.labelled(lent, label)
     }
 
     /// The handle of a key of this kind, found and checked once per login.
@@ -314,7 +253,8 @@ impl Token {
             None => {
                 let handle = self.one(lent, label)?;
                 key::check(&lent.session, self.profile(), label, handle)?;
-                self_test::of_key(&lent.session, self.profile(), label, handle)?;
+                self.serves(label, handle.kind)?;
+                self_test::of_key(&self.talk(lent), label, handle)?;
                 self.pool.remember(label, lent.login, handle);
                 self.met().insert(label.to_owned());
                 handle
@@ -324,8 +264,8 @@ impl Token {
         Ok(handle)
     }
 
-    fn one(&self, lent: &Lent, label: &str) -> Attempt<Handle> {
-        match self.labelled(lent, label)?[..] {
+    pub(crate) fn one(&self, lent: &Lent, label: &str) -> Attempt<Handle> {
+        match self.looked_again(lent, label)?[..] {
             [handle] => Ok(handle),
             [] if self.settling.waits_for(label) => Err(unsettled(label)),
             [] => Err(self.missing(lent, label)?),
@@ -341,7 +281,7 @@ impl Token {
     }
 
     /// A label that is not found says nothing of destruction. Where nothing met before is there, the token is away.
-    fn missing(&self, lent: &Lent, label: &str) -> Attempt<Failure> {
+    pub(crate) fn missing(&self, lent: &Lent, label: &str) -> Attempt<Failure> {
         let met = self.met().clone();
         let there = if met.is_empty() {
             self.believes(lent)
@@ -364,11 +304,11 @@ impl Token {
 
 impl fmt::Debug for Token {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Token({})", self.facts.info.label())
+        write!(f, "Token({})", trimmed(self.facts.info.label()))
     }
 }
 
-fn of_kind(label: &str, handle: Handle, kind: Kind) -> Attempt<()> {
+pub(crate) fn of_kind(label: &str, handle: Handle, kind: Kind) -> Attempt<()> {
     if handle.kind == kind {
         return Ok(());
     }
@@ -383,7 +323,7 @@ fn absent(label: &str) -> Failure {
     Error::refused(format!("the token has no key labelled '{label}'")).into()
 }
 
-fn unsettled(label: &str) -> Failure {
+pub(crate) fn unsettled(label: &str) -> Failure {
     Failure::Unsettled(format!("the token does not show the key '{label}' yet"))
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use icehouse_pkcs11::{Config, Error, Kind, Result, Token};
+use icehouse_pkcs11::{Config, Error, Kind, PinSource, Result, Token};
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
@@ -17,12 +17,13 @@ pub struct Pkcs11Token(Token);
 #[pymethods]
 impl Pkcs11Token {
     #[new]
-    #[pyo3(signature = (module_path, pin_file, *, token=None, serial=None, manufacturer=None, model=None, slot_id=None, profile=None))]
+    #[pyo3(signature = (module_path, pin_file, *, module_arguments=None, token=None, serial=None, manufacturer=None, model=None, slot_id=None, profile=None))]
     #[allow(clippy::too_many_arguments)] // what a URI can say of a token
     fn new(
         py: Python<'_>,
         module_path: PathBuf,
-        pin_file: PathBuf,
+        pin_file: Option<PathBuf>,
+        module_arguments: Option<String>,
         token: Option<String>,
         serial: Option<String>,
         manufacturer: Option<String>,
@@ -32,7 +33,8 @@ impl Pkcs11Token {
     ) -> PyResult<Self> {
         let config = Config {
             module_path,
-            pin_file,
+            module_arguments,
+            pin: pin_file.map_or(PinSource::Empty, PinSource::File),
             token,
             serial,
             manufacturer,
@@ -74,6 +76,20 @@ impl Pkcs11Token {
     #[getter]
     fn max_wrap_bytes(&self) -> Option<u64> {
         self.0.info().profile.max_wrap_bytes
+    }
+
+    /// The mechanisms that the module lacks, by the kinds of key that need them.
+    #[getter]
+    fn missing_mechanisms(&self) -> BTreeMap<String, Vec<&'static str>> {
+        let missing = self.0.info().missing;
+        let of = |kind: Kind| (kind.to_string(), missing.for_kind(kind).to_vec());
+        Kind::ALL.map(of).into()
+    }
+
+    /// What to do about a mechanism that is missing.
+    #[getter]
+    fn remedy(&self) -> &'static str {
+        self.0.info().remedy
     }
 
     fn create_key(&self, py: Python<'_>, label: &str, kind: &str) -> PyResult<()> {

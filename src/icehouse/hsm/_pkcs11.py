@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,7 +25,7 @@ from icehouse.hsm._hsm import (
     reopening,
 )
 from icehouse.hsm._per_process import PerProcess
-from icehouse.hsm._uri import count, pairs, pin_file, single
+from icehouse.hsm._uri import count, pairs, pin_file_or_empty, single
 from icehouse.secret_file import check_private
 
 if TYPE_CHECKING:
@@ -32,7 +33,12 @@ if TYPE_CHECKING:
 
 _WHICH = frozenset({"token", "serial", "slot-id"})
 _PATH = _WHICH | {"manufacturer", "model", "object"}
-_QUERY = frozenset({"module-path", "pin-source", "profile"}) | _cloudhsm.ATTRIBUTES
+_QUERY = frozenset({"module-path", "module-init-args", "pin-source", "profile"}) | _cloudhsm.ATTRIBUTES
+GIVEN_UP = {
+    "nss": "that a key was made inside the token (CKA_LOCAL); CKA_NEVER_EXTRACTABLE alone tells one that was brought in"
+}
+"""What profiles give up that are used only where they are asked for."""
+_LOG = logging.getLogger("icehouse.hsm")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +46,9 @@ class Pkcs11Uri:
     """What an RFC 7512 URI says, as far as icehouse understands it; anything else in it is refused."""
 
     module_path: Path
-    pin_file: Path
+    pin_file: Path | None
+    """None: the PIN is empty."""
+    module_arguments: str | None = None
     token: str | None = None
     serial: str | None = None
     manufacturer: str | None = None
@@ -72,7 +80,8 @@ class Pkcs11Uri:
         slot, label = which.get("slot-id"), which.get("object")
         return cls(
             module_path=Path(module),
-            pin_file=pin_file(how.get("pin-source")),
+            pin_file=pin_file_or_empty(how.get("pin-source")),
+            module_arguments=how.get("module-init-args"),
             token=which.get("token"),
             serial=which.get("serial"),
             manufacturer=which.get("manufacturer"),
@@ -86,10 +95,12 @@ class Pkcs11Uri:
 
     def log_in(self) -> Pkcs11Token:
         """Open the token with the PIN in its file, read outside Python."""
-        check_private(self.pin_file, "PIN file")
+        if self.pin_file is not None:
+            check_private(self.pin_file, "PIN file")
         return Pkcs11Token(
             self.module_path,
             self.pin_file,
+            module_arguments=self.module_arguments,
             token=self.token,
             serial=self.serial,
             manufacturer=self.manufacturer,
@@ -106,7 +117,7 @@ class Pkcs11Hsm:
     again by label, and what can be repeated is repeated once.
     """
 
-    __slots__ = ("_client", "_quorum", "_uri", "info", "operations")
+    __slots__ = ("_client", "_missing", "_quorum", "_remedy", "_uri", "info", "operations")
 
     def __init__(self, uri: Pkcs11Uri) -> None:
         cluster = uri.lookup.look() if uri.lookup else None
@@ -120,18 +131,22 @@ class Pkcs11Hsm:
             except HsmError:
                 token.close()
                 raise
+        if token.profile in GIVEN_UP:
+            _LOG.warning("profile=%s gives up a check: %s", token.profile, GIVEN_UP[token.profile])
         self._uri = uri
         self._quorum = (
             _cloudhsm.Quorum(uri.lookup, cluster, single=uri.single_hsm) if token.profile == _cloudhsm.PROFILE else None
         )
         self._client = PerProcess(token)
+        self._missing = {kind: tuple(token.missing_mechanisms[kind]) for kind in KeyKind}
+        self._remedy = token.remedy
         self.operations = OperationCounts()
         self.info = HsmInfo(
             provider="pkcs11",
             model=f"{token.model}, {cluster.kind} {cluster.mode}" if cluster else token.model,
             # As far as a module can say so itself: that its slot is hardware.
             attested=token.hardware,
-            capabilities=frozenset(KeyKind),
+            capabilities=frozenset(kind for kind in KeyKind if not self._missing[kind]),
             capacity=token.capacity,
             max_wrap_bytes=token.max_wrap_bytes,
         )
@@ -189,6 +204,14 @@ class Pkcs11Hsm:
     def attributes(self, label: str) -> dict[str, bool]:
         """The PKCS#11 attributes on which trust in a key rests, as the token tells them."""
         return self._token().attributes(label)
+
+    def missing_mechanisms(self) -> dict[KeyKind, tuple[str, ...]]:
+        """The mechanisms that the module's list lacks, by the kinds of key that need them."""
+        return dict(self._missing)
+
+    def remedy(self) -> str:
+        """What to do about a mechanism that is missing."""
+        return self._remedy
 
     def rights(self) -> list[Right]:
         """A module has one kind of user: whoever has the PIN."""

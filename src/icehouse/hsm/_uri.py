@@ -87,6 +87,11 @@ def pin_file(source: str | None) -> Path:
     return Path(path)
 
 
+def pin_file_or_empty(source: str | None) -> Path | None:
+    """The same, or None where the URI says that the PIN is empty, as some databases without a password want it."""
+    return None if source == "empty:" else pin_file(source)
+
+
 def address(text: str) -> str:
     """Return `endpoint`, which names a host and a port, or raise `RequestError`."""
     found = _HOST.fullmatch(text)

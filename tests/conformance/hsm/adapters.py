@@ -9,6 +9,7 @@ from __future__ import annotations
 import random
 import shutil
 from abc import ABC, abstractmethod
+from contextlib import closing
 from dataclasses import replace
 from enum import StrEnum
 from itertools import count
@@ -19,9 +20,11 @@ from icehouse.hsm import open_hsm
 from icehouse.hsm._profile import Fault
 from servers.awskms import REGION, AwsKmsServer
 from servers.cloudhsm_trial import ControlPlane
+from servers.function_list import FunctionList
 from servers.gcpkms import KmsServer
 from servers.openbao import bao, policy_of
 from servers.openbao_front import Front
+from servers.tokens import kryoptic, nss
 from servers.weather import crypto_user, module
 from softhsm import MODULE, PIN, close_all_sessions, log_out_everywhere, open_sessions
 
@@ -408,6 +411,42 @@ class OpenBaoOnLoopback(Adapter):
         super().clean()
         self.front.stop()
 
+
+class Pkcs11OnKryoptic(Adapter):
+    name = "pkcs11-on-kryoptic"
+    can = frozenset({Can.REOPEN, Can.PIN, Can.TELL_ATTRIBUTES})
+
+    def make(self, _softhsm):
+        self.tried = kryoptic(self.directory)
+        self.pin_file = self.directory / "pin"
+        return self.tried.uri
+
+    def lose_session(self, _hsm):
+        FunctionList(self.tried.module).close_all_sessions()
+
+
+class Pkcs11OnNss(Adapter):
+    """NSS starts on one database in each process, so its keys are destroyed after each test."""
+
+    name = "pkcs11-on-nss"
+    can = frozenset({Can.REOPEN})
+
+    def make(self, _softhsm):
+        self.tried = nss()
+        return self.tried.uri
+
+    def lose_session(self, _hsm):
+        FunctionList(self.tried.module).close_all_sessions()
+
+    def clean(self) -> None:
+        with closing(open_hsm(self.uri)) as hsm:
+            for key in hsm.keys(""):
+                hsm.destroy_key(key)
+        super().clean()
+
+
+MODULES = (Pkcs11OnKryoptic, Pkcs11OnNss)
+"""PKCS#11 modules of other vendors: they join the conformance tests, and nothing that is about providers."""
 
 ADAPTERS = (
     SimulatedInMemory,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from conformance.hsm.adapters import ADAPTERS, Can
+from conformance.hsm.adapters import ADAPTERS, MODULES, Can
 
 
 def pytest_configure(config):
@@ -17,7 +17,7 @@ def pytest_generate_tests(metafunc):
         return
     needed = {need for mark in metafunc.definition.iter_markers("needs") for need in mark.args}
     assert needed <= set(Can)
-    fitting = [adapter for adapter in ADAPTERS if needed <= adapter.can]
+    fitting = [adapter for adapter in (*ADAPTERS, *MODULES) if needed <= adapter.can]
     assert fitting, f"no provider can {needed}"
     metafunc.parametrize("adapter", fitting, ids=[adapter.name for adapter in fitting], indirect=True)
 

@@ -31,6 +31,14 @@ def test_every_attribute_is_understood():
     )
 
 
+def test_an_empty_pin_and_what_a_module_is_told_at_its_start_are_understood():
+    uri = Pkcs11Uri.parse(
+        "pkcs11:token=t?module-path=/m&pin-source=empty:&module-init-args=dir%3D%27%2Fa%26b%27%20x%3D"
+    )
+
+    assert (uri.pin_file, uri.module_arguments) == (None, "dir='/a&b' x=")
+
+
 @pytest.mark.parametrize("which", ["token=t", "serial=1", "slot-id=0"])
 def test_a_token_is_named_by_its_label_serial_or_slot(which):
     Pkcs11Uri.parse(f"pkcs11:{which}{REST}")
@@ -56,6 +64,10 @@ def test_a_pin_source_names_a_file(source, path):
         ("pkcs11:token=t?module-path=/m&pin-source=/p", "where its PIN is"),
         ("pkcs11:token=t?module-path=/m&pin-source=file:", "where its PIN is"),
         ("pkcs11:token=t?module-path=/m&pin-source=|cat", "where its PIN is"),
+        ("pkcs11:token=t?module-path=/m&pin-source=empty", "where its PIN is"),
+        ("pkcs11:token=t?module-path=/m&pin-source=empty:/p", "where its PIN is"),
+        ("pkcs11:token=t?module-path=/m&pin-source=file:/p&module-init-args=a%00b", "zero byte"),
+        ("simulated:/t?pin-source=empty:", "where its PIN is"),
         ("pkcs11:token=t?module-path=/m&pin-source=file://host/p", "on this machine"),
         (f"pkcs11:token=t;token=u{REST}", "name token once"),
         (f"pkcs11:token=t{REST}&pin-source=file:/q", "name pin-source once"),
