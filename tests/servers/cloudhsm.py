@@ -2,13 +2,16 @@
 
 A cluster is CREATE_IN_PROGRESS, then UNINITIALIZED; its first HSM makes a certificate signing request; the signed
 certificate makes it INITIALIZE_IN_PROGRESS, then INITIALIZED; whoever activates it makes it ACTIVE. HSMs must be gone
-before their cluster, nothing that is being made can be deleted, and every deletion takes time.
+before their cluster, nothing that is being made can be deleted, and every deletion takes time. What is described may
+be as old as `lag`; what is changed is not. Backups stay when a cluster is gone.
 """
 
 from __future__ import annotations
 
 import json
+import random
 import secrets
+from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +20,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from servers.aws_clock import ApiError
+from servers.cloudhsm_backups import Backups
 
 if TYPE_CHECKING:
     from servers.aws_clock import Clock
@@ -39,6 +43,7 @@ class Hsm:
     state: str = "CREATE_IN_PROGRESS"
     born: float = 0
     died: float | None = None
+    message: str = ""
 
 
 @dataclass
@@ -56,7 +61,11 @@ class Cluster:
 
 
 class CloudHsm:
-    """The service. `later_hsms_need_activation` makes it refuse the second HSM until the cluster is ACTIVE."""
+    """The service. `later_hsms_need_activation` makes it refuse the second HSM until the cluster is ACTIVE.
+
+    `lag` is how many seconds old an answer of DescribeClusters may be; `failing` holds what AWS says of the next HSMs
+    whose making fails, in the middle of it.
+    """
 
     def __init__(self, clock: Clock) -> None:
         self.clock = clock
@@ -65,6 +74,11 @@ class CloudHsm:
         """Whatever a request asked to delete, and the tags it carried."""
         self.every_hsm: list[Hsm] = []
         self.most_hsms = 28
+        self.lag: float = 0
+        self.chance = random.Random("which copy answers")  # noqa: S311  the same every time
+        self.failing: list[str] = []
+        self.backups = Backups(clock)
+        self._past: list[tuple[float, list[dict[str, Any]]]] = []
         self.later_hsms_need_activation = False
 
     # What a test asks and does
@@ -84,6 +98,18 @@ class CloudHsm:
         assert found.state == "INITIALIZED"
         assert any(hsm.state == "ACTIVE" for hsm in found.hsms)
         found.state = "ACTIVE"
+
+    def delete_behind(self, hsm: Hsm) -> None:
+        """What somebody does to an HSM in AWS's console."""
+        cluster = next(each for each in self.clusters.values() if hsm in each.hsms)
+        hsm.state = "DELETE_IN_PROGRESS"
+        self.clock.after(HSM_GONE, lambda: self._forget(cluster, hsm))
+
+    def remember(self) -> None:
+        """Keep what is to be seen now, for answers that come late."""
+        if self.lag:
+            self._past.append((self.clock.now, deepcopy([self._shown(each) for each in self.clusters.values()])))
+            self._past = [each for each in self._past if each[0] >= self.clock.now - 2 * self.lag]
 
     def add_foreign(self, tags: dict[str, str]) -> Cluster:
         """A cluster with an HSM that somebody else made."""
@@ -108,15 +134,23 @@ class CloudHsm:
 
     def describe_clusters(self, asked: dict[str, Any]) -> dict[str, Any]:
         wanted = asked.get("Filters", {}).get("clusterIds")
-        found = [each for each in self.clusters.values() if wanted is None or each.cluster in wanted]
-        found.sort(key=lambda each: (each.made, each.cluster))
+        found = [each for each in self._visible() if wanted is None or each["ClusterId"] in wanted]
+        found.sort(key=_order)
         # The token names the last cluster of the page before, so that nothing is left out when others go meanwhile.
         last = asked.get("NextToken", "")
-        rest = [each for each in found if (each.made, each.cluster) > tuple(json.loads(last))] if last else found
-        answer: dict[str, Any] = {"Clusters": [self._shown(each) for each in rest[:PAGE]]}
+        rest = [each for each in found if _order(each) > tuple(json.loads(last))] if last else found
+        answer: dict[str, Any] = {"Clusters": rest[:PAGE]}
         if len(rest) > PAGE:
-            answer["NextToken"] = json.dumps([rest[PAGE - 1].made, rest[PAGE - 1].cluster])
+            answer["NextToken"] = json.dumps(_order(rest[PAGE - 1]))
         return answer
+
+    def describe_backups(self, asked: dict[str, Any]) -> dict[str, Any]:
+        return self.backups.describe(asked)
+
+    def tag_resource(self, asked: dict[str, Any]) -> dict[str, Any]:
+        cluster = self._cluster({"ClusterId": asked["ResourceId"]})
+        cluster.tags = cluster.tags | {tag["Key"]: tag["Value"] for tag in asked["TagList"]}
+        return {}
 
     def create_hsm(self, asked: dict[str, Any]) -> dict[str, Any]:
         cluster = self._cluster(asked)
@@ -136,7 +170,12 @@ class CloudHsm:
         hsm = Hsm(_name("hsm"), zone, cluster.subnets[zone], born=self.clock.now)
         cluster.hsms.append(hsm)
         self.every_hsm.append(hsm)
+        if self.failing:
+            words = self.failing.pop(0)
+            self.clock.after(HSM_MADE / 2, lambda: self._fail(cluster, hsm, words))
         self.clock.after(HSM_MADE, lambda: _become(hsm, "ACTIVE", only_from="CREATE_IN_PROGRESS"))
+        if cluster.state != "UNINITIALIZED":
+            self.backups.add(cluster.cluster)
         if not cluster.csr:
             self.clock.after(CSR_MADE, lambda: setattr(cluster, "csr", _request(cluster.cluster)))
         return {"Hsm": _shown_hsm(cluster, hsm)}
@@ -149,6 +188,7 @@ class CloudHsm:
         cluster.signed, cluster.root = asked["SignedCert"], asked["TrustAnchor"]
         cluster.state = "INITIALIZE_IN_PROGRESS"
         self.clock.after(INITIALISED, lambda: _become(cluster, "INITIALIZED", only_from="INITIALIZE_IN_PROGRESS"))
+        self.backups.add(cluster.cluster)
         return {"State": cluster.state, "StateMessage": ""}
 
     def delete_hsm(self, asked: dict[str, Any]) -> dict[str, Any]:
@@ -160,6 +200,8 @@ class CloudHsm:
             raise _invalid(f"{hsm.hsm} is {hsm.state}, its cluster {cluster.state}")
         self.deleted.append((hsm.hsm, cluster.tags))
         hsm.state = "DELETE_IN_PROGRESS"
+        if cluster.signed:
+            self.backups.add(cluster.cluster)
         self.clock.after(HSM_GONE, lambda: self._forget(cluster, hsm))
         return {"HsmId": hsm.hsm}
 
@@ -181,9 +223,20 @@ class CloudHsm:
 
     # Within
 
+    def _visible(self) -> list[dict[str, Any]]:
+        """What an answer shows: what is, or what some copy has not heard of yet."""
+        then = self.clock.now - self.chance.random() * self.lag
+        past = [shown for at, shown in self._past if at <= then]
+        return deepcopy(past[-1]) if self.lag and past else [self._shown(each) for each in self.clusters.values()]
+
+    def _fail(self, cluster: Cluster, hsm: Hsm, words: str) -> None:
+        if hsm.state == "CREATE_IN_PROGRESS":
+            hsm.state, hsm.message = "DELETE_IN_PROGRESS", words
+            self.clock.after(HSM_GONE, lambda: self._forget(cluster, hsm))
+
     def _forget(self, cluster: Cluster, hsm: Hsm) -> None:
         """A deleted HSM is shown for a while."""
-        hsm.state, hsm.died = "DELETED", self.clock.now
+        hsm.state, hsm.died = "DELETED", hsm.died or self.clock.now
         self.clock.after(REMEMBERED, lambda: cluster.hsms.remove(hsm))
 
     def _cluster(self, asked: dict[str, Any]) -> Cluster:
@@ -216,7 +269,11 @@ def _shown_hsm(cluster: Cluster, hsm: Hsm) -> dict[str, Any]:
         "SubnetId": hsm.subnet,
         "EniIp": "10.0.0.17",
         "State": hsm.state,
-    }
+    } | ({"StateMessage": hsm.message} if hsm.message else {})
+
+
+def _order(shown: dict[str, Any]) -> tuple[float, str]:
+    return shown["CreateTimestamp"], shown["ClusterId"]
 
 
 def _become(thing: Cluster | Hsm, state: str, *, only_from: str = "") -> None:
