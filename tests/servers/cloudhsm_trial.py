@@ -182,7 +182,8 @@ class Direct(Aws):
         except ApiError as error:
             if error.code in but:
                 return {}
-            shown = {"Error": {"Code": error.code}, "ResponseMetadata": {"HTTPStatusCode": error.status}}
+            told = {"Code": error.code, "Message": error.message}
+            shown = {"Error": told, "ResponseMetadata": {"HTTPStatusCode": error.status}}
             raise _refusal((service, operation), shown, later) from error
         finally:
             self.now = int(world.clock.now)

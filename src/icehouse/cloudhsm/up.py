@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 _BACKUP_DAYS = "7"
 """The shortest time that AWS keeps a cluster's backups."""
 _CLAIMED = frozenset({"INITIALIZED", "ACTIVE"})
+_NOT_IN_THIS_STATE = "CloudHsmInvalidRequestException"
 _MARGIN = 60
 _DOWN_FIRST = "end the run with 'icehouse cloudhsm down', then begin another"
 
@@ -65,7 +66,7 @@ class Raising:
         self._said: set[str] = set()
         self._tell = say
         self._tally = Tally(aws, notebook, record)
-        self._absent = 0
+        self._absent, self._claimed_at = 0, 0
         self._cluster: Cluster | None = None
         self.waits_for_activation = False
         """Whether AWS adds the other HSMs only after the cluster was activated."""
@@ -101,7 +102,7 @@ class Raising:
             return self._is_not_shown()
         self._absent, self._cluster = 0, cluster
         self._check_end(cluster)
-        self._tally.look(cluster)
+        self._count(cluster)
         if cluster.state in BUSY:
             self._say(f"{cluster.cluster} is {cluster.state}")
             return False
@@ -111,6 +112,15 @@ class Raising:
             return self._fill(cluster)
         msg = f"the cluster {cluster.cluster} is {cluster.state}: {cluster.message}"
         raise HsmRefusedError(msg, hint="end the run with 'icehouse cloudhsm down'")
+
+    def _count(self, cluster: Cluster) -> None:
+        """Compare its HSMs with what was agreed to. Whoever stops here leaves an armed teardown to the others."""
+        try:
+            self._tally.look(cluster)
+        except IcehouseError as exc:
+            self._say(str(exc))
+            self._arm()
+            raise
 
     def _begin(self, clusters: list[Cluster]) -> bool:
         # A cluster that carries the run's tag is one whose answer was lost.
@@ -165,7 +175,14 @@ class Raising:
         self._notebook.keep("cluster.crt", signed.encode())
         self._say("initialising the cluster with its signed certificate")
         claim: dict[str, Any] = {"ClusterId": cluster.cluster, "SignedCert": signed, "TrustAnchor": root}
-        self._aws.call("cloudhsmv2", "initialize_cluster", once=True, **claim)
+        self._claimed_at = self._claimed_at or self._aws.now
+        try:
+            self._aws.call("cloudhsmv2", "initialize_cluster", once=True, **claim)
+        except AwsRefusedError as exc:
+            # AWS may show a cluster as it was before an earlier claim.
+            if exc.code != _NOT_IN_THIS_STATE or not settling(self._aws, self._claimed_at):
+                raise
+            self._say(str(exc))
         return False
 
     def _fill(self, cluster: Cluster) -> bool:
@@ -212,11 +229,11 @@ class Raising:
 
     def _check_hsms(self, cluster: Cluster) -> None:
         for hsm in cluster.hsms:
-            if hsm.state not in {"CREATE_IN_PROGRESS", "ACTIVE"}:
+            if hsm.state not in {"CREATE_IN_PROGRESS", "ACTIVE"} and hsm.hsm not in self.record.gone:
                 raise HsmRefusedError(hsm.words, hint="end the run with 'icehouse cloudhsm down'")
 
 
 def _needs_activation(cluster: Cluster, refusal: AwsRefusedError) -> bool:
     """Whether AWS refuses another HSM only because a claimed cluster was not activated yet, and says so."""
-    of_its_state = refusal.code == "CloudHsmInvalidRequestException" and "activ" in str(refusal).lower()
+    of_its_state = refusal.code == _NOT_IN_THIS_STATE and "activ" in str(refusal).lower()
     return cluster.state == "INITIALIZED" and bool(cluster.hsms) and of_its_state
