@@ -93,6 +93,8 @@ def _code(arguments: list[str]) -> int:
         app(args=arguments, prog_name="icehouse", standalone_mode=False)
     except Killed:
         return KILLED
+    except AssertionError:
+        raise
     except Exception as error:  # noqa: BLE001  this is where every error of the command ends, as in `main`
         return explain(error)
     return 0
