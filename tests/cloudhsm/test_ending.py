@@ -204,3 +204,14 @@ def test_a_cluster_that_is_not_shown_is_believed_gone_only_when_its_deletion_say
         lower(Vanishing(world), run.record, run.said.append)
     assert world.teardowns.schedules
     assert len(world.hsm.billed) == 2
+
+
+def test_a_cluster_whose_making_was_not_answered_is_not_left_behind(run, world):
+    world.hsm.lag = 120
+    said = run.commands.run(run.notebook.directory, *UP, happenings={3: "killed after"})
+    assert said.code != 0
+    assert run.record.asked_at
+
+    assert down(run).code == 0
+    world.hsm.lag = 0
+    assert left(world) == []

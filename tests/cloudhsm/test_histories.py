@@ -12,7 +12,6 @@ import pytest
 from servers.cloudhsm_history import History
 from servers.cloudhsm_trial import PASSPHRASE
 
-
 HISTORIES = int(os.environ.get("HISTORIES", "50"))
 
 

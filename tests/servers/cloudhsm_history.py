@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from icehouse.cloudhsm.record import TAG
 from servers.aws import World
 from servers.aws_clock import ApiError
-from servers.cloudhsm_commands import KILLED, UP, Commands, Said
+from servers.cloudhsm_commands import UP, Commands, Said
 from servers.cloudhsm_trial import FOREIGN, Place, left
 
 if TYPE_CHECKING:
@@ -186,6 +186,3 @@ class History:
 
     def words(self, fault: str) -> str:
         return "\n".join([f"history {self.seed}: {fault}", *self.told])
-
-
-__all__ = ["KILLED", "HistoryError", "History"]

@@ -34,8 +34,9 @@ Call = tuple[str, str, dict[str, Any]]
 
 def report(record: Record, cluster: Cluster | None, teardown: Teardown) -> dict[str, object]:
     """A run's facts."""
-    rate, now, gone = bill.rate(record.region), teardown.now, cluster is None and not record.asked_at
-    unseen = "not shown yet" if 0 < now - record.made_at < SETTLING else "gone"
+    rate, now = bill.rate(record.region), teardown.now
+    new = now - max(record.asked_at, record.made_at) < SETTLING
+    gone, unseen = cluster is None and not new, "not shown yet" if new else "gone"
     return {
         "run": record.run,
         "region": record.region,

@@ -96,6 +96,11 @@ class Cluster:
         )
 
 
+def settling(aws: Aws, since: int) -> bool:
+    """Whether AWS may not yet show what it was asked for then."""
+    return bool(since) and aws.now - since < SETTLING
+
+
 def tagged(aws: Aws) -> list[tuple[str, Cluster]]:
     """Every cluster that a run of icehouse made here and that is not gone, with its run; the oldest first."""
     clusters = sorted(_listed(aws), key=lambda each: (each.created_at, each.cluster))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from icehouse.cloudhsm import teardown
 from icehouse.cloudhsm.aws import AwsRefusedError
-from icehouse.cloudhsm.cluster import BUSY, of_run
+from icehouse.cloudhsm.cluster import BUSY, of_run, settling
 from icehouse.cloudhsm.last_words import billed, with_the_bill
 from icehouse.cloudhsm.record import DOWN_TAG, TAG
 from icehouse.cloudhsm.steps import until_done
@@ -134,6 +134,9 @@ class Lowering:
     def _is_gone(self) -> bool:
         """Whether a cluster that AWS does not show is not there: its copies may be late, its deletion is not."""
         name = self._record.cluster
+        if not name and settling(self._aws, self._record.asked_at):
+            self._say("AWS has not answered: waiting whether it shows a cluster")
+            return False
         if not name or any(each.cluster == name and each.going for each in self._last):
             return True
         if not any(teardown.left(self._aws, self._record).values()):

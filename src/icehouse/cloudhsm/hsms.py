@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from icehouse.cloudhsm.aws import AwsUnansweredError
-from icehouse.cloudhsm.cluster import SETTLING, of_run
+from icehouse.cloudhsm.cluster import of_run, settling
 from icehouse.errors import ConflictError, HsmRefusedError, IcehouseError
 
 if TYPE_CHECKING:
@@ -21,11 +21,6 @@ if TYPE_CHECKING:
 
 ABSENT = 5
 """In how many looks in a row a thing must be absent before it is believed to be gone: AWS's copies may differ."""
-
-
-def settling(aws: Aws, since: int) -> bool:
-    """Whether AWS may not yet show what it was asked for then."""
-    return bool(since) and aws.now - since < SETTLING
 
 
 def vanished(aws: Aws, record: Record, cluster: Cluster) -> dict[str, str]:

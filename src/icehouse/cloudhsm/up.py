@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from icehouse.cloudhsm import teardown
 from icehouse.cloudhsm.aws import EXTRA, AwsRefusedError, AwsUnansweredError
-from icehouse.cloudhsm.cluster import BUSY, of_run
-from icehouse.cloudhsm.hsms import ABSENT, Tally, settling
+from icehouse.cloudhsm.cluster import BUSY, of_run, settling
+from icehouse.cloudhsm.hsms import ABSENT, Tally
 from icehouse.cloudhsm.last_words import with_the_bill
 from icehouse.cloudhsm.record import ENDS_TAG, TAG
 from icehouse.cloudhsm.steps import until_done
@@ -81,10 +81,17 @@ class Raising:
         try:
             until_done(self._aws, self._step)
         except IcehouseError as exc:
-            with_the_bill(exc, self.record, self.record.hsms)
+            with_the_bill(exc, self.record, self._billed)
             raise
         assert self._cluster is not None  # noqa: S101  the last step has seen it
         return self._cluster
+
+    @property
+    def _billed(self) -> list[str]:
+        """The HSMs that AWS showed last, and those that it may not show yet."""
+        shown = [hsm.hsm for hsm in self._cluster.hsms] if self._cluster else []
+        new = self.record.hsms if settling(self._aws, self.record.made_at) else ()
+        return sorted({*shown, *new})
 
     def _say(self, words: str) -> None:
         if words not in self._said:
@@ -94,13 +101,14 @@ class Raising:
     def _step(self) -> bool:
         """Do what comes next; whether nothing does."""
         clusters = of_run(self._aws, self.record)
+        cluster = next((each for each in clusters if each.cluster == self.record.cluster), None)
+        self._cluster = cluster or self._cluster
         self._check_time()
         if not self.record.cluster:
             return self._begin(clusters)
-        cluster = next((each for each in clusters if each.cluster == self.record.cluster), None)
         if cluster is None:
             return self._is_not_shown()
-        self._absent, self._cluster = 0, cluster
+        self._absent = 0
         self._check_end(cluster)
         self._count(cluster)
         if cluster.state in BUSY:
