@@ -215,3 +215,38 @@ def test_a_cluster_whose_making_was_not_answered_is_not_left_behind(run, world):
     assert down(run).code == 0
     world.hsm.lag = 0
     assert left(world) == []
+
+
+@pytest.mark.parametrize("operation", ["ListExecutions", "DescribeClusters"])
+def test_an_up_that_ends_because_it_may_not_look_says_what_is_billed(run, world, operation):
+    up(run)
+    world.refusals[operation] = ApiError("AccessDeniedException", "you may not look")
+    said = run.commands.run(run.notebook.directory, *UP)
+
+    assert said.code == 2
+    assert all(hsm.hsm in said.err for hsm in world.hsm.billed)
+
+
+@pytest.mark.parametrize("command", [UP, ("down", "--poll", "0")])
+def test_ctrl_c_says_what_is_billed_and_what_ends_it(run, world, command):
+    up(run)
+    world.hsm.delete_behind(world.hsm.billed[0])
+
+    def interrupt():
+        raise KeyboardInterrupt
+
+    said = run.commands.run(run.notebook.directory, *command, happenings={9: interrupt})
+
+    assert said.code == 130
+    assert "interrupted; " in said.err
+    assert world.hsm.billed[-1].hsm in said.err
+    assert "'icehouse cloudhsm down' ends it" in said.err
+
+
+def test_a_lost_run_that_its_teardown_ended_says_what_is_left_of_it(run, world, tmp_path):
+    up(run)
+    world.advance(3 * 3600)
+    said = run.commands.run(tmp_path / "elsewhere", "status", "--run", run.record.run)
+
+    assert said.code == 0
+    assert f"left, and not billed: schedule group, state machine, role {run.record.name}" in said.err

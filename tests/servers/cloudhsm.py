@@ -15,12 +15,9 @@ from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import rsa
-
 from servers.aws_clock import ApiError
 from servers.cloudhsm_backups import Backups
+from servers.cloudhsm_claim import check_claim, signing_request
 
 if TYPE_CHECKING:
     from servers.aws_clock import Clock
@@ -31,8 +28,6 @@ HSM_GONE, CLUSTER_GONE, REMEMBERED = 240, 120, 600
 ZONES = {"subnet-0000000a": "us-east-1a", "subnet-0000000b": "us-east-1b", "subnet-0000000c": "us-east-1c"}
 PAGE = 2
 _LETTERS = "234567abcdefghijklmnopqrstuvwxyz"
-_HSM_KEY = rsa.generate_private_key(65537, 2048)
-"""Every first HSM of a test run has the same key: making one takes longer than all the rest."""
 
 
 @dataclass
@@ -177,7 +172,7 @@ class CloudHsm:
         if cluster.state != "UNINITIALIZED":
             self.backups.add(cluster.cluster)
         if not cluster.csr:
-            self.clock.after(CSR_MADE, lambda: setattr(cluster, "csr", _request(cluster.cluster)))
+            self.clock.after(CSR_MADE, lambda: setattr(cluster, "csr", signing_request(cluster.cluster)))
         return {"Hsm": _shown_hsm(cluster, hsm)}
 
     def initialize_cluster(self, asked: dict[str, Any]) -> dict[str, Any]:
@@ -291,26 +286,3 @@ def _invalid(message: str) -> ApiError:
 
 def _missing(name: object) -> ApiError:
     return ApiError("CloudHsmResourceNotFoundException", f"there is no {name}")
-
-
-def _request(name: str) -> str:
-    """A certificate signing request such as an HSM makes."""
-    subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, f"HSM:0011223344:{name}, for FIPS mode")])
-    made = x509.CertificateSigningRequestBuilder().subject_name(subject).sign(_HSM_KEY, hashes.SHA256())
-    return made.public_bytes(serialization.Encoding.PEM).decode()
-
-
-def check_claim(csr: str, signed: str, root: str) -> None:
-    """What AWS checks of a claim: the request's key, under a self-signed RSA root that signed it."""
-    try:
-        certificate = x509.load_pem_x509_certificate(signed.encode())
-        anchor = x509.load_pem_x509_certificate(root.encode())
-        anchor.verify_directly_issued_by(anchor)
-        certificate.verify_directly_issued_by(anchor)
-    except Exception as exc:  # whatever pyca says, AWS says this
-        message = "the certificate is not one signed by the trust anchor"
-        raise _invalid(message) from exc
-    if not isinstance(anchor.public_key(), rsa.RSAPublicKey):
-        raise _invalid("the trust anchor has no RSA key")
-    if certificate.public_key() != x509.load_pem_x509_csr(csr.encode()).public_key():
-        raise _invalid("the certificate is of another key")

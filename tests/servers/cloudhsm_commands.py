@@ -90,11 +90,11 @@ class Commands:
 
 def _code(arguments: list[str]) -> int:
     try:
-        app(args=arguments, prog_name="icehouse", standalone_mode=False)
+        code = app(args=arguments, prog_name="icehouse", standalone_mode=False)
     except Killed:
         return KILLED
     except AssertionError:
         raise
-    except Exception as error:  # noqa: BLE001  this is where every error of the command ends, as in `main`
+    except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001  this is where every error of the command ends, as in `main`
         return explain(error)
-    return 0
+    return code if isinstance(code, int) else 0

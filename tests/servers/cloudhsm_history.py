@@ -79,16 +79,16 @@ class History:
     def status(self) -> None:
         self.run(self.place.notebook.directory, "status")
 
-    def elsewhere(self, happenings: dict[Any, Any] | None = None) -> None:
+    def elsewhere(self) -> None:
         """A command where the run's directory is lost, in this region, in another, or with a name that is none."""
         run = self.place.record.run if self.place.record else "0" * 16
         named = self.chance.choice([run, run, run, "1" * 16])
         region = self.chance.choice(["us-east-1", "us-east-1", _ELSEWHERE])
         verb = self.chance.choice([("down", "--poll", "0"), ("status",)])
-        before = left(self.world)
+        before = len(self.world.changes)
         given = (*verb, "--run", named, "--region", region)
-        said = self.run(self.directory / "elsewhere", *given, happenings=happenings if happenings is not None else {})
-        if (named != run or region == _ELSEWHERE) and (said.code == 0 or left(self.world) != before):
+        said = self.run(self.directory / "elsewhere", *given, happenings={})
+        if (named != run or region == _ELSEWHERE) and (said.code == 0 or len(self.world.changes) != before):
             raise HistoryError(self.words("a run that is not there was ended"))
 
     def stranger(self) -> None:
@@ -141,9 +141,7 @@ class History:
         return said
 
     def _happening(self) -> tuple[int, Any]:
-        what = self.chance.choice(
-            ["killed before", "killed after", "deaf", "mute", self.stranger, lambda: self.elsewhere({})]
-        )
+        what = self.chance.choice(["killed before", "killed after", "deaf", "mute", self.stranger, self.elsewhere])
         return self.chance.randrange(60), what
 
     # What must hold

@@ -9,7 +9,17 @@ import typer
 
 from icehouse.cli import cloudhsm_report as tell
 from icehouse.cli import five_users
-from icehouse.cli.cloudhsm_run import agree, at_hand, begun, caller, check_same, cluster_of, required, standing, traced
+from icehouse.cli.cloudhsm_run import (
+    agree,
+    at_hand,
+    begun,
+    caller,
+    check_same,
+    cluster_of,
+    required,
+    traced,
+    unfinished,
+)
 from icehouse.cli.options import FormatOption  # noqa: TC001  Typer reads it
 from icehouse.cli.printer import Format, put_facts, say
 from icehouse.cli.secret import key_passphrase
@@ -19,7 +29,9 @@ from icehouse.cloudhsm.certificate_files import KEY_FILE, ROOT_FILE
 from icehouse.cloudhsm.cluster import of_run, tagged
 from icehouse.cloudhsm.down import lower
 from icehouse.cloudhsm.hsms import renewed
+from icehouse.cloudhsm.last_words import naming_the_bill
 from icehouse.cloudhsm.record import Notebook
+from icehouse.cloudhsm.teardown import left
 from icehouse.cloudhsm.up import ACTIVATION, Raising
 from icehouse.cloudhsm.wanted import MODES, TYPE, seconds
 from icehouse.errors import ConflictError, RequestError
@@ -83,19 +95,22 @@ def up(  # noqa: PLR0913  each option is a fact of the cluster
         return
     aws = Aws(region, patience=poll)
     notebook = Notebook(state)
-    before = standing(notebook)
+    before = unfinished(notebook)
     record = begun(before, wanted, caller(aws, account), aws.now)
-    record, vanished = renewed(aws, record) if record.hsms else (record, [])
+    begun_hsms = record.hsms
+    with naming_the_bill(lambda: record, lambda: begun_hsms, say):
+        record, vanished = renewed(aws, record) if record.hsms else (record, [])
     agree(record, vanished, yes=yes)
     passphrase = key_passphrase(passphrase_file, new=not (state / KEY_FILE).exists())
     with notebook.held():
-        if standing(notebook) != before:
+        if unfinished(notebook) != before:
             msg = f"{state} was changed meanwhile"
             raise ConflictError(msg)
         raising = Raising(aws, notebook, record, passphrase, say)
         notebook.write(record)
         cluster = raising.run()
-        put_facts(tell.report(raising.record, cluster, look(aws, raising.record)), form)
+        with naming_the_bill(lambda: raising.record, lambda: raising.record.hsms, say):
+            put_facts(tell.report(raising.record, cluster, look(aws, raising.record)), form)
     _say_what_is_left(raising, cluster, state)
 
 
@@ -115,6 +130,7 @@ def status(
         clusters = of_run(aws, record)
         tell.put_runs([(run, each) for each in clusters], form)
         tell.check_lost(record, clusters, look(aws, record))
+        tell.say_parts(record, clusters, left(aws, record))
         return
     aws = Aws(region or (record.region if record else None))
     where = caller(aws, account)
@@ -192,8 +208,8 @@ def down(
         # Where the teardown had come before, the run ended with its time and not only now.
         ended_at = aws.now if lowered.hsms else min(aws.now, record.ends_at)
         record = notebook.note(record, ended_at=record.ended_at or ended_at, asked_at=0)
-    left = {"left": "nothing", "backups": tell.backups(aws, lowered.clusters)}
-    put_facts({"run": record.run, **left, "cost": cents(bill.so_far(record, aws.now))}, form)
+    nothing = {"left": "nothing", "backups": tell.backups(aws, lowered.clusters)}
+    put_facts({"run": record.run, **nothing, "cost": cents(bill.so_far(record, aws.now))}, form)
 
 
 def _uri(record: Record, module: Path, pin_file: Path, token_label: str) -> str:

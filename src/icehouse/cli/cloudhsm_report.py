@@ -72,6 +72,12 @@ def check_lost(record: Record, clusters: list[Cluster], teardown: Teardown) -> N
     _refuse_overdue([(record.run, record.ends_at, hsms)], teardown.now, teardown.words)
 
 
+def say_parts(record: Record, clusters: list[Cluster], parts: dict[str, bool]) -> None:
+    """Say what is left of a run that has no cluster any more."""
+    if not clusters:
+        say(f"no cluster of run {record.run} is left; left, and not billed: {', '.join(parts)} {record.name}; {END_IT}")
+
+
 def check_runs(runs: list[tuple[str, Cluster]], aws: Aws) -> None:
     """Raises `HsmRefusedError` where one of all runs should have ended, and is billed."""
     if not runs:

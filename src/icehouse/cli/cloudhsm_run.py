@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from icehouse.cloudhsm.record import Notebook
 
 
-def standing(notebook: Notebook) -> Record | None:
+def unfinished(notebook: Notebook) -> Record | None:
     """The record of a run that has not ended."""
     record = notebook.read()
     return None if record and record.ended_at else record

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 from icehouse.cloudhsm import teardown
 from icehouse.cloudhsm.aws import AwsRefusedError
 from icehouse.cloudhsm.cluster import BUSY, of_run, settling
-from icehouse.cloudhsm.last_words import billed, with_the_bill
+from icehouse.cloudhsm.last_words import billed, naming_the_bill
 from icehouse.cloudhsm.record import DOWN_TAG, TAG
 from icehouse.cloudhsm.steps import until_done
-from icehouse.errors import ConflictError, HsmRefusedError, HsmUnavailableError, IcehouseError
+from icehouse.errors import ConflictError, HsmRefusedError, HsmUnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -55,11 +55,8 @@ class Lowering:
 
     def run(self) -> None:
         """Delete it."""
-        try:
+        with naming_the_bill(lambda: self._record, lambda: billed(self._last), self._tell):
             until_done(self._aws, self._step)
-        except IcehouseError as exc:
-            with_the_bill(exc, self._record, billed(self._last))
-            raise
         self._say(f"disarming the teardown {self._record.name}")
         until_done(self._aws, self._disarm)
         for part in teardown.left(self._aws, self._record):

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from icehouse.errors import IcehouseError
+
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
     from icehouse.cloudhsm.cluster import Cluster
     from icehouse.cloudhsm.record import Record
-    from icehouse.errors import IcehouseError
+
+    Say = Callable[[str], None]
 
 END_IT = "'icehouse cloudhsm down' ends it"
 
@@ -19,15 +23,29 @@ def billed(clusters: Iterable[Cluster]) -> list[str]:
     return [hsm.hsm for cluster in clusters for hsm in cluster.hsms]
 
 
-def with_the_bill(error: IcehouseError, record: Record, hsms: Iterable[str]) -> None:
-    """Let an error's hint say what is billed, and how to end it."""
+def the_bill(record: Record, hsms: Iterable[str]) -> str:
+    """What is billed, and how to end it; nothing where nothing is."""
     names = list(hsms)
     if record.asked_at:
-        names.append("an HSM that AWS has not answered for")
+        names.append("what AWS was asked for and has not answered")
     if not names:
-        return
-    words = (
+        return ""
+    return (
         f"{', '.join(names)} of run {record.run} in {record.region}: billed until deleted; {END_IT}, "
         "and 'icehouse cloudhsm status' says whether the teardown will"
     )
-    error.hint = f"{error.hint}; {words}" if error.hint else words
+
+
+@contextmanager
+def naming_the_bill(record: Callable[[], Record], hsms: Callable[[], Iterable[str]], say: Say) -> Iterator[None]:
+    """Let whatever goes wrong meanwhile, and Ctrl-C, say what is billed by then."""
+    try:
+        yield
+    except IcehouseError as exc:
+        words = the_bill(record(), hsms())
+        if words:
+            exc.hint = f"{exc.hint}; {words}" if exc.hint else words
+        raise
+    except KeyboardInterrupt:
+        say(f"interrupted; {the_bill(record(), hsms())}")
+        raise

@@ -43,22 +43,6 @@ def _or(state: str) -> dict[str, Any]:
 def definition(record: Record) -> dict[str, Any]:
     """The state machine of a run."""
     cluster = record.cluster
-    delete_hsm = {"ClusterId": cluster, "HsmId.$": "$.HsmId"}
-    each = {
-        "StartAt": "Is it going",
-        "States": {
-            "Is it going": {
-                "Type": "Choice",
-                "Choices": [
-                    {"Variable": "$.State", "StringEquals": state, "Next": "Leave it"}
-                    for state in ("DELETE_IN_PROGRESS", "DELETED")
-                ],
-                "Default": "Delete the HSM",
-            },
-            "Delete the HSM": _task("cloudhsmv2", "deleteHsm", delete_hsm, {**_or("Leave it"), "End": True}),
-            "Leave it": {"Type": "Pass", "End": True},
-        },
-    }
     look = {"Filters": {"clusterIds": [cluster]}}
     states = {
         "Begin": {"Type": "Pass", "Result": {"looks": 0}, "Next": "Look"},
@@ -77,7 +61,7 @@ def definition(record: Record) -> dict[str, Any]:
         "Delete its HSMs": {
             "Type": "Map",
             "ItemsPath": f"{_FIRST}.Hsms",
-            "ItemProcessor": each,
+            "ItemProcessor": _each_hsm(cluster),
             "ResultPath": None,
             "Next": "Delete the cluster",
         },
@@ -89,6 +73,26 @@ def definition(record: Record) -> dict[str, Any]:
         "Gone": {"Type": "Succeed"},
     }
     return {"Comment": f"Deletes {cluster} of run {record.run}", "StartAt": "Begin", "States": states}
+
+
+def _each_hsm(cluster: str) -> dict[str, Any]:
+    """Deleting one HSM; a refusal leaves it to the next look."""
+    delete_hsm = {"ClusterId": cluster, "HsmId.$": "$.HsmId"}
+    return {
+        "StartAt": "Is it going",
+        "States": {
+            "Is it going": {
+                "Type": "Choice",
+                "Choices": [
+                    {"Variable": "$.State", "StringEquals": state, "Next": "Leave it"}
+                    for state in ("DELETE_IN_PROGRESS", "DELETED")
+                ],
+                "Default": "Delete the HSM",
+            },
+            "Delete the HSM": _task("cloudhsmv2", "deleteHsm", delete_hsm, {**_or("Leave it"), "End": True}),
+            "Leave it": {"Type": "Pass", "End": True},
+        },
+    }
 
 
 def _again(record: Record) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from icehouse.cloudhsm import teardown
 from icehouse.cloudhsm.aws import EXTRA, AwsRefusedError, AwsUnansweredError
 from icehouse.cloudhsm.cluster import BUSY, of_run, settling
 from icehouse.cloudhsm.hsms import ABSENT, Tally
-from icehouse.cloudhsm.last_words import with_the_bill
+from icehouse.cloudhsm.last_words import naming_the_bill
 from icehouse.cloudhsm.record import ENDS_TAG, TAG
 from icehouse.cloudhsm.steps import until_done
 from icehouse.errors import ConflictError, HsmRefusedError, IcehouseError, MissingExtraError
@@ -78,11 +78,8 @@ class Raising:
 
     def run(self) -> Cluster:
         """Bring the run up; the cluster. Raises `HsmRefusedError` where AWS will not."""
-        try:
+        with naming_the_bill(lambda: self.record, lambda: self._billed, self._tell):
             until_done(self._aws, self._step)
-        except IcehouseError as exc:
-            with_the_bill(exc, self.record, self._billed)
-            raise
         assert self._cluster is not None  # noqa: S101  the last step has seen it
         return self._cluster
 
