@@ -47,13 +47,15 @@ against: $(VENV)/.dev $(VENV)/.built
 	$(BIN)/python -m bench.against $(BASE)
 
 # opencryptoki beside its daemon; a minute of eight threads on each HSM provider whose sessions are lost every second; a
-# million messages that nearly fit; every value that icehouse never writes, in every column, under every command.
+# million messages that nearly fit; every value that icehouse never writes, in every column, under every command; 500
+# histories of trial clusters.
 soak: $(VENV)/.dev $(VENV)/.built
 	tests/install-packages
 	PYTHONPATH=tests $(BIN)/python -m integration.pkcs11.opencryptoki
 	PYTHONPATH=tests $(BIN)/python -m integration.providers.soak 60
 	PYTHONPATH=tests $(BIN)/python -m fuzz.exchange 1000000
 	PYTHONPATH=tests $(BIN)/python -m planted.soak
+	HISTORIES=500 $(BIN)/pytest tests/cloudhsm/test_histories.py --numprocesses 2
 
 # Pins every package with its hashes; run it after a change of dependencies.
 lock:
