@@ -137,8 +137,14 @@ def _look_at_everything(service: FrostService, found: _Found, *, remove_orphans:
     if away:
         found.findings.append(f"the records of {away} users could not be opened: the HSM is away")
     absent = bool(service.vault.custody.roots.absent)
-    removed = service.upkeep.remove_orphans() if remove_orphans else []
-    orphans = [] if absent else service.upkeep.orphans()
+    removed: list[str] = []
+    orphans: list[tuple[str, bool]] = []
+    try:
+        removed = service.upkeep.remove_orphans() if remove_orphans else []
+        orphans = [] if absent else service.upkeep.orphans()
+    except HsmUnavailableError as exc:
+        # A long list breaks off where the service's quota is spent: what else was found is told all the same.
+        found.add(exc)
     info = service.hsm.info
     found.facts = _facts(service.vault.store, states) | {
         "hsm": f"{info.provider}: {info.model}",

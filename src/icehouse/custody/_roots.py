@@ -6,7 +6,7 @@ import logging
 from typing import TYPE_CHECKING, TypeVar
 
 from icehouse.errors import HsmRefusedError, HsmUnavailableError, MissingExtraError, RequestError
-from icehouse.hsm import AbsentHsm, HsmKey, KeyKind
+from icehouse.hsm import AbsentHsm, HsmKey, KeyKind, labelled
 from icehouse.model import STAND_INS, USERS_OWN, Role, is_software
 
 if TYPE_CHECKING:
@@ -205,7 +205,7 @@ class RootKeys:
     @staticmethod
     def holds(hsm: Hsm, label: str) -> bool:
         """Whether an HSM has the key of exactly this label. One HSM operation."""
-        return any(key.label == label for key in hsm.keys(label))
+        return labelled(hsm, label) is not None
 
     def close(self) -> None:
         """Let go of every HSM."""

@@ -16,11 +16,27 @@ from icehouse.hsm._hsm import (
     OperationCounts,
     Right,
 )
+from icehouse.hsm._listing import FindsLabels, Leftover, PartlyListedError, TellsLeftovers, labelled
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["AbsentHsm", "Destruction", "Hsm", "HsmInfo", "HsmKey", "KeyKind", "OperationCounts", "Right", "open_hsm"]
+__all__ = [
+    "AbsentHsm",
+    "Destruction",
+    "FindsLabels",
+    "Hsm",
+    "HsmInfo",
+    "HsmKey",
+    "KeyKind",
+    "Leftover",
+    "OperationCounts",
+    "PartlyListedError",
+    "Right",
+    "TellsLeftovers",
+    "labelled",
+    "open_hsm",
+]
 
 # Strings, so that opening one provider never imports another's client.
 _PROVIDERS = {
