@@ -20,7 +20,7 @@ from icehouse.errors import (
     RequestError,
     SealError,
 )
-from icehouse.hsm import KeyKind, PartlyListedError, TellsLeftovers, labelled, open_hsm
+from icehouse.hsm import GoneError, KeyKind, PartlyListedError, TellsLeftovers, labelled, open_hsm, sought
 from icehouse.hsm._ecdsa import verify
 
 if TYPE_CHECKING:
@@ -86,6 +86,8 @@ class Checkup:
         self.name = name
         self.checks: list[Check] = []
         self.there: frozenset[str] = frozenset()
+        self.gone: set[str] = set()
+        """The labels of keys that are about to be destroyed in it."""
         self.opened = False
         self._seconds: list[float] = []
         try:
@@ -132,10 +134,8 @@ class Checkup:
         self._rights(hsm)
         self._leftovers(hsm)
         self._look_for(hsm, keys if cut else ())
-        mine = [key for key in keys if key.label in self.there]
-        for key in mine:
-            self._key(hsm, key)
-        if not mine:
+        self._keys(hsm, keys)
+        if not self.there & {key.label for key in keys}:
             self._add("known answers", ok=None, detail="there is no root key to try: none is made here")
             with self._failing("latency"):
                 for _ in range(_LISTINGS - 1):
@@ -166,6 +166,20 @@ class Checkup:
         """Look for keys one by one, where the list of all broke off."""
         with self._failing("keys"):
             self.there |= {key.label for key in keys if labelled(hsm, key.label)}
+
+    def _keys(self, hsm: Hsm, keys: Sequence[HsmKey]) -> None:
+        for key in keys:
+            (self._key if key.label in self.there else self._missing)(hsm, key)
+
+    def _missing(self, hsm: Hsm, key: HsmKey) -> None:
+        """Another HSM may have it; that it can still be brought back here is told here."""
+        try:
+            sought(hsm, key.label)
+        except GoneError as exc:
+            self.gone.add(key.label)
+            self._add(f"key {key.label}", ok=False, detail=str(exc), mend=exc.hint)
+        except HsmError:
+            pass  # what goes wrong with every call is told already
 
     def _leftovers(self, hsm: Hsm) -> None:
         """Keys that icehouse made and that have no label: nothing else lists them, and somebody pays for them."""

@@ -115,7 +115,7 @@ def _checks(settings: Settings, roots: Sequence[RootKey]) -> list[Check]:
     first = {uri: name for name, uri in reversed(named.items()) if uri}
     ups = [Checkup(name, uri, keys) for uri, name in first.items()]
     checks = [check for up in ups for check in up.checks]
-    there = {label for up in ups for label in up.there}
+    there = {label for up in ups for label in up.there | up.gone}
     if all(up.opened for up in ups):
         missing = [key.label for key in keys if key.label not in there]
         checks += [Check("all", f"key {label}", ok=False, detail="no HSM of this vault has it") for label in missing]

@@ -16,7 +16,7 @@ from icehouse.hsm._hsm import (
     OperationCounts,
     Right,
 )
-from icehouse.hsm._listing import FindsLabels, Leftover, PartlyListedError, TellsLeftovers, labelled
+from icehouse.hsm._listing import FindsLabels, GoneError, Leftover, PartlyListedError, TellsLeftovers, labelled, sought
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,6 +25,7 @@ __all__ = [
     "AbsentHsm",
     "Destruction",
     "FindsLabels",
+    "GoneError",
     "Hsm",
     "HsmInfo",
     "HsmKey",
@@ -36,6 +37,7 @@ __all__ = [
     "TellsLeftovers",
     "labelled",
     "open_hsm",
+    "sought",
 ]
 
 # Strings, so that opening one provider never imports another's client.

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NoReturn
 from icehouse.errors import HsmError, HsmRefusedError, HsmUnavailableError, MissingExtraError, RequestError
 from icehouse.hsm._fork import ForkSafeLock
 from icehouse.hsm._hsm import HsmInfo, KeyKind, OperationCounts
-from icehouse.hsm._listing import labelled
+from icehouse.hsm._listing import sought
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -77,7 +77,7 @@ class AbsentHsm:
 
     def find(self, label: str) -> HsmKey | None:
         """The key of exactly this label."""
-        return labelled(self._there(), label)
+        return sought(self._there(), label)
 
     def wrap(self, key: HsmKey, secret: DataKey, context: bytes) -> bytes:
         """Wrap a data key."""

@@ -128,7 +128,7 @@ class AwsKmsHsm:
     def find(self, label: str) -> HsmKey | None:
         """The key of exactly this label, in one call, however many others there are."""
         found = self._begun(Operation.KEYS).keys.find(label)
-        return found or next((key for key in self._made if key.label == label and self._lately(key)), None)
+        return found or next((key for key in list(self._made) if key.label == label and self._lately(key)), None)
 
     def leftovers(self) -> Iterator[Leftover]:
         """The keys that icehouse made and no alias names."""

@@ -12,6 +12,7 @@ from icehouse.hsm._awskms_errors import CorruptedError, CutError, DeletedError, 
 from icehouse.hsm._awskms_wire import whole
 from icehouse.hsm._deadline import Deadline
 from icehouse.hsm._hsm import HsmKey, KeyKind
+from icehouse.hsm._listing import GoneError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -59,10 +60,12 @@ class Keys:
         self._deadline = deadline
 
     def find(self, label: str) -> HsmKey | None:
-        """The key of this label, one that is disabled, too."""
+        """The key of this label, one that is disabled, too. Raises `GoneError` where it is about to be deleted."""
         metadata = self.target(label)
         kind = metadata and kind_of(metadata)
-        return HsmKey(label, kind) if metadata and kind and metadata.get("KeyState") not in DEAD else None
+        if metadata and metadata.get("KeyState") in DEAD:
+            raise _deleted(metadata, label)
+        return HsmKey(label, kind) if kind else None
 
     def target(self, label: str) -> dict[str, Any] | None:
         """What a label's alias names, whatever has become of it; `None` where there is no alias, or not yet."""
@@ -244,11 +247,11 @@ def _not_serving(metadata: dict[str, Any], label: str) -> HsmError:
     return HsmRefusedError(msg, hint=disabled if state == "Disabled" else _STRANGE)
 
 
-def _deleted(metadata: dict[str, Any], label: str) -> HsmRefusedError:
+def _deleted(metadata: dict[str, Any], label: str) -> GoneError:
     arn, until = metadata["Arn"], metadata.get("DeletionDate")
     msg = f"there is no key labelled {label!r} any more: it is to be deleted on {until}"
     hint = f"until then 'aws kms cancel-key-deletion --key-id {arn}' and 'aws kms enable-key' bring it back"
-    return HsmRefusedError(msg, hint=hint)
+    return GoneError(msg, hint=hint)
 
 
 def kind_of(metadata: dict[str, Any]) -> KeyKind | None:

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple, Protocol, runtime_checkable
 
-from icehouse.errors import HsmUnavailableError
+from icehouse.errors import HsmRefusedError, HsmUnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from datetime import datetime
 
     from icehouse.hsm._hsm import Hsm, HsmKey
+
+
+class GoneError(HsmRefusedError):
+    """A key is about to be destroyed, and until then it can be brought back: the hint says how."""
 
 
 class PartlyListedError(HsmUnavailableError):
@@ -38,7 +42,7 @@ class FindsLabels(Protocol):
     """An `Hsm` that looks for one label without listing the others."""
 
     def find(self, label: str) -> HsmKey | None:
-        """The key of exactly this label; None where there is none. One HSM operation."""
+        """The key of exactly this label; None where there is none. One HSM operation. Raises `GoneError`."""
 
 
 @runtime_checkable
@@ -51,6 +55,14 @@ class TellsLeftovers(Protocol):
 
 def labelled(hsm: Hsm, label: str) -> HsmKey | None:
     """The key of exactly this label; None where there is none. One HSM operation."""
+    try:
+        return sought(hsm, label)
+    except GoneError:
+        return None
+
+
+def sought(hsm: Hsm, label: str) -> HsmKey | None:
+    """As `labelled`; raises `GoneError` for a key that is about to be destroyed, where the module tells."""
     if isinstance(hsm, FindsLabels):
         return hsm.find(label)
     return next((key for key in hsm.keys(label) if key.label == label), None)
