@@ -45,9 +45,11 @@ class Keys:
         found: list[HsmKey] = []
         try:
             for label in labels:
+                if not label.startswith(prefix):
+                    continue
                 # The list tells only names. Each further call is a step of its own, with the time of one.
-                if label.startswith(prefix) and (key := self.find(label, Deadline(self._deadline.seconds))):
-                    found.append(key)
+                key = self.find(label, Deadline(self._deadline.seconds))
+                found += [key] if key else []
         except HsmUnavailableError as exc:
             raise PartlyListedError(found, exc) from exc
         return found

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import closing
 
+import botocore.session
 import pytest
 from botocore.retries.standard import ThrottledRetryableChecker, TransientRetryableChecker
 
@@ -77,3 +78,10 @@ def test_a_wrong_field_is_refused_of_a_stand_in_too(server, hsm, wrapped, action
     with closing(open_hsm(server.uri)) as other, pytest.raises(HsmRefusedError, match="Origin is EXTERNAL"):
         CALLS[action](other, wrapped)
     assert hsm.operations.total
+
+
+def test_the_stand_in_speaks_what_botocore_speaks_to_the_real_service():
+    metadata = botocore.session.get_session().get_service_model("kms").metadata
+
+    # Where CBOR joins this list, the stand-in is to speak it, too.
+    assert (metadata["protocols"], metadata["jsonVersion"]) == (["json"], "1.1")
