@@ -20,7 +20,7 @@ from icehouse.errors import (
     RequestError,
     SealError,
 )
-from icehouse.hsm import KeyKind, open_hsm
+from icehouse.hsm import GoneError, KeyKind, PartlyListedError, TellsLeftovers, labelled, open_hsm, sought
 from icehouse.hsm._ecdsa import verify
 
 if TYPE_CHECKING:
@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 _PREFIX = "icehouse-"
+_NOBODY = "icehouse-nobody"
+"""A label that no key has: looking for it costs one call, whatever there is."""
 _LISTINGS = 5
 _MOST_APART = 60.0
 """Seconds between two clocks: more, and signed requests and short-lived credentials begin to be refused."""
@@ -101,6 +103,8 @@ class Checkup:
         self.name = name
         self.checks: list[Check] = []
         self.there: frozenset[str] = frozenset()
+        self.gone: set[str] = set()
+        """The labels of keys that are about to be destroyed in it."""
         self.opened = False
         self._seconds: list[float] = []
         try:
@@ -126,9 +130,13 @@ class Checkup:
             self._add(step, ok=None, detail="could not be checked")
 
     def _examine(self, hsm: Hsm, keys: Sequence[HsmKey]) -> None:
+        cut: HsmError | None = None
         try:
             # Some providers say only at the first question that nobody is there, or that nobody may ask.
             found = self._timed(lambda: hsm.keys(_PREFIX))
+        except PartlyListedError as exc:
+            # What the service would not tell before its quota was spent, it tells by and by.
+            found, cut = exc.keys, exc
         except HsmError as exc:
             self._not_opened(exc)
             if isinstance(exc, HsmRefusedError):
@@ -137,17 +145,19 @@ class Checkup:
         for step in _STEPS:
             self._add(step, ok=True, detail="")
         self.opened, self.there = True, frozenset(key.label for key in found)
+        if cut:
+            self._add("keys", ok=False, detail=str(cut), mend=cut.hint)
         self._say_what_it_is(hsm)
         self._custodies(hsm)
         self._rights(hsm)
-        mine = [key for key in keys if key.label in self.there]
-        for key in mine:
-            self._key(hsm, key)
-        if not mine:
+        self._leftovers(hsm)
+        self._look_for(hsm, keys if cut else ())
+        self._keys(hsm, keys)
+        if not self.there & {key.label for key in keys}:
             self._add("known answers", ok=None, detail="there is no root key to try: none is made here")
             with self._failing("latency"):
                 for _ in range(_LISTINGS - 1):
-                    self._timed(lambda: hsm.keys(_PREFIX))
+                    self._timed(lambda: labelled(hsm, _NOBODY))
         self._clock(hsm)
         if self._seconds:
             milliseconds = 1000 * median(self._seconds)
@@ -182,6 +192,39 @@ class Checkup:
                 told = {True: "granted", False: "NOT granted", None: "only doing it would tell"}[right.granted]
                 self._add(f"right {right.action}", right.granted, told, "" if right.granted else right.mend)
 
+    def _look_for(self, hsm: Hsm, keys: Sequence[HsmKey]) -> None:
+        """Look for keys one by one, where the list of all broke off."""
+        with self._failing("keys"):
+            self.there |= {key.label for key in keys if labelled(hsm, key.label)}
+
+    def _keys(self, hsm: Hsm, keys: Sequence[HsmKey]) -> None:
+        for key in keys:
+            (self._key if key.label in self.there else self._missing)(hsm, key)
+
+    def _missing(self, hsm: Hsm, key: HsmKey) -> None:
+        """Another HSM may have it; that it can still be brought back here is told here."""
+        try:
+            sought(hsm, key.label)
+        except GoneError as exc:
+            self.gone.add(key.label)
+            self._add(f"key {key.label}", ok=False, detail=str(exc), mend=exc.hint)
+        except HsmError:
+            pass  # what goes wrong with every call is told already
+
+    def _leftovers(self, hsm: Hsm) -> None:
+        """Keys that icehouse made and that have no label: nothing else lists them, and somebody pays for them."""
+        if not isinstance(hsm, TellsLeftovers):
+            return
+        with self._failing("keys without a label"):
+            try:
+                for left in hsm.leftovers():
+                    made = f", made {left.made:%Y-%m-%d %H:%M} UTC" if left.made else ""
+                    told = f"{left.name}, made for the label {left.label}{made}: {left.mend}"
+                    self._add("key without a label", ok=None, detail=told, mend=left.mend)
+            except HsmRefusedError as exc:
+                # A principal that only serves may not list all keys, on purpose.
+                self._add("keys without a label", ok=None, detail=f"not looked for: {exc}", mend=exc.hint)
+
     def _key(self, hsm: Hsm, key: HsmKey) -> None:
         """A provider reads a key's attributes back before it is used, so an answer says that these fit, too."""
         name = f"key {key.label}"
@@ -195,7 +238,7 @@ class Checkup:
         with self._failing("clock"):
             told = None
             if isinstance(hsm, TellsTime):
-                hsm.keys(_PREFIX)  # whose answer is as fresh as can be
+                labelled(hsm, _NOBODY)  # whose answer is as fresh as can be
                 told = hsm.clock()
             if told is None:
                 self._add("clock", ok=None, detail="the provider does not tell its own")

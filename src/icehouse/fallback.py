@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
 from icehouse.errors import FallbackWarning, HsmUnavailableError, RequestError
-from icehouse.hsm import AbsentHsm, open_hsm
+from icehouse.hsm import AbsentHsm, labelled, open_hsm
 from icehouse.hsm._simulated import SimulatedHsm
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ def _reached(uri: str) -> Hsm:
     hsm = open_hsm(uri)
     try:
         # Some providers say only at the first question that nobody is there.
-        hsm.keys("icehouse-")
+        labelled(hsm, "icehouse-nobody")
     except BaseException:
         hsm.close()
         raise

@@ -30,7 +30,7 @@ from icehouse.errors import (
     StoreError,
 )
 from icehouse.fallback import check_fallback, check_stand_in, open_stand_in, reach, warn_of, warn_of_no_roots
-from icehouse.hsm import HsmKey, KeyKind, open_hsm
+from icehouse.hsm import HsmKey, KeyKind, labelled, open_hsm
 from icehouse.model import STAND_INS, Role, RootKey, RootState, VaultRecord, is_software, root_label
 from icehouse.settings import FILE_NAME
 from icehouse.store import VaultStore
@@ -153,7 +153,7 @@ def make_roots(vault_id: bytes, custody: str, buckets: int, roots: RootKeys, *, 
     made = []
     for role in new_roles(custody, roots):
         label, hsm = root_label(vault_id, role, 1), roots.home(role)
-        if not (resumed and hsm.keys(label)):
+        if not (resumed and labelled(hsm, label)):
             hsm.create_key(label, KIND_OF[role])
         roots.made(label, hsm)
         made.append(RootKey(label, role, 1, RootState.CURRENT))

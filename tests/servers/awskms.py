@@ -27,6 +27,8 @@ from servers.awskms_rules import AwsError, Rules, living
 if TYPE_CHECKING:
     import ssl
 
+    from servers.quota import Quotas
+
 REGION = "eu-central-1"
 RESULT = {"Encrypt": "CiphertextBlob", "Decrypt": "Plaintext", "GenerateMac": "Mac", "Sign": "Signature"}
 RESULT |= {"GetPublicKey": "PublicKey"}
@@ -79,6 +81,9 @@ class Weather:
     per_second: float | None = None
     """The quota of calls a second; `burst` are served at once."""
     burst: float = 1.0
+    quotas: Quotas | None = None
+    refusing: dict[str, AwsError] = field(default_factory=dict)
+    """What actions are refused with, whoever asks."""
 
 
 class AwsKmsServer:
@@ -173,6 +178,8 @@ class AwsKmsServer:
         try:
             if fault in _REFUSED:
                 raise AwsError(*_REFUSED[fault])
+            if action in self.weather.refusing:
+                raise self.weather.refusing[action]
             if caller not in self.accounts and not caller.startswith("ASIA"):
                 raise AwsError("UnrecognizedClientException", "The security token included in the request is invalid.")
             account = self.accounts.get(caller) or get_account_id_from(caller)
@@ -222,7 +229,7 @@ class AwsKmsServer:
         """Count a call and say what befalls it."""
         with self._lock:
             self.calls.append(action)
-            if self._over_quota():
+            if self._over_quota() or (self.weather.quotas and self.weather.quotas.exceeded(action)):
                 return Fault.EXHAUSTED
             scheduled = self.weather.schedule.get((action, self.calls.count(action))) if self.weather.schedule else None
             if scheduled or action in self.weather.always:

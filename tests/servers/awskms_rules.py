@@ -40,14 +40,25 @@ class AwsError(Exception):
 
 @dataclass
 class Rules:
-    """`lag` is how many looks at a new alias find nothing; `room` is the quota of keys; `page` the longest page."""
+    """`room` is the quota of keys, `page` the longest page.
+
+    What is new is not known at once: `lag` is how many looks at a new alias find nothing, `key_lag` how many calls that
+    name a new key by its id do not know it, `state_lag` how many after these do not know its state, `list_lag` how many
+    lists are without it. `leaves_out` are fields that answers lack.
+    """
 
     denied: set[str] = field(default_factory=set)
     """Actions that nobody is allowed, such as `kms:Encrypt`."""
     lag: int = 0
+    key_lag: int = 0
+    state_lag: int = 0
+    list_lag: int = 0
+    leaves_out: frozenset[str] = frozenset()
     room: int | None = None
     page: int = 1000
     _young: dict[str, int] = field(default_factory=dict)
+    _new: dict[str, list[int]] = field(default_factory=dict)
+    """Of a new key: how many calls do not know it yet, how many not its state, how many lists are without it."""
 
     def before(self, action: str, asked: dict[str, Any], account: str, region: str) -> dict[str, Any] | None:
         """Refuse what AWS refuses; an answer, where moto's would be wrong."""
@@ -60,12 +71,14 @@ class Rules:
             who = f"arn:aws:iam::{account}:user/icehouse"
             words = f"User: {who} is not authorized to perform: {denied} on resource: {resource}"
             raise AwsError("AccessDeniedException", f"{words} because no identity-based policy allows it")
+        self._check_known(action, key, name)
         if self._too_young(action, name):
             raise AwsError("NotFoundException", f"Alias arn:aws:kms:{region}:{account}:{name} is not found.")
         if action == "CreateKey" and self.room is not None and len(living(backend)) >= self.room:
             raise AwsError("LimitExceededException", "You have reached the limit of keys in this account and region.")
         if key is None:
             return None
+        _check_move(backend, action, key, asked)
         _check_state(action, key)
         _check_usage(action, key, asked)
         if action == "Decrypt":
@@ -86,20 +99,50 @@ class Rules:
         key = self.key(kms_backends[account][region], asked.get("KeyId"))
         if action in USAGES and key:
             answer["KeyId"] = key.arn
+        if action == "CreateKey":
+            self._new[answer["KeyMetadata"]["KeyId"]] = [self.key_lag, self.state_lag, self.list_lag]
         if action in {"Encrypt", "Decrypt"}:
             answer["EncryptionAlgorithm"] = "SYMMETRIC_DEFAULT"
         if action == "ScheduleKeyDeletion":
             answer |= {"KeyId": key.arn, "KeyState": "PendingDeletion"}
         if action in {"CreateAlias", "UpdateAlias"}:
             self._young[asked["AliasName"]] = self.lag
-        if action == "ListAliases":
+        self._listed(action, asked, answer)
+        for told in (answer, answer.get("KeyMetadata", {})):
+            for name in self.leaves_out:
+                told.pop(name, None)
+
+    def _listed(self, action: str, asked: dict[str, Any], answer: dict[str, Any]) -> None:
+        """A page of a list, without what lists do not show yet."""
+        field = {"ListKeys": "Keys", "ListAliases": "Aliases"}.get(action)
+        if field is None:
+            return
+        if action == "ListKeys":
+            answer["Keys"] = [each for each in answer["Keys"] if not self._unlisted(each["KeyId"])]
+        else:
             answer["Aliases"] = [each for each in answer["Aliases"] if not self._young.get(each["AliasName"])]
-        for listed in {"ListKeys": ["Keys"], "ListAliases": ["Aliases"]}.get(action, []):
-            start = int(asked.get("Marker", 0))
-            end = start + min(self.page, asked.get("Limit", self.page))
-            if end < len(answer[listed]):
-                answer |= {"Truncated": True, "NextMarker": str(end)}
-            answer[listed] = answer[listed][start:end]
+        start = int(asked.get("Marker", 0))
+        end = start + min(self.page, asked.get("Limit", self.page))
+        if end < len(answer[field]):
+            answer |= {"Truncated": True, "NextMarker": str(end)}
+        answer[field] = answer[field][start:end]
+
+    def _check_known(self, action: str, key, name: str | None) -> None:
+        """A new key is not known everywhere at once, nor is its state."""
+        if key is None or name is None or name.startswith("alias/"):
+            return
+        left = self._new.get(key.id, [0, 0, 0])
+        if left[0] > 0:
+            left[0] -= 1
+            raise AwsError("NotFoundException", f"Key '{key.arn}' does not exist")
+        if left[1] > 0 and action != "DescribeKey":
+            left[1] -= 1
+            raise AwsError("KMSInvalidStateException", f"{key.arn} is creating.")
+
+    def _unlisted(self, key_id: str) -> bool:
+        left = self._new.get(key_id, [0, 0, 0])
+        left[2] -= 1
+        return left[2] >= 0
 
     def _too_young(self, action: str, name: str | None) -> bool:
         if action != "DescribeKey" or not self._young.get(name or ""):
@@ -119,12 +162,21 @@ def living(backend) -> list[Any]:
     return [key for key in backend.keys.values() if key.key_state != "PendingDeletion"]
 
 
+def _check_move(backend, action: str, key, asked: dict[str, Any]) -> None:
+    """An alias goes from a key to one of the same kind only."""
+    before = Rules.key(backend, asked["AliasName"]) if action == "UpdateAlias" else None
+    if before is not None and (before.key_usage, before.key_spec) != (key.key_usage, key.key_spec):
+        raise AwsError("ValidationException", "The current and new KMS key must be the same type, with the same usage.")
+
+
 def _check_state(action: str, key) -> None:
     if key.key_state == "Disabled" and action in USAGES:
         raise AwsError("DisabledException", f"{key.arn} is disabled.")
     changes = {"CreateAlias", "UpdateAlias", "ScheduleKeyDeletion"}
     if key.key_state not in {"Enabled", "Disabled"} and action in changes | USAGES.keys():
-        words = {"PendingDeletion": "is pending deletion", "PendingImport": "is pending import"}[key.key_state]
+        words = {"PendingDeletion": "is pending deletion", "PendingImport": "is pending import"}.get(
+            key.key_state, f"is {key.key_state.lower()}"
+        )
         raise AwsError("KMSInvalidStateException", f"{key.arn} {words}.")
 
 

@@ -14,14 +14,19 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import partial
+from typing import TYPE_CHECKING
 
 import grpc
 from google.cloud.kms_v1 import types
 from google.iam.v1 import iam_policy_pb2 as iam
+from google.rpc import status_pb2
 
 from icehouse.hsm._gcpkms_wire import RIGHTS
 from servers import gcpkms_crypto
 from servers.gcpkms_keys import Keys, StatusError
+
+if TYPE_CHECKING:
+    from servers.quota import Quotas
 
 IAM = "google.iam.v1.IAMPolicy"
 SERVICE = "google.cloud.kms.v1.KeyManagementService"
@@ -33,6 +38,7 @@ METHODS = {
     "UpdateCryptoKeyPrimaryVersion": (types.UpdateCryptoKeyPrimaryVersionRequest, types.CryptoKey),
     "ListCryptoKeyVersions": (types.ListCryptoKeyVersionsRequest, types.ListCryptoKeyVersionsResponse),
     "CreateCryptoKeyVersion": (types.CreateCryptoKeyVersionRequest, types.CryptoKeyVersion),
+    "UpdateCryptoKeyVersion": (types.UpdateCryptoKeyVersionRequest, types.CryptoKeyVersion),
     "DestroyCryptoKeyVersion": (types.DestroyCryptoKeyVersionRequest, types.CryptoKeyVersion),
     "Encrypt": (types.EncryptRequest, types.EncryptResponse),
     "Decrypt": (types.DecryptRequest, types.DecryptResponse),
@@ -42,6 +48,15 @@ METHODS = {
 }
 RESULT = {"Encrypt": "ciphertext", "Decrypt": "plaintext", "MacSign": "mac", "AsymmetricSign": "signature"}
 """The field of an answer that a bent bit would hurt most."""
+
+
+READS = frozenset({"GetKeyRing", "ListCryptoKeys", "GetCryptoKey", "ListCryptoKeyVersions", "TestIamPermissions"})
+WRITES = frozenset(
+    {"CreateCryptoKey", "UpdateCryptoKeyPrimaryVersion", "CreateCryptoKeyVersion", "UpdateCryptoKeyVersion"}
+    | {"DestroyCryptoKeyVersion"}
+)
+GROUPS = {"reads": READS, "writes": WRITES}
+"""Which calls Google counts as what: cloud.google.com/kms/quotas, read November 2026."""
 
 
 class Fault(StrEnum):
@@ -88,6 +103,10 @@ class Weather:
     burst: float = 1.0
     denied: set[str] = field(default_factory=set)
     """Permissions that the caller lacks."""
+    quotas: Quotas | None = None
+    refusing: dict[str, StatusError] = field(default_factory=dict)
+    """What methods are refused with, whoever asks."""
+    page_latency: float = 0.0
 
 
 class KmsServer:
@@ -162,6 +181,8 @@ class KmsServer:
     def _permitted(self, request, context):
         """Which of the permissions asked for the caller has; whoever asks needs none for that."""
         fault = self._arrived("TestIamPermissions")
+        if "TestIamPermissions" in self.weather.refusing:
+            _refuse(context, self.weather.refusing["TestIamPermissions"])
         if fault in _CODES:
             context.abort(_CODES[fault], f"the schedule says so: {fault}")
         if request.resource != self.keys.ring:
@@ -178,17 +199,18 @@ class KmsServer:
 
         def answered(request, context):
             fault = self._arrived(name)
-            if self.weather.latency:
-                time.sleep(self.weather.latency)
+            time.sleep(self.weather.latency + self.weather.page_latency * name.startswith("List"))
+            if name in self.weather.refusing:
+                _refuse(context, self.weather.refusing[name])
             if fault in _CODES and fault is not Fault.LOST_ANSWER:
                 context.abort(_CODES[fault], f"the schedule says so: {fault}")
             permission = RIGHTS[_snake(name)][0]
             if permission in self.weather.denied:
                 context.abort(grpc.StatusCode.PERMISSION_DENIED, f"Permission '{permission}' denied on resource")
             try:
-                answer = self.keys.answer(self._work(_snake(name)), request)
+                answer = self.keys.answer(self._work(_snake(name)), self.keys.by_id(request))
             except StatusError as refusal:
-                context.abort(refusal.code, str(refusal))
+                _refuse(context, refusal)
             if fault is Fault.LOST_ANSWER:
                 context.abort(_CODES[fault], "the connection was lost")
             return bend(name, answer, fault)
@@ -214,7 +236,7 @@ class KmsServer:
         """Count a call and say what befalls it."""
         with self._lock:
             self.calls.append(name)
-            if self._over_quota():
+            if self._over_quota() or (self.weather.quotas and self.weather.quotas.exceeded(name)):
                 return Fault.EXHAUSTED
             scheduled = self.weather.schedule.get((name, self.calls.count(name))) if self.weather.schedule else None
             if scheduled or name in self.weather.always:
@@ -233,6 +255,16 @@ class KmsServer:
         over = spent + 1 > self.weather.burst
         self._spent = now, spent + (not over)
         return over
+
+
+def _refuse(context, refusal: StatusError) -> None:
+    """End a call with a status, and with details where there are any, as gRPC carries them."""
+    if refusal.details:
+        status = status_pb2.Status(code=refusal.code.value[0], message=str(refusal))
+        for detail in refusal.details:
+            status.details.add().Pack(detail)
+        context.set_trailing_metadata((("grpc-status-details-bin", status.SerializeToString()),))
+    context.abort(refusal.code, str(refusal))
 
 
 def bend(name: str, answer, fault: Fault | None):

@@ -30,9 +30,10 @@ _PURPOSES = {
 class StatusError(Exception):
     """The service says no, with a status code."""
 
-    def __init__(self, code: grpc.StatusCode, message: str) -> None:
+    def __init__(self, code: grpc.StatusCode, message: str, *details: object) -> None:
         super().__init__(message)
         self.code = code
+        self.details = details
 
 
 @dataclass
@@ -60,8 +61,23 @@ class Keys:
         """How often a new signing key says that it is still being generated."""
         self.page_size = 3
         """At most this many in one page, whatever is asked for."""
+        self.number = "projects/415926535897"
+        """The same project by its number."""
+        self.disable_before_destroy = False
+        """An organisation policy: a version must be disabled before it is destroyed."""
+        self.primary_lag = 0
+        """How many looks at a key still show the primary it had before."""
+        self._stale: dict[str, list] = {}
         self._keys: dict[str, CryptoKey] = {}
         self._lock = threading.RLock()
+
+    def by_id(self, request):
+        """The request with the project's ID in place of its number, as answers have it."""
+        for field_name in ("name", "parent"):
+            asked = getattr(request, field_name, "")
+            if asked.startswith(f"{self.number}/"):
+                setattr(request, field_name, asked.replace(self.number, self.project, 1))
+        return request
 
     def answer(self, work, request):
         """Do what was asked, alone; raises `StatusError`."""
@@ -107,8 +123,8 @@ class Keys:
 
     def list_crypto_keys(self, request):
         self._check_ring(request.parent)
-        page, token = self._page(request, [self._shown(key) for _, key in sorted(self._keys.items())])
-        return types.ListCryptoKeysResponse(crypto_keys=page, next_page_token=token)
+        page, token = self._page(request, [key for _, key in sorted(self._keys.items())])
+        return types.ListCryptoKeysResponse(crypto_keys=[self._shown(key) for key in page], next_page_token=token)
 
     def get_crypto_key(self, request):
         return self._shown(self.key(request.name))
@@ -139,6 +155,8 @@ class Keys:
             raise StatusError(Code.INVALID_ARGUMENT, "Only a symmetric key has a primary version.")
         name = f"{request.name}/cryptoKeyVersions/{request.crypto_key_version_id}"
         self.enabled(name)
+        if self.primary_lag and key.told.primary.name:
+            self._stale[request.name] = [self.primary_lag, key.told.primary.name]
         key.told.primary = types.CryptoKeyVersion(name=name)
         return self._shown(key)
 
@@ -151,8 +169,19 @@ class Keys:
         key.versions.append(self._new_version(key, len(key.versions) + 1))
         return key.versions[-1].told
 
+    def update_crypto_key_version(self, request):
+        assert list(request.update_mask.paths) == ["state"]
+        version, wanted = self._version(request.crypto_key_version.name), request.crypto_key_version.state
+        if {version.told.state, wanted} - {State.ENABLED, State.DISABLED}:
+            raise StatusError(Code.FAILED_PRECONDITION, f"{version.told.name} is in state {version.told.state.name}.")
+        version.told.state = wanted
+        return version.told
+
     def destroy_crypto_key_version(self, request):
         version = self._version(request.name)
+        if self.disable_before_destroy and version.told.state == State.ENABLED:
+            words = "violates the organization policy constraints/cloudkms.disableBeforeDestroy."
+            raise StatusError(Code.FAILED_PRECONDITION, f"{request.name} is enabled, and destroying it {words}")
         if version.told.state not in {State.ENABLED, State.DISABLED}:
             raise StatusError(Code.FAILED_PRECONDITION, f"{request.name} is in state {version.told.state.name}.")
         version.told.state = State.DESTROY_SCHEDULED
@@ -190,7 +219,11 @@ class Keys:
 
     def _shown(self, key: CryptoKey):
         told = types.CryptoKey(key.told)
-        if told.primary.name:
+        left = self._stale.get(told.name)
+        if left and left[0] > 0:
+            left[0] -= 1
+            told.primary = _look(self._version(left[1]))
+        elif told.primary.name:
             told.primary = _look(self._version(told.primary.name))
         return told
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from icehouse.campaigns.pace import Pace
 from icehouse.errors import HsmUnavailableError
+from icehouse.hsm import sought
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -92,6 +93,10 @@ class Metered:
     def keys(self, prefix: str) -> list[HsmKey]:
         """The keys whose labels start with `prefix`, by label."""
         return self._asked(lambda: self._hsm.keys(prefix))
+
+    def find(self, label: str) -> HsmKey | None:
+        """The key of exactly this label."""
+        return self._asked(lambda: sought(self._hsm, label))
 
     def wrap(self, key: HsmKey, secret: DataKey, context: bytes) -> bytes:
         """Wrap a data key so that it opens only under this key in this context."""

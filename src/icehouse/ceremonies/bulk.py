@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from icehouse.ceremonies.dealing import Dealt
     from icehouse.ceremonies.vault import Vault
+    from icehouse.errors import HsmUnavailableError
 
 T = TypeVar("T")
 _TOGETHER = 16
@@ -31,6 +32,8 @@ class _Step(NamedTuple):
 
     users: Sequence[str]
     dealt: Future[Dealt] | None
+    cut: HsmUnavailableError | None = None
+    """Why the page is not whole; it is the last one then."""
 
 
 def create_all(vault: Vault, users: Iterable[str], suite: str = DEFAULT_SUITE) -> BulkResult:
@@ -78,6 +81,8 @@ class _Run:
         try:
             for page in self._missing(users):
                 steps.append(self._begun(page, dealer))
+                if (cut := steps[-1].cut) is not None:
+                    raise cut  # noqa: TRY301  what there is of the page is written first
                 if len(steps) >= self._together:
                     yield steps
                     steps = []
@@ -97,13 +102,13 @@ class _Run:
         except (ConflictError, HsmRefusedError):
             # Another process made some of them, or the root keys that this one knew are gone.
             return _Step(page, None)
-        return _Step(page, dealer.submit(deal, self.vault, dealing))
+        return _Step(dealing.users, dealer.submit(deal, self.vault, dealing), dealing.cut)
 
     def finish(self, steps: list[_Step]) -> None:
         """Write pages, and let go of them. What went wrong with one is raised when those before it are written."""
         dealt: list[Dealt] = []
         failed: Exception | None = None
-        for users, dealing in steps:
+        for users, dealing, _ in steps:
             if dealing is None:
                 self._write(dealt)
                 dealt = []

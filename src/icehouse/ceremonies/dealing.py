@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from icehouse._core import DataKey, deal_page, derive_page, key_id
 from icehouse.ceremonies.rewrap import check_room
 from icehouse.custody import NOTHING_TO_OPEN, HierarchicalCustody, OpenKey
-from icehouse.errors import HsmRefusedError
-from icehouse.hsm import KeyKind
+from icehouse.errors import HsmRefusedError, HsmUnavailableError
+from icehouse.hsm import KeyKind, labelled
 from icehouse.model import (
     NO_DATA_KEY,
     SERVER,
@@ -43,6 +43,8 @@ class Dealing(NamedTuple):
     roots: tuple[str, ...] = ()
     software: bool = False
     """Made under the module that stands in for an HSM that is away."""
+    cut: HsmUnavailableError | None = None
+    """Why the page is shorter than asked for; to be raised when what there is of it is written."""
 
 
 class Dealt(NamedTuple):
@@ -78,8 +80,20 @@ def _own_keys(vault: Vault, users: Sequence[str], suite: str, *, software: bool)
     # Written down before they are made, so that a crash leaves none that nobody can name.
     labels = announce_own(vault, labels)
     first = vault.store.allocate_data_keys(len(labels))
-    servers = [own_data_key(vault, hsm, label, number) for number, label in enumerate(labels, first)]
-    return Dealing(users, suite, servers, claim, roots=tuple(labels), software=software)
+    servers: list[OpenKey] = []
+    cut = None
+    try:
+        for number, label in enumerate(labels, first):
+            servers.append(own_data_key(vault, hsm, label, number))
+    except HsmUnavailableError as exc:
+        if not servers:
+            raise
+        # Keys in an HSM are slow and dear to make, most of all under a quota: those that are there are written.
+        cut = HsmUnavailableError(
+            f"{len(servers)} of {len(labels)} users' keys were made and are written, and no more: {exc}", hint=exc.hint
+        )
+    made = len(servers)
+    return Dealing(users[:made], suite, servers, claim, roots=tuple(labels[:made]), software=software, cut=cut)
 
 
 def announce_own(vault: Vault, labels: Sequence[str]) -> list[str]:
@@ -94,7 +108,7 @@ def make_or_take_up(vault: Vault, hsm: Hsm, label: str) -> None:
     try:
         hsm.create_key(label, KeyKind.AES)
     except HsmRefusedError:
-        if not any(key.label == label for key in hsm.keys(label)):
+        if labelled(hsm, label) is None:
             raise
     vault.custody.roots.made(label, hsm)
 

@@ -57,8 +57,12 @@ def create(vault: Vault, user: str, suite: str = DEFAULT_SUITE) -> Key:
 def create_page(vault: Vault, users: Sequence[str], suite: str, recreated: Callable[[], object] = lambda: None) -> int:
     """Make a key for those of at most 1,024 users who never had one, in one transaction; how many it made."""
     missing = without_key(vault, users, suite, recreated)
-    if missing:
-        write(vault, [deal(vault, prepare(vault, missing, suite))])
+    if not missing:
+        return 0
+    dealing = prepare(vault, missing, suite)
+    write(vault, [deal(vault, dealing)])
+    if dealing.cut is not None:
+        raise dealing.cut
     return len(missing)
 
 

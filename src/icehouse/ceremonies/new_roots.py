@@ -6,7 +6,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from icehouse.errors import ConflictError
-from icehouse.hsm import KeyKind
+from icehouse.hsm import KeyKind, labelled
 from icehouse.model import STAND_INS, Role, RootKey, RootState, root_label
 from icehouse.store import root_keys
 
@@ -27,7 +27,7 @@ def left_behind(hsm: Hsm, newest: RootKey | None) -> RootKey | None:
     """The key that a call before this one was killed after it made."""
     if newest is None or newest.state is not RootState.MAKING:
         return None
-    return newest if any(key.label == newest.label for key in hsm.keys(newest.label)) else None
+    return newest if labelled(hsm, newest.label) else None
 
 
 def next_root(vault: Vault, record: VaultRecord, role: Role) -> RootKey:

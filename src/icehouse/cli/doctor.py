@@ -146,7 +146,7 @@ def _checks(settings: Settings, roots: Sequence[RootKey]) -> list[Check]:
     first = {uri: name for name, uri in reversed(named.items()) if uri}
     ups = [Checkup(name, uri, keys) for uri, name in first.items()]
     checks = [check for up in ups for check in up.checks]
-    there = {label for up in ups for label in up.there}
+    there = {label for up in ups for label in up.there | up.gone}
     if all(up.opened for up in ups):
         missing = [key.label for key in keys if key.label not in there]
         checks += [Check("all", f"key {label}", ok=False, detail="no HSM of this vault has it") for label in missing]
@@ -182,12 +182,18 @@ def _look_at_everything(service: FrostService, found: _Found) -> None:
 
 def _look_for_orphans(service: FrostService, found: _Found, *, remove_orphans: bool, given: list[str] | None) -> None:
     """Keys in the HSM that nothing is under; they are destroyed where that was asked for and consented to."""
-    upkeep, removed = service.upkeep, []
-    absent = bool(service.vault.custody.roots.absent)
-    if remove_orphans:
-        consent = consented(upkeep.judged_orphans().doomed, given, service.vault.vault_id)
-        removed = upkeep.remove_orphans(consent)
-    judged = Judged() if absent else upkeep.judged_orphans()
+    upkeep = service.upkeep
+    removed: list[str] = []
+    judged = Judged()
+    try:
+        if remove_orphans:
+            consent = consented(upkeep.judged_orphans().doomed, given, service.vault.vault_id)
+            removed = upkeep.remove_orphans(consent)
+        if not service.vault.custody.roots.absent:
+            judged = upkeep.judged_orphans()
+    except HsmUnavailableError as exc:
+        # A long list breaks off where the service's quota is spent: what else was found is told all the same.
+        found.add(exc)
     named = set(root_keys.states(service.vault.store.database))
     found.facts |= {
         "orphans": [one.label for one in judged.doomed],

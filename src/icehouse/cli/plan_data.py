@@ -41,6 +41,7 @@ def verdict_data(found: Verdict) -> dict[str, Any]:
         "operations": {name: number(value) for name, value in found.operations.items()},
         "peak_rate": number(found.peak_rate),
         "exposed_users": found.exposed,
+        "making_minutes": None if found.making is None else number(found.making / 60),
         "rewrap": rewrap_data(found.rewrap),
         "limits_exceeded": [
             {

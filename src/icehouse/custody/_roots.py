@@ -6,7 +6,7 @@ import logging
 from typing import TYPE_CHECKING, TypeVar
 
 from icehouse.errors import HsmRefusedError, HsmUnavailableError, MissingExtraError, RequestError
-from icehouse.hsm import AbsentHsm, HsmKey, KeyKind
+from icehouse.hsm import AbsentHsm, HsmKey, KeyKind, labelled, sought
 from icehouse.model import STAND_INS, USERS_OWN, Role, is_software
 from icehouse.watch import Watch
 
@@ -115,6 +115,8 @@ class RootKeys:
         """The HSM that holds a root key. Raises `HsmRefusedError` where none of those known does."""
         hsm = self._found.get(label) or self._looked_for(label)
         if hsm is None:
+            for each in self._where(label):
+                sought(each, label)  # one that can still be brought back is told of by its state
             msg = f"no HSM that this process was told of has the key {label!r}"
             raise HsmRefusedError(msg, hint="is this the HSM that the vault was made with, or moved to?")
         self._found[label] = hsm
@@ -209,7 +211,7 @@ class RootKeys:
     @staticmethod
     def holds(hsm: Hsm, label: str) -> bool:
         """Whether an HSM has the key of exactly this label. One HSM operation."""
-        return any(key.label == label for key in hsm.keys(label))
+        return labelled(hsm, label) is not None
 
     def close(self) -> None:
         """Let go of every HSM, and look for no other."""

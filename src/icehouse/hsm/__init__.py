@@ -16,11 +16,29 @@ from icehouse.hsm._hsm import (
     OperationCounts,
     Right,
 )
+from icehouse.hsm._listing import FindsLabels, GoneError, Leftover, PartlyListedError, TellsLeftovers, labelled, sought
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["AbsentHsm", "Destruction", "Hsm", "HsmInfo", "HsmKey", "KeyKind", "OperationCounts", "Right", "open_hsm"]
+__all__ = [
+    "AbsentHsm",
+    "Destruction",
+    "FindsLabels",
+    "GoneError",
+    "Hsm",
+    "HsmInfo",
+    "HsmKey",
+    "KeyKind",
+    "Leftover",
+    "OperationCounts",
+    "PartlyListedError",
+    "Right",
+    "TellsLeftovers",
+    "labelled",
+    "open_hsm",
+    "sought",
+]
 
 # Strings, so that opening one provider never imports another's client.
 _PROVIDERS = {

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NoReturn
 from icehouse.errors import HsmError, HsmRefusedError, HsmUnavailableError, MissingExtraError, RequestError
 from icehouse.hsm._fork import ForkSafeLock
 from icehouse.hsm._hsm import HsmInfo, KeyKind, OperationCounts
+from icehouse.hsm._listing import sought
 from icehouse.hsm._per_process import closed
 
 if TYPE_CHECKING:
@@ -75,6 +76,10 @@ class AbsentHsm:
     def keys(self, prefix: str) -> list[HsmKey]:
         """The keys whose labels start with `prefix`."""
         return self._there().keys(prefix)
+
+    def find(self, label: str) -> HsmKey | None:
+        """The key of exactly this label."""
+        return sought(self._there(), label)
 
     def wrap(self, key: HsmKey, secret: DataKey, context: bytes) -> bytes:
         """Wrap a data key."""

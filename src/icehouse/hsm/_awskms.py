@@ -7,18 +7,13 @@ from typing import TYPE_CHECKING, NamedTuple, NoReturn, TypeVar
 
 from icehouse.errors import RequestError, SealError
 from icehouse.hsm import _awskms_use as use
+from icehouse.hsm._awskms_errors import CorruptedError, InvalidError, NotThereError, NotUsableError
 from icehouse.hsm._awskms_keys import Keys
+from icehouse.hsm._awskms_listing import Memory, keys_of, leftovers
 from icehouse.hsm._awskms_making import Making
 from icehouse.hsm._awskms_rights import rights
 from icehouse.hsm._awskms_uri import AwsKmsUri
-from icehouse.hsm._awskms_wire import (
-    CorruptedError,
-    InvalidError,
-    NotThereError,
-    NotUsableError,
-    Wire,
-    of_amazon,
-)
+from icehouse.hsm._awskms_wire import Wire
 from icehouse.hsm._deadline import FIRST_PAUSE, Deadline
 from icehouse.hsm._hsm import (
     Destruction,
@@ -35,10 +30,11 @@ from icehouse.hsm._hsm import (
 from icehouse.hsm._per_process import PerProcess
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from datetime import datetime
 
     from icehouse._core import DataKey, Node
+    from icehouse.hsm._listing import Leftover
 
 T = TypeVar("T")
 _FORMAT = b"\x01"
@@ -47,6 +43,8 @@ _MAX_WRAPPED = 1024
 _DEFAULT_QUOTA = 10_000.0
 _LOOK_AGAIN = 300.0
 """Seconds after which a key is looked at anew."""
+_AGREED = 600.0
+"""Seconds after which AWS KMS knows a new key everywhere; it says that this takes seconds, sometimes minutes."""
 
 
 class _Begun(NamedTuple):
@@ -66,7 +64,7 @@ class AwsKmsHsm:
     Least policies, one to serve and one to make and destroy root keys, are in `docs/howto/aws-kms.md`.
     """
 
-    __slots__ = ("_client", "_known", "_passed_over", "_uri", "info", "operations")
+    __slots__ = ("_client", "_known", "_made", "_memory", "_uri", "info", "operations")
 
     def __init__(self, uri: AwsKmsUri) -> None:
         self._uri = uri
@@ -79,14 +77,15 @@ class AwsKmsHsm:
             raise
         self._client = PerProcess(wire)
         self._known: dict[HsmKey, tuple[str, float]] = {}
-        self._passed_over: set[str] = set()
+        self._made: dict[HsmKey, tuple[str, float]] = {}
+        """The keys that this process made lately: what AWS KMS may not know everywhere yet."""
+        self._memory = Memory()
         self.operations = OperationCounts()
-        vouched = of_amazon(wire.url, wire.region)
         self.info = HsmInfo(
             provider="awskms",
-            model=f"AWS KMS in {wire.region}" if vouched else f"unknown, at {wire.url}",
+            model=f"AWS KMS in {wire.region}" if wire.vouched else f"unknown, a stand-in for AWS KMS, at {wire.url}",
             # A key whose origin is not AWS KMS is refused; that word is worth what its speaker is.
-            attested=vouched,
+            attested=wire.vouched,
             capabilities=frozenset(KeyKind),
             max_wrap_bytes=use.MAX_BYTES,
             rate_limit=_DEFAULT_QUOTA,
@@ -105,31 +104,47 @@ class AwsKmsHsm:
         """Make a key and an alias for it; a label that exists is refused."""
         key = HsmKey(label, KeyKind(kind))
         begun = self._begun(Operation.CREATE_KEY)
-        arn = Making(begun.wire, self._uri, begun.deadline, self._passed_over).create(key)
+        arn = Making(begun.wire, self._uri, begun.deadline, self._memory, key).create()
         self._known[key] = arn, time.monotonic() + _LOOK_AGAIN
+        self._remember(key, arn)
         return key
 
     def destroy_key(self, key: HsmKey) -> Destruction:
         """Schedule the deletion; until then whoever may cancel it can undo it."""
-        until = self._begun(Operation.DESTROY_KEY).keys.destroy(key)
+        begun = self._begun(Operation.DESTROY_KEY)
+        # One whose creation did not get to its end, too: nobody else could find it.
+        known = self._lately(key) or self._memory.unclaimed.get(key)
+        until = begun.keys.destroy(key, known)
+        self._memory.unclaimed.pop(key, None)
         self._known.pop(key, None)
+        self._made.pop(key, None)
         return Destruction(done=False, recoverable_until=until)
 
     def keys(self, prefix: str) -> list[HsmKey]:
         """The keys whose labels start with `prefix`, by label; other software's keys are passed over."""
-        return self._begun(Operation.KEYS).keys.keys(prefix)
+        # As many calls as there are keys: each has a deadline of its own.
+        return keys_of(Keys(self._begun(Operation.KEYS).wire, self._uri, None), self._memory, prefix)
+
+    def find(self, label: str) -> HsmKey | None:
+        """The key of exactly this label, in one call, however many others there are."""
+        found = self._begun(Operation.KEYS).keys.find(label)
+        return found or next((key for key in list(self._made) if key.label == label and self._lately(key)), None)
+
+    def leftovers(self) -> Iterator[Leftover]:
+        """The keys that icehouse made and no alias names."""
+        return leftovers(Keys(self._begun(None).wire, self._uri, None), self._memory)
 
     def wrap(self, key: HsmKey, secret: DataKey, context: bytes) -> bytes:
         """Wrap a data key so that it opens only under this key in this context of 32 bytes."""
         check_context(context)
 
-        def encrypt(begun: _Begun, arn: str) -> bytes:
+        def encrypt(asked: use.Asked) -> bytes:
             while True:
-                wrapped = use.wrapped(begun.wire, begun.deadline, arn, secret, context)
+                wrapped = use.wrapped(asked, secret, context)
                 # AWS KMS sends no checksums: what was bent under way would show only when it is too late.
                 if wrapped is not None:
                     return _FORMAT + wrapped
-                if not begun.deadline.pause(FIRST_PAUSE):
+                if not asked.deadline.pause(FIRST_PAUSE):
                     msg = "what AWS KMS wrapped does not open again; it is not used"
                     raise CorruptedError(msg, hint="does something on the network change bytes?")
 
@@ -139,10 +154,10 @@ class AwsKmsHsm:
         """Open what `wrap` made under this key in this context."""
         check_context(context)
 
-        def decrypt(begun: _Begun, arn: str) -> DataKey:
+        def decrypt(asked: use.Asked) -> DataKey:
             if not wrapped.startswith(_FORMAT) or not 1 < len(wrapped) <= _MAX_WRAPPED:
                 raise _shut(key.label)
-            return use.opened(begun.wire, begun.deadline, arn, wrapped[1:], context)
+            return use.opened(asked, wrapped[1:], context)
 
         try:
             return self._use(HsmKey(key.label, KeyKind.AES), self._begun(Operation.UNWRAP), decrypt)
@@ -152,8 +167,8 @@ class AwsKmsHsm:
     def mac(self, key: HsmKey, message: bytes) -> Node:
         """HMAC-SHA512 of the message, framed so that AWS KMS takes any: 64 secret bytes."""
 
-        def generate_mac(begun: _Begun, arn: str) -> Node:
-            return use.authenticated(begun.wire, begun.deadline, arn, message)
+        def generate_mac(asked: use.Asked) -> Node:
+            return use.authenticated(asked, message)
 
         return self._use(HsmKey(key.label, KeyKind.HMAC), self._begun(Operation.MAC), generate_mac)
 
@@ -161,16 +176,16 @@ class AwsKmsHsm:
         """An ECDSA signature on a digest of 32 bytes, as the 64 bytes r || s."""
         check_digest(digest)
 
-        def sign(begun: _Begun, arn: str) -> bytes:
-            return use.signed(begun.wire, begun.deadline, arn, digest)
+        def sign(asked: use.Asked) -> bytes:
+            return use.signed(asked, digest)
 
         return self._use(HsmKey(key.label, KeyKind.ECDSA), self._begun(Operation.SIGN), sign)
 
     def public_key(self, key: HsmKey) -> bytes:
         """The public key that `sign` signs under, as an uncompressed SEC1 point of 65 bytes."""
 
-        def get_public_key(begun: _Begun, arn: str) -> bytes:
-            return use.published(begun.wire, begun.deadline, arn)
+        def get_public_key(asked: use.Asked) -> bytes:
+            return use.published(asked)
 
         return self._use(HsmKey(key.label, KeyKind.ECDSA), self._begun(None), get_public_key)
 
@@ -199,19 +214,35 @@ class AwsKmsHsm:
             self.operations.add(operation)
         return _Begun(Keys(wire, self._uri, deadline), wire, deadline)
 
-    def _use(self, key: HsmKey, begun: _Begun, work: Callable[[_Begun, str], T]) -> T:
+    def _use(self, key: HsmKey, begun: _Begun, work: Callable[[use.Asked], T]) -> T:
         """Use a key by its ARN; one that was known from earlier and does not serve any more is looked up again."""
         known, until = self._known.get(key, ("", 0.0))
         if known and time.monotonic() < until:
             try:
-                return work(begun, known)
+                return work(use.Asked(begun.wire, begun.deadline, known, young=False))
             except (NotThereError, NotUsableError):
                 self._known[key] = known, 0.0
-        arn = begun.keys.usable(key)
-        if known and arn != known:
-            begun.keys.replaced(key, known, arn)
+        if (made := self._lately(key)) is not None:
+            arn = begun.keys.settled(key, made)
+        else:
+            arn = begun.keys.usable(key)
+            if known and arn != known:
+                begun.keys.replaced(key, known, arn)
         self._known[key] = arn, time.monotonic() + _LOOK_AGAIN
-        return work(begun, arn)
+        # AWS KMS has just told of it that it serves: where it says otherwise now, that has not got everywhere yet.
+        return work(use.Asked(begun.wire, begun.deadline, arn, young=True))
+
+    def _remember(self, key: HsmKey, arn: str) -> None:
+        """Remember a key as made just now, and forget those that were made long ago."""
+        now = time.monotonic()
+        for old in [old for old, (_, until) in list(self._made.items()) if until < now]:
+            self._made.pop(old, None)
+        self._made[key] = arn, now + _AGREED
+
+    def _lately(self, key: HsmKey) -> str | None:
+        """The ARN of a key that this process made lately."""
+        arn, until = self._made.get(key, (None, 0.0))
+        return arn if time.monotonic() < until else None
 
     def _wire(self, deadline: Deadline) -> Wire:
         return self._client.get(lambda: Wire(self._uri, deadline))

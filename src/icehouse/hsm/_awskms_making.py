@@ -1,4 +1,4 @@
-"""Making keys in AWS KMS, where a creation cannot be repeated and a key has no name of its own (ADR 0021)."""
+"""Making keys in AWS KMS, where a creation cannot be repeated and a key has no name of its own (ADR 0021, ADR 0044)."""
 
 from __future__ import annotations
 
@@ -7,10 +7,20 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from icehouse.errors import HsmError, HsmRefusedError, HsmUnavailableError
-from icehouse.hsm._awskms_keys import METADATA, SHAPES, TAG, Keys, kind_of
-from icehouse.hsm._awskms_wire import ExistsError, NotThereError
+from icehouse.hsm._awskms_errors import (
+    AGAIN,
+    DeletedError,
+    DeniedError,
+    ExistsError,
+    NotThereError,
+    NotUsableError,
+    NotYetError,
+)
+from icehouse.hsm._awskms_keys import DEAD, METADATA, SHAPES, TAG, Keys, kind_of
+from icehouse.hsm._awskms_listing import unnamed
 
 if TYPE_CHECKING:
+    from icehouse.hsm._awskms_listing import Memory
     from icehouse.hsm._awskms_uri import AwsKmsUri
     from icehouse.hsm._awskms_wire import Wire
     from icehouse.hsm._deadline import Deadline
@@ -18,156 +28,197 @@ if TYPE_CHECKING:
 
 _PAUSE = 0.2
 _SHORTEST_WINDOW = 7
+_SEARCH = 0.3
+"""Which part of the time that is left a search among all keys may take."""
 
 
 class Making:
-    """The making of one key.
+    """The making of one key."""
 
-    `passed_over` are the ARNs of keys without an alias that are not icehouse's; a process looks at each of them once.
-    """
+    __slots__ = ("_deadline", "_key", "_keys", "_lost", "_mark", "_memory", "_unsure", "_uri", "_wire")
 
-    __slots__ = ("_deadline", "_keys", "_lost", "_mark", "_passed_over", "_prefix", "_wire")
-
-    def __init__(self, wire: Wire, uri: AwsKmsUri, deadline: Deadline, passed_over: set[str]) -> None:
+    def __init__(self, wire: Wire, uri: AwsKmsUri, deadline: Deadline, memory: Memory, key: HsmKey) -> None:
         self._wire = wire
-        self._prefix = uri.prefix
+        self._uri = uri
         self._deadline = deadline
         self._keys = Keys(wire, uri, deadline)
-        self._passed_over = passed_over
+        self._memory = memory
+        self._key = key
         self._mark = secrets.token_hex(8)
         self._lost = False
+        """Whether the answer to a CreateKey got lost."""
+        self._unsure = False
+        """Whether the alias may be this key's, although nobody said so."""
 
-    def create(self, key: HsmKey) -> str:
+    def create(self) -> str:
         """Make a key and claim its label by the alias, which AWS KMS gives to one key only; the key's ARN."""
-        aliases = self._keys.aliases()
-        target = aliases.get(self._keys.alias(key.label))
-        if target is not None and self._keys.lives(target):
-            raise _taken(key.label)
-        # Whoever may create a key may write any description, and a key policy of his own: none of these is ever taken.
-        left = self._orphans(key, aliases)
-        arn = self._made(key)
+        target = self._named()
+        # Where the try before did not get to its end, its key is gone on with: no other process knows of it.
+        begun = self._memory.unclaimed.pop(self._key, None)
+        self._unsure = begun is not None
+        if begun and target and target["Arn"] == begun and target.get("KeyState") not in DEAD:
+            return begun
+        if target is not None:
+            self._check_free(target)
+        # Whoever may create a key may write any description, and a key policy of his own: no other is ever taken.
+        arn = begun or self._made()
         try:
-            self._claim(key, arn, "create_alias" if target is None else "update_alias")
-        except HsmRefusedError as exc:
-            self._discard(arn, key, exc)
+            self._claim(arn, anew=target is not None)
+        except HsmUnavailableError:
+            self._memory.unclaimed[self._key] = arn
             raise
-        self._sweep(key, arn, left if target is None else [])
-        self._wait_for(key, arn)
+        except HsmRefusedError as exc:
+            self._discard(arn, exc)
+            raise
+        self._sweep(arn)
+        self._wait_for(arn)
         return arn
 
-    def _made(self, key: HsmKey) -> str:
+    def _named(self) -> dict[str, Any] | None:
+        """What the label's alias names; whoever may make keys and not look at them is told by CreateAlias."""
+        try:
+            return self._keys.target(self._key.label)
+        except DeniedError:
+            return None
+
+    def _check_free(self, target: dict[str, Any]) -> None:
+        """Refuse a label whose key lives, or whose key was of another kind: AWS KMS moves no alias between kinds."""
+        label, kind = self._key.label, kind_of(target)
+        if target.get("KeyState") not in DEAD:
+            raise _taken(label)
+        if kind is not self._key.kind:
+            msg = (
+                f"the alias of {label!r} names a key of kind {kind} until that is deleted on "
+                f"{target.get('DeletionDate')}, and AWS KMS gives an alias to no key of another kind ({self._key.kind})"
+            )
+            raise HsmRefusedError(
+                msg, hint=f"take another label, or 'aws kms delete-alias --alias-name {self._keys.alias(label)}'"
+            )
+
+    def _made(self) -> str:
         """A new key; where an answer got lost, the one that was made all the same."""
         while True:
-            made = self._orphans(key, self._keys.aliases(), self._mark) if self._lost else []
-            if made:
+            if self._lost and (made := self._unheard()):
                 return made[0]
             try:
-                return self._new(key)
+                return self._new()
             except HsmUnavailableError:
                 # Repeated blindly, a lost answer would leave a key that nobody can name.
                 self._lost = True
                 if not self._deadline.pause(_PAUSE):
                     raise
 
-    def _new(self, key: HsmKey) -> str:
-        shape = SHAPES[key.kind]
+    def _new(self) -> str:
+        shape = SHAPES[self._key.kind]
         answer = self._wire.call(
             "create_key",
             self._deadline,
             check=METADATA,
             repeat=False,
-            Description=f"{self._keys.description(key.label)} {self._mark}",
+            Description=f"{self._keys.description(self._key.label)} {self._mark}",
             KeySpec=shape.spec,
             KeyUsage=shape.usage,
             Origin="AWS_KMS",
             MultiRegion=False,
-            Tags=[{"TagKey": TAG, "TagValue": self._prefix}],
+            Tags=[{"TagKey": TAG, "TagValue": self._uri.prefix}],
         )
         return str(self._keys.placed(answer["KeyMetadata"])["Arn"])
 
-    def _orphans(self, key: HsmKey, aliases: dict[str, str], mark: str = "") -> list[str]:
-        """Enabled keys without an alias that were made for this label, by the creation of this mark; oldest first."""
-        named = set(aliases.values())
-        arns = [each["KeyArn"] for each in self._keys.listed("list_keys", "Keys", 1000) if each["KeyId"] not in named]
-        unknown = [arn for arn in arns if arn not in self._passed_over]
-        found = []
-        for arn, metadata in zip(unknown, self._keys.described(unknown, hidden=True), strict=True):
-            if metadata is None:
-                continue
-            description = str(metadata.get("Description", ""))
-            if not description.startswith(self._keys.description("")):
-                self._passed_over.add(arn)
-            elif self._keys.is_for(metadata, key.label) and description.endswith(mark) and _serves(metadata, key):
-                found.append((str(metadata.get("CreationDate")), arn))
-        return [arn for _, arn in sorted(found)]
+    def _unheard(self) -> list[str]:
+        """The keys that bear this creation's mark, as far as they are listed by now. It takes a part of the time."""
+        found: list[str] = []
+        with suppress(HsmError):
+            keys = Keys(self._wire, self._uri, self._deadline.part(_SEARCH))
+            for arn, metadata in unnamed(keys, self._memory):
+                found += [arn] if str(metadata["Description"]).endswith(f" {self._mark}") else []
+        return found
 
-    def _claim(self, key: HsmKey, arn: str, method: str) -> None:
+    def _claim(self, arn: str, *, anew: bool) -> None:
         """Give the alias to the key: the one step that makes it the label's."""
-        lost = False
         while True:
+            method = "update_alias" if anew else "create_alias"
             try:
                 self._wire.call(
-                    method, self._deadline, repeat=False, AliasName=self._keys.alias(key.label), TargetKeyId=arn
+                    method, self._deadline, repeat=False, AliasName=self._keys.alias(self._key.label), TargetKeyId=arn
                 )
             except ExistsError:
-                if lost and self._keys.describe(self._keys.alias(key.label))["Arn"] == arn:
+                if self._unsure and self._owns(arn):
                     return
-                raise _taken(key.label) from None
+                raise _taken(self._key.label) from None
+            except DeletedError:
+                raise
+            except (NotThereError, NotUsableError) as exc:
+                # Of a key that was made just now: it is not known here yet. Or the old alias went with its key.
+                if not self._deadline.pause(_PAUSE):
+                    msg = f"a new key is not known everywhere yet: {exc}"
+                    raise NotYetError(msg, hint=AGAIN) from exc
+                anew = anew and self._keys.target(self._key.label) is not None
             except HsmUnavailableError:
-                lost = True
+                self._unsure = True
                 if not self._deadline.pause(_PAUSE):
                     raise
             else:
                 return
 
-    def _discard(self, arn: str, key: HsmKey, why: HsmError) -> None:
-        """Schedule the deletion of a key that did not get the alias, so that nobody pays for it."""
-        try:
-            if self._keys.describe(self._keys.alias(key.label))["Arn"] == arn:
-                # Another found it without its alias, and took it.
-                return
-        except HsmRefusedError:
-            pass
-        try:
-            self._keys.scheduled(arn, _SHORTEST_WINDOW)
-        except HsmError as exc:
-            left = f"{arn}, made for it, could not be scheduled for deletion ({exc}): do it by hand"
-            why.hint = f"{why.hint}; {left}" if why.hint else left
+    def _owns(self, arn: str) -> bool:
+        """Whether the alias that somebody created, perhaps this creation unheard, names this key."""
+        while True:
+            target = self._keys.target(self._key.label)
+            if target is not None:
+                return bool(target["Arn"] == arn)
+            # It was created, AWS KMS says, so that it is not there means that it is not known here yet.
+            if not self._deadline.pause(_PAUSE):
+                msg = f"the alias of {self._key.label!r} was created, and is not known everywhere yet"
+                raise NotYetError(msg, hint=AGAIN)
 
-    def _sweep(self, key: HsmKey, kept: str, left: list[str]) -> None:
-        """Schedule the deletion of what interrupted creations left, and of what else this one made unheard.
+    def _discard(self, arn: str, why: HsmError) -> None:
+        """Schedule the deletion of a key that did not get the alias, so that nobody pays for it.
 
-        The alias is ours by now: whoever else is about to claim it with one of these gets nothing.
+        Not of one that may have got it: another process may have used it since.
         """
-        # The key that was wanted is made; what cannot be swept costs money, and is found by its description.
-        with suppress(HsmError):
-            unheard = self._orphans(key, self._keys.aliases(), self._mark) if self._lost else []
-            # Lists lag behind: the key that has the alias may still seem to have none.
-            for arn in {*left, *unheard} - {kept}:
+        left = f"{arn} was made for it and is left, since it may own the alias: 'icehouse doctor --hsm' lists it if not"
+        if not self._unsure:
+            try:
                 self._keys.scheduled(arn, _SHORTEST_WINDOW)
+            except DeletedError:
+                return
+            except HsmError as exc:
+                left = f"{arn}, made for it, could not be scheduled for deletion ({exc}): do it by hand"
+            else:
+                return
+        why.hint = f"{why.hint}; {left}" if why.hint else left
 
-    def _wait_for(self, key: HsmKey, arn: str) -> None:
-        """Until the alias is known everywhere: AWS KMS agrees with itself after a while only."""
+    def _sweep(self, kept: str) -> None:
+        """Schedule the deletion of what else this creation made unheard: no alias was ever asked for these.
+
+        What other creations left is never destroyed here: it may be a key that somebody took the alias from.
+        """
+        if not self._lost:
+            return
+        # The key that was wanted is made; what cannot be swept costs money, and `leftovers` lists it.
+        with suppress(HsmError):
+            for arn in self._unheard():
+                if arn != kept:
+                    Keys(self._wire, self._uri, self._deadline.part(_SEARCH)).scheduled(arn, _SHORTEST_WINDOW)
+
+    def _wait_for(self, arn: str) -> None:
+        """Until the alias is known everywhere: AWS KMS agrees with itself after a while only.
+
+        Whatever it says meanwhile, the key is made, and this process uses it by its ARN.
+        """
         while True:
             try:
-                named = self._keys.describe(self._keys.alias(key.label))["Arn"]
-            except NotThereError:
-                named = arn
+                target = self._keys.target(self._key.label)
             except HsmError:
-                # The key is made; what is wrong now is told when it is used.
+                # What is wrong now is told when the key is used.
                 return
-            else:
-                if named == arn:
-                    return
+            if target is not None and target["Arn"] == arn:
+                return
             if not self._deadline.pause(_PAUSE):
                 break
-        if named != arn:
-            msg = f"the alias of {key.label!r} still names another key than the one that was made for it"
+        if target is not None and target.get("KeyState") not in DEAD:
+            msg = f"the alias of {self._key.label!r} still names another key than the one that was made for it"
             raise HsmUnavailableError(msg, hint="was it made twice at once? 'icehouse doctor' says which key it names")
-
-
-def _serves(metadata: dict[str, Any], key: HsmKey) -> bool:
-    return kind_of(metadata) is key.kind and metadata.get("KeyState") == "Enabled"
 
 
 def _taken(label: str) -> HsmRefusedError:

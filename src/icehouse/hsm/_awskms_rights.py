@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from icehouse.errors import HsmRefusedError
-from icehouse.hsm._awskms_wire import PAGE, DeniedError, WouldDoError
+from icehouse.hsm._awskms_errors import PAGE, DeniedError, WouldDoError
+from icehouse.hsm._awskms_listing import Memory, keys_of
 from icehouse.hsm._hsm import KeyKind, Right
+from icehouse.hsm._listing import PartlyListedError
 
 if TYPE_CHECKING:
     from icehouse.hsm._awskms_keys import Keys
@@ -33,10 +35,12 @@ def rights(wire: Wire, keys: Keys, uri: AwsKmsUri, deadline: Deadline) -> list[R
 
 def _try_keys(trial: _Trial, keys: Keys) -> None:
     try:
-        found = keys.keys("")
+        found = keys_of(keys, Memory(), "")
     except DeniedError:
         trial.granted["DescribeKey"] = False
         return
+    except PartlyListedError as exc:
+        found = exc.keys
     if found:
         trial.granted["DescribeKey"] = True
     for kind in KeyKind:

@@ -19,7 +19,6 @@ from icehouse.errors import HsmRefusedError, RequestError
 if TYPE_CHECKING:
     from icehouse.hsm._awskms_uri import AwsKmsUri
 
-LOG_IN = "run 'aws configure' or 'aws sso login', set AWS_PROFILE, or give this machine an instance or task role"
 _MODELS = create_loader()
 """The description of AWS's services: read once, and before any deadline begins."""
 _MODELS.load_service_model("kms", "service-2")

@@ -10,13 +10,14 @@ from threading import BoundedSemaphore, Thread, local
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from icehouse.errors import HsmError, HsmRefusedError, HsmUnavailableError, IcehouseError, MissingExtraError
+from icehouse.hsm._awskms_errors import LOG_IN, REACH, Answer, CorruptedError, CutError, not_yet, refusal
 from icehouse.hsm._deadline import FIRST_PAUSE, LONGEST_PAUSE, Deadline
 
 try:
     from botocore import exceptions as aws
     from botocore.parsers import ResponseParserError
 
-    from icehouse.hsm._awskms_session import LOG_IN, connected
+    from icehouse.hsm._awskms_session import connected
 except ImportError as exc:
     raise MissingExtraError("aws") from exc  # noqa: EM101  the name of the extra
 from icehouse.hsm._per_process import closed
@@ -27,27 +28,6 @@ if TYPE_CHECKING:
     from icehouse.hsm._awskms_uri import AwsKmsUri
 
 T = TypeVar("T")
-PAGE = "docs/howto/aws-kms.md"
-_THROTTLED = frozenset(
-    {"Throttling", "ThrottlingException", "ThrottledException", "RequestLimitExceeded", "TooManyRequestsException"}
-)
-_PASSING = frozenset(
-    {"DependencyTimeoutException", "KeyUnavailableException", "KMSInternalException", "RequestTimeout"}
-    | {"InternalFailure", "InternalServerError", "ServiceUnavailable", "ServiceUnavailableException"}
-)
-_DENIED = frozenset({"AccessDenied", "AccessDeniedException"})
-_STRANGER = frozenset(
-    {
-        "ExpiredToken",
-        "ExpiredTokenException",
-        "IncompleteSignature",
-        "InvalidClientTokenId",
-        "InvalidSignatureException",
-    }
-    | {"MissingAuthenticationTokenException", "SignatureDoesNotMatch", "UnrecognizedClientException"}
-)
-_DENIAL = re.compile(r"to perform: (?P<action>kms:[A-Za-z]+)")
-_FAULT = 500
 _CONNECT = "connect"
 _NO_CREDENTIALS = (
     aws.NoCredentialsError,
@@ -64,38 +44,6 @@ _PROBLEMS = (aws.BotoCoreError, aws.ClientError, aws.HTTPClientError, OSError, *
 _OURS = local()
 
 
-class NotThereError(HsmRefusedError):
-    """AWS KMS does not know this key or alias."""
-
-
-class ExistsError(HsmRefusedError):
-    """AWS KMS has an alias of this name already."""
-
-
-class NotUsableError(HsmRefusedError):
-    """A key is disabled, or about to be deleted."""
-
-
-class InvalidError(HsmRefusedError):
-    """A ciphertext does not open under this key in this context."""
-
-
-class DeniedError(HsmRefusedError):
-    """These credentials lack a permission."""
-
-
-class WouldDoError(HsmRefusedError):
-    """A dry run: the call would have been done."""
-
-
-class CutError(HsmUnavailableError):
-    """A call did not end in the time it had."""
-
-
-class CorruptedError(HsmUnavailableError):
-    """An answer is not whole."""
-
-
 class _Discretion(logging.Filter):
     """At DEBUG, botocore logs every request and answer whole, data keys and all; not those of icehouse."""
 
@@ -110,7 +58,7 @@ for _name in ("auth", "credentials", "endpoint", "hooks", "parsers", "utils"):
 class Wire:
     """The service as one process reaches it. Never used by another: a forked child makes its own."""
 
-    __slots__ = ("_client", "_closed", "_places", "_uri", "date", "region", "url")
+    __slots__ = ("_client", "_closed", "_places", "_uri", "date", "region", "url", "vouched")
 
     def __init__(self, uri: AwsKmsUri, deadline: Deadline) -> None:
         self._uri = uri
@@ -119,8 +67,9 @@ class Wire:
         self.date = ""  # of the last answer, as the service told it
         # AWS looks for credentials on the network too, and a role is taken there: no deadline of ours holds inside.
         self.region, self.url = uri.region or "", uri.url or ""
-        self._client = self._until(_CONNECT, lambda: connected(uri), deadline, share=1.0)
+        self._client = self._until(lambda: self._once(_CONNECT, lambda: connected(uri), deadline, 1.0), deadline)
         self.region, self.url = self._client.meta.region_name, self._client.meta.endpoint_url
+        self.vouched = of_amazon(self.url, self.region)
 
     def call(
         self,
@@ -129,11 +78,13 @@ class Wire:
         *,
         check: Callable[[dict[str, Any]], None] = lambda _: None,
         repeat: bool = True,
+        young: bool = False,
         **request: Any,  # noqa: ANN401  each method has parameters of its own
     ) -> dict[str, Any]:
         """Make one call, again while it fails in passing and there is time.
 
-        `check` raises `CorruptedError` for an answer that is not whole; such an answer is never returned.
+        `check` raises `CorruptedError` for an answer that is not whole; such an answer is never returned. Of a key that
+        is known to be there, `young` says so: that AWS KMS does not know it, or its state, passes.
         """
         work = getattr(self._client, method)
 
@@ -143,20 +94,27 @@ class Wire:
             check(answer)
             return answer
 
-        return self._until(method, ask, deadline, repeat=repeat)
+        def asked() -> dict[str, Any]:
+            try:
+                return self._once(method, ask, deadline, 0.5)
+            except HsmRefusedError as exc:
+                passing = not_yet(exc) if young else exc
+                if passing is exc:
+                    raise
+                raise passing from exc
+
+        return self._until(asked, deadline, repeat=repeat)
 
     def close(self) -> None:
         """Close the connections; calls under way may still end."""
         self._closed = True
         self._client.close()
 
-    def _until(
-        self, method: str, work: Callable[[], T], deadline: Deadline, *, repeat: bool = True, share: float = 0.5
-    ) -> T:
+    def _until(self, attempt: Callable[[], T], deadline: Deadline, *, repeat: bool = True) -> T:
         longest, told = FIRST_PAUSE, None
         while True:
             try:
-                return self._once(method, work, deadline, share)
+                return attempt()
             except HsmUnavailableError as exc:
                 # That there was no time left says less than what went wrong before.
                 told = exc if told is None or not isinstance(exc, CutError) else told
@@ -176,7 +134,7 @@ class Wire:
         except FutureTimeoutError:
             who = "AWS gave no credentials" if method == _CONNECT else f"{self._told(method)}: no answer"
             msg = f"{who} (deadline {deadline.seconds:g} s)"
-            raise CutError(msg, hint=LOG_IN if method == _CONNECT else _REACH) from None
+            raise CutError(msg, hint=LOG_IN if method == _CONNECT else REACH) from None
         except _PROBLEMS as exc:
             raise self._translated(exc, method, deadline) from exc
 
@@ -188,7 +146,7 @@ class Wire:
         told = f"{self._told(method)}: {exc}"
         match exc:
             case aws.ClientError():
-                return self._answered(exc, method, deadline)
+                return self._answered(exc, method)
             case _ if isinstance(exc, _NO_CREDENTIALS):
                 # Once it is open, credentials that go missing may come back.
                 error = HsmRefusedError if method == _CONNECT else HsmUnavailableError
@@ -198,32 +156,17 @@ class Wire:
             case _ if isinstance(exc, _BROKEN):
                 return CorruptedError(f"an answer is not whole: {told}")
             case _:
-                return HsmUnavailableError(f"{told} (deadline {deadline.seconds:g} s)", hint=_REACH)
+                return HsmUnavailableError(f"{told} (deadline {deadline.seconds:g} s)", hint=REACH)
 
-    def _answered(self, exc: Any, method: str, deadline: Deadline) -> HsmError:  # noqa: ANN401
-        code, words = exc.response.get("Error", {}).get("Code", ""), exc.response.get("Error", {}).get("Message", "")
-        told = f"{self._told(method)}: {code}: {words}"
-        if code in _THROTTLED:
-            return HsmUnavailableError(f"throttled by {told}", hint=_QUOTA)
-        status = exc.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-        if code in _PASSING or (status >= _FAULT and code not in _REFUSALS):
-            return HsmUnavailableError(f"{told} (deadline {deadline.seconds:g} s)", hint=_REACH)
-        if code in _DENIED:
-            return DeniedError(f"no permission: {told}", hint=self._mend(_DENIAL.search(words), exc.operation_name))
-        if code in _STRANGER:
-            hint = "is this machine's clock right?" if "expired:" in words or "not yet current" in words else LOG_IN
-            return HsmRefusedError(f"no valid credentials: {told}", hint=hint)
-        return _REFUSALS.get(code, HsmRefusedError)(told, hint=_HINTS.get(code))
+    def _answered(self, exc: Any, method: str) -> HsmError:  # noqa: ANN401
+        error, told = exc.response.get("Error", {}), exc.response.get("ResponseMetadata", {})
+        answer = Answer(
+            error.get("Code", ""), error.get("Message", ""), told.get("HTTPStatusCode", 0), exc.operation_name
+        )
+        return refusal(answer, f"{self._told(method)}: {answer.code}: {answer.words}", self._uri)
 
     def _told(self, method: str) -> str:
         return f"AWS KMS ({self.url or self.region or 'no region'}), {method}"
-
-    def _mend(self, denial: re.Match[str] | None, operation: str) -> str:
-        if operation == "AssumeRole":
-            return f"allow sts:AssumeRole on {self._uri.role}, and name the caller in that role's trust policy"
-        # Making a key with a tag takes another permission than the call's own.
-        action = denial["action"] if denial else f"kms:{operation}"
-        return f"allow {action}, as the policy in {PAGE} does for the keys of alias/{self._uri.prefix}/*"
 
 
 def _work(told: Future[T], work: Callable[[], T], places: BoundedSemaphore) -> None:
@@ -245,7 +188,7 @@ def whole(**fields: type) -> Callable[[dict[str, Any]], None]:
         for name, kind in fields.items():
             if not isinstance(answer.get(name), kind) or not answer[name]:
                 msg = f"an answer of AWS KMS lacks its {name}; it is not used"
-                raise CorruptedError(msg, hint=_REACH)
+                raise CorruptedError(msg, hint=REACH)
 
     return check
 
@@ -255,17 +198,3 @@ def of_amazon(url: str, region: str) -> bool:
     place = re.escape(region)
     host = rf"https://([a-z0-9-]+\.)*kms(-fips)?\.{place}\.((vpce\.)?amazonaws\.(com(\.cn)?|eu)|api\.aws)(:443)?/?"
     return re.fullmatch(host, url) is not None
-
-
-_QUOTA = "raise the request quota of AWS KMS in this region, or ask for less at once"
-_REACH = "is the network up, is this a region of AWS, and does the endpoint answer? The same call may succeed later"
-_REFUSALS: dict[str, type[HsmRefusedError]] = {
-    "NotFoundException": NotThereError,
-    "AlreadyExistsException": ExistsError,
-    "DisabledException": NotUsableError,
-    "KMSInvalidStateException": NotUsableError,
-    "InvalidCiphertextException": InvalidError,
-    "IncorrectKeyException": InvalidError,
-    "DryRunOperationException": WouldDoError,
-}
-_HINTS = {"LimitExceededException": "raise the quota of KMS keys or aliases in this account and region"}

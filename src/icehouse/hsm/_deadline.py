@@ -30,6 +30,10 @@ class Deadline:
         left = self.left()
         return min(max(left, 0.001), max(_SHORTEST_TRY, left * share))
 
+    def part(self, share: float) -> Deadline:
+        """A deadline inside this one, for what must not take all the time that is left."""
+        return Deadline(self.left() * share / MARGIN)
+
     def pause(self, longest: float) -> bool:
         """Wait for a random while; where there is no time for it, answer False at once."""
         # Jitter keeps many clients from coming back at the same moment; nothing secret hangs on it.

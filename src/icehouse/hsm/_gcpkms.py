@@ -10,9 +10,11 @@ from icehouse.errors import HsmRefusedError, RequestError, SealError
 from icehouse.hsm import _gcpkms_answers as answers
 from icehouse.hsm._crc32c import crc32c
 from icehouse.hsm._deadline import Deadline
+from icehouse.hsm._gcpkms_listing import keys_of, leftovers
+from icehouse.hsm._gcpkms_making import create, destroy
 from icehouse.hsm._gcpkms_ring import Ring, check_answer
 from icehouse.hsm._gcpkms_uri import GcpKmsUri
-from icehouse.hsm._gcpkms_wire import ADMIN, RIGHTS, InvalidError, NotThereError, NotUsableError, Wire
+from icehouse.hsm._gcpkms_wire import ADMIN, RIGHTS, DeniedError, InvalidError, NotThereError, NotUsableError, Wire
 from icehouse.hsm._hsm import (
     Destruction,
     HsmInfo,
@@ -32,9 +34,10 @@ from google.cloud.kms_v1 import types  # isort: skip
 from google.iam.v1.iam_policy_pb2 import TestIamPermissionsRequest  # type: ignore[import-untyped]  # isort: skip
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from icehouse._core import DataKey, Node
+    from icehouse.hsm._listing import Leftover
 
 T = TypeVar("T")
 _FORMAT = b"\x01"
@@ -66,16 +69,18 @@ class GcpKmsHsm:
     for a hierarchical vault or the audit key, `roles/cloudkms.signer` and `roles/cloudkms.publicKeyViewer`. To make
     and destroy root keys (`init`, `rewrap`, `trim`, and all of a direct vault) also `roles/cloudkms.admin`, or a role
     of your own with `cloudkms.cryptoKeys.create`, `cloudkms.cryptoKeys.update`, `cloudkms.cryptoKeyVersions.create`
-    and `cloudkms.cryptoKeyVersions.destroy`.
+    and `cloudkms.cryptoKeyVersions.destroy`; where an organisation policy wants versions disabled before they are
+    destroyed, `cloudkms.cryptoKeyVersions.update`, too.
     """
 
-    __slots__ = ("_client", "_known", "_uri", "info", "operations")
+    __slots__ = ("_client", "_known", "_opens", "_path", "_seen", "_uri", "info", "operations")
 
     def __init__(self, uri: GcpKmsUri) -> None:
         self._uri = uri
         wire = Wire(uri)
         try:
-            wire.call("get_key_ring", types.GetKeyRingRequest(name=uri.path), Deadline(uri.deadline))
+            # A project's number in the URI is the same project: from here on it goes by the name that answers have.
+            self._path = _ring_name(wire, uri)
         except NotThereError as exc:
             wire.close()
             msg = f"there is no key ring {uri.path}"
@@ -86,6 +91,9 @@ class GcpKmsHsm:
             raise
         self._client = PerProcess(wire)
         self._known: dict[HsmKey, tuple[str, float]] = {}
+        self._opens: dict[HsmKey, tuple[str, float]] = {}
+        """A version that decrypts: where the primary does not, the key may have older ones that do."""
+        self._seen: dict[str, bool] = {}
         self.operations = OperationCounts()
         self.info = HsmInfo(
             provider="gcpkms",
@@ -110,18 +118,30 @@ class GcpKmsHsm:
     def create_key(self, label: str, kind: KeyKind) -> HsmKey:
         """Make a crypto key of this name in the HSM; one that exists is refused."""
         key = HsmKey(label, KeyKind(kind))
-        self._begun(Operation.CREATE_KEY).ring.create(key)
+        version = create(self._begun(Operation.CREATE_KEY).ring, key)
+        self._known[key] = version, time.monotonic() + _LOOK_AGAIN
+        self._opens.pop(key, None)
         return key
 
     def destroy_key(self, key: HsmKey) -> Destruction:
         """Schedule the destruction of every version; until then whoever may restore keys can undo it."""
-        until = self._begun(Operation.DESTROY_KEY).ring.destroy(key)
+        until = destroy(self._begun(Operation.DESTROY_KEY).ring, key)
         self._known.pop(key, None)
+        self._opens.pop(key, None)
         return Destruction(done=False, recoverable_until=until)
 
     def keys(self, prefix: str) -> list[HsmKey]:
         """The keys whose labels start with `prefix`, by label; other software's keys are passed over."""
-        return self._begun(Operation.KEYS).ring.keys(prefix)
+        # As many calls as there are pages, and more: each has a deadline of its own.
+        return keys_of(self._ring(self._begun(Operation.KEYS).wire), self._seen, prefix)
+
+    def find(self, label: str) -> HsmKey | None:
+        """The key of exactly this label, however many others there are."""
+        return self._begun(Operation.KEYS).ring.find(label)
+
+    def leftovers(self) -> Iterator[Leftover]:
+        """Versions that icehouse made and that nothing names."""
+        return leftovers(self._ring(self._begun(None).wire))
 
     def wrap(self, key: HsmKey, secret: DataKey, context: bytes) -> bytes:
         """Wrap a data key so that it opens only under this key in this context of 32 bytes."""
@@ -137,7 +157,7 @@ class GcpKmsHsm:
                 additional_authenticated_data_crc32c=crc32c(context),
             )
             answer = begun.wire.call("encrypt", request, begun.deadline, check=answers.encrypted)
-            check_answer(answer.name, version, answer.protection_level)
+            check_answer(answer.name, version, answer)
             return _FORMAT + bytes(answer.ciphertext)
 
         return self._use(HsmKey(key.label, KeyKind.AES), self._begun(Operation.WRAP), encrypt)
@@ -160,20 +180,18 @@ class GcpKmsHsm:
             )
             answer = begun.wire.call("decrypt", request, begun.deadline, check=answers.decrypted)
             # The service finds the version in the ciphertext, and does not name it.
-            check_answer(None, version, answer.protection_level)
+            check_answer(None, version, answer)
             if len(answer.plaintext) != _DATA_KEY_BYTES:
                 raise _shut(key.label)
             return data_key_from_bytes(answer.plaintext)
 
         try:
-            return self._use(HsmKey(key.label, KeyKind.AES), begun, decrypt)
+            return self._use(HsmKey(key.label, KeyKind.AES), begun, decrypt, opening=True)
         except InvalidError as exc:
             raise _shut(key.label) from exc
         except NotUsableError as exc:
             # The version that wrapped it does not serve, though the key has one that does.
-            if begun.ring.disabled(key.label):
-                raise
-            raise _shut(key.label) from exc
+            raise begun.ring.why_shut(key.label, exc) from exc
 
     def mac(self, key: HsmKey, message: bytes) -> Node:
         """HMAC-SHA512 of the message: 64 secret bytes."""
@@ -181,7 +199,7 @@ class GcpKmsHsm:
         def mac_sign(begun: _Begun, version: str) -> Node:
             request = types.MacSignRequest(name=version, data=message, data_crc32c=crc32c(message))
             answer = begun.wire.call("mac_sign", request, begun.deadline, check=answers.maced)
-            check_answer(answer.name, version, answer.protection_level)
+            check_answer(answer.name, version, answer)
             return node_from_bytes(answer.mac)
 
         return self._use(HsmKey(key.label, KeyKind.HMAC), self._begun(Operation.MAC), mac_sign)
@@ -195,7 +213,7 @@ class GcpKmsHsm:
                 name=version, digest=types.Digest(sha256=digest), digest_crc32c=crc32c(digest)
             )
             answer = begun.wire.call("asymmetric_sign", request, begun.deadline, check=answers.signed)
-            check_answer(answer.name, version, answer.protection_level)
+            check_answer(answer.name, version, answer)
             return raw_signature(answer.signature)
 
         return self._use(HsmKey(key.label, KeyKind.ECDSA), self._begun(Operation.SIGN), asymmetric_sign)
@@ -206,7 +224,7 @@ class GcpKmsHsm:
         def get_public_key(begun: _Begun, version: str) -> bytes:
             request = types.GetPublicKeyRequest(name=version)
             answer = begun.wire.call("get_public_key", request, begun.deadline, check=answers.published)
-            check_answer(answer.name, version, answer.protection_level)
+            check_answer(answer.name, version, answer)
             return answers.point_of(answer.pem)
 
         return self._use(HsmKey(key.label, KeyKind.ECDSA), self._begun(None), get_public_key)
@@ -214,10 +232,11 @@ class GcpKmsHsm:
     def rights(self) -> list[Right]:
         """Every permission that icehouse needs on the key ring, as the service says that these credentials have it."""
         begun, asked = self._begun(None), dict(RIGHTS.values())
-        request = TestIamPermissionsRequest(resource=self._uri.path, permissions=list(asked))
+        request = TestIamPermissionsRequest(resource=self._path, permissions=list(asked))
         try:
             granted = set(begun.wire.call("test_iam_permissions", request, begun.deadline).permissions)
-        except InvalidError:
+        except (InvalidError, DeniedError):
+            # The service does not know a permission, or does not tell this principal.
             return [Right(permission, None, f"grant {role} on {self._uri.path}") for permission, role in asked.items()]
         return [
             Right(permission, permission in granted, f"grant {role} on {self._uri.path}{_FOR_MAKING.get(role, '')}")
@@ -237,22 +256,35 @@ class GcpKmsHsm:
         wire, deadline = self._wire(), Deadline(self._uri.deadline)
         if operation is not None:
             self.operations.add(operation)
-        return _Begun(Ring(wire, self._uri.path, deadline), wire, deadline)
+        return _Begun(self._ring(wire, deadline), wire, deadline)
 
-    def _use(self, key: HsmKey, begun: _Begun, work: Callable[[_Begun, str], T]) -> T:
+    def _ring(self, wire: Wire, deadline: Deadline | None = None) -> Ring:
+        return Ring(wire, self._uri, self._path, deadline)
+
+    def _use(self, key: HsmKey, begun: _Begun, work: Callable[[_Begun, str], T], *, opening: bool = False) -> T:
         """Use a key's version; one that was known from earlier and does not serve any more is looked up again."""
-        known, until = self._known.get(key, ("", 0.0))
+        remembered = self._opens if opening else self._known
+        known, until = remembered.get(key, ("", 0.0))
         if known and time.monotonic() < until:
             try:
                 return work(begun, known)
             except (NotThereError, NotUsableError):
-                self._known.pop(key, None)
-        version = begun.ring.usable(key)
-        self._known[key] = version, time.monotonic() + _LOOK_AGAIN
+                remembered.pop(key, None)
+        version = begun.ring.opening(key) if opening else begun.ring.usable(key)
+        remembered[key] = version, time.monotonic() + _LOOK_AGAIN
         return work(begun, version)
 
     def _wire(self) -> Wire:
         return self._client.get(lambda: Wire(self._uri))
+
+
+def _ring_name(wire: Wire, uri: GcpKmsUri) -> str:
+    told = wire.call("get_key_ring", types.GetKeyRingRequest(name=uri.path), Deadline(uri.deadline))
+    path = uri.same_ring(told.name)
+    if path is None:
+        msg = f"asked for {uri.path}, Google Cloud KMS answered about {told.name}"
+        raise HsmRefusedError(msg, hint="is the endpoint Google's own?")
+    return path
 
 
 def _shut(label: str) -> SealError:

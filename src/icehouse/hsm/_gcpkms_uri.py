@@ -53,6 +53,14 @@ class GcpKmsUri:
         """The key ring's resource name."""
         return f"projects/{self.project}/locations/{self.location}/keyRings/{self.ring}"
 
+    def same_ring(self, path: str) -> str | None:
+        """The ring's name as the service tells it, where it is this one; a project's number may have become its ID."""
+        named = _PATH.fullmatch(f"//{path}")
+        if named is None or (named["location"], named["ring"]) != (self.location, self.ring):
+            return None
+        numbered = self.project.isdigit() or named["project"].isdigit()
+        return path if numbered or named["project"] == self.project else None
+
     @property
     def vouched(self) -> bool:
         """Whether the answers come from Google itself: over TLS, from a host whose name is Google's."""

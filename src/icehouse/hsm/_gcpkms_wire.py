@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from threading import BoundedSemaphore, Thread
@@ -67,6 +68,7 @@ RIGHTS = {
     "create_crypto_key": ("cloudkms.cryptoKeys.create", ADMIN),
     "create_crypto_key_version": ("cloudkms.cryptoKeyVersions.create", ADMIN),
     "update_crypto_key_primary_version": ("cloudkms.cryptoKeys.update", ADMIN),
+    "update_crypto_key_version": ("cloudkms.cryptoKeyVersions.update", ADMIN),
     "destroy_crypto_key_version": ("cloudkms.cryptoKeyVersions.destroy", ADMIN),
 }
 """Every call icehouse makes, the permission it takes, and the smallest role of Google's own that has it."""
@@ -86,6 +88,14 @@ class NotUsableError(HsmRefusedError):
 
 class InvalidError(HsmRefusedError):
     """Google Cloud KMS does not accept an argument: for `decrypt`, that the ciphertext does not open."""
+
+
+class DeniedError(HsmRefusedError):
+    """These credentials lack a permission."""
+
+
+class PolicyError(NotUsableError):
+    """An organisation policy wants a version disabled before it is destroyed."""
 
 
 class CorruptedError(HsmUnavailableError):
@@ -157,18 +167,29 @@ class Wire:
         if isinstance(exc, _PASSING):
             return HsmUnavailableError(f"{told} (deadline {deadline.seconds:g} s)", hint=_REACH)
         if isinstance(exc, api.PermissionDenied):
-            permission, role = RIGHTS[method]
-            hint = f"grant {role} (permission {permission}) on {self._uri.path}"
-            return HsmRefusedError(f"no permission: {told}", hint=hint)
+            return self._denied(exc, method, told)
         return _refusal(exc, told)
+
+    def _denied(self, exc: api.PermissionDenied, method: str, told: str) -> HsmRefusedError:
+        """A permission that lacks, unless it is the service itself that is not to be used."""
+        if exc.reason == "SERVICE_DISABLED" or "it is disabled" in told:
+            enable = f"gcloud services enable cloudkms.googleapis.com --project {self._uri.project}"
+            return HsmRefusedError(f"the Cloud KMS API is disabled: {told}", hint=f"enable it: '{enable}'")
+        if exc.reason == "BILLING_DISABLED" or "billing to be enabled" in told:
+            return HsmRefusedError(f"the project has no billing: {told}", hint="link a billing account to the project")
+        permission, role = RIGHTS.get(method, ("", ""))
+        hint = f"grant {role} (permission {permission}) on {self._uri.path}" if role else None
+        return DeniedError(f"no permission: {told}", hint=hint)
 
 
 def _refusal(exc: Exception, told: str) -> HsmError:
     match exc:
         case api.Unauthenticated() | GoogleAuthError():
             return HsmRefusedError(f"no valid credentials: {told}", hint=_LOG_IN)
-        case api.InvalidArgument() if "checksum" in told.lower():
+        case api.InvalidArgument() if _CHECKSUM.search(f"{told} {exc.details}"):
             return CorruptedError(told)
+        case api.FailedPrecondition() if _POLICY in f"{told} {exc.details}":
+            return PolicyError(told, hint=f"disable the version first, or lift the policy constraints/{_POLICY}")
         case _:
             return _REFUSALS.get(type(exc), HsmRefusedError)(told)
 
@@ -179,9 +200,21 @@ _REFUSALS: dict[type[Exception], type[HsmRefusedError]] = {
     api.AlreadyExists: ExistsError,
     api.FailedPrecondition: NotUsableError,
 }
+_CHECKSUM = re.compile(r"checksum|crc32c", re.IGNORECASE)
+"""Words for a checksum that does not fit: the message's, or the field's name in the details."""
+_POLICY = "cloudkms.disableBeforeDestroy"
 _QUOTA = "raise the quota of Cloud KMS in this region, or ask for less at once"
 _REACH = "is the network up, and does the endpoint answer? The same call may succeed later"
 _LOG_IN = "run 'gcloud auth application-default login', or name a key file in GOOGLE_APPLICATION_CREDENTIALS"
+
+
+def tools(verb: str, version: str) -> str:
+    """The command of Google's own that does something with a version."""
+    _, project, _, location, _, ring, _, key, _, number = version.split("/")
+    return (
+        f"gcloud kms keys versions {verb} {number} --key {key} --keyring {ring} --location {location} "
+        f"--project {project}"
+    )
 
 
 def _transport(uri: GcpKmsUri) -> KeyManagementServiceGrpcTransport:

@@ -106,6 +106,10 @@ class OpenBaoHsm:
         """The keys whose labels start with `prefix`, by label; other software's keys are passed over."""
         return self._begun(Operation.KEYS).keys.keys(prefix)
 
+    def find(self, label: str) -> HsmKey | None:
+        """The key of exactly this label, in one call, however many others there are."""
+        return self._begun(Operation.KEYS).keys.find(label)
+
     def wrap(self, key: HsmKey, secret: DataKey, context: bytes) -> bytes:
         """Wrap a data key so that it opens only under this key in this context of 32 bytes."""
         check_context(context)

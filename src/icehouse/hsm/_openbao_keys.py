@@ -7,22 +7,25 @@ import binascii
 import secrets
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from icehouse.errors import HsmRefusedError
+from icehouse.errors import HsmRefusedError, HsmUnavailableError
 from icehouse.hsm import _p256
-from icehouse.hsm._deadline import Deadline
+from icehouse.hsm._deadline import FIRST_PAUSE, Deadline
 from icehouse.hsm._hsm import HsmKey, KeyKind, is_label
+from icehouse.hsm._listing import PartlyListedError
 from icehouse.hsm._openbao_wire import CorruptedError, InvalidError, NotThereError
 
 if TYPE_CHECKING:
     from icehouse.hsm._openbao_wire import Wire
 
 _HMAC_BYTES = 64
+_MARK = "auto_rotate_period"
+"""The one attribute that only a key's own maker sets, and that does no harm (ADR 0023)."""
 TYPES = {KeyKind.AES: "aes256-gcm96", KeyKind.HMAC: "hmac", KeyKind.ECDSA: "ecdsa-p256"}
 _KINDS = {name: kind for kind, name in TYPES.items()}
 _SURE_FALSE = ("exportable", "allow_plaintext_backup", "derived")
 _FALSE = (*_SURE_FALSE, "convergent_encryption", "imported_key")
 _FIRST = ("min_available_version", "min_decryption_version", "min_encryption_version")
-_MAKE_ANEW = "let icehouse make its keys, and rewrap under a new one"
+_STRANGE = "find out who made or changed it; what is under the vault's own key opens under no other"
 
 
 class Keys:
@@ -36,20 +39,28 @@ class Keys:
         self._deadline = deadline
 
     def keys(self, prefix: str) -> list[HsmKey]:
-        """The keys that are there, soft-deleted ones too; foreign ones are passed over."""
-        found = []
-        for name in self._names():
-            label = name.strip("_")
-            if not label.startswith(prefix) or not is_label(label) or name_of(label) != name:
-                continue
-            try:
+        """The keys that are there, soft-deleted ones too; foreign ones are passed over. Raises `PartlyListedError`."""
+        names = sorted(self._names(), key=lambda name: name.strip("_"))
+        labels = [label for name in names if name_of(label := name.strip("_")) == name and is_label(label)]
+        found: list[HsmKey] = []
+        try:
+            for label in labels:
+                if not label.startswith(prefix):
+                    continue
                 # The list tells only names. Each further call is a step of its own, with the time of one.
-                told = self._attributes(label, Deadline(self._deadline.seconds))
-            except NotThereError:
-                continue
-            if told["type"] in _KINDS:
-                found.append(HsmKey(label, _KINDS[told["type"]]))
-        return sorted(found, key=lambda key: key.label)
+                key = self.find(label, Deadline(self._deadline.seconds))
+                found += [key] if key else []
+        except HsmUnavailableError as exc:
+            raise PartlyListedError(found, exc) from exc
+        return found
+
+    def find(self, label: str, deadline: Deadline | None = None) -> HsmKey | None:
+        """The key of this label, one that is soft-deleted, too."""
+        try:
+            kind = _KINDS.get(self._attributes(label, deadline)["type"])
+        except NotThereError:
+            return None
+        return HsmKey(label, kind) if kind else None
 
     def usable(self, key: HsmKey) -> dict[str, Any]:
         """The attributes; refused unless everything about the key is as icehouse made it."""
@@ -63,39 +74,50 @@ class Keys:
 
     def create(self, key: HsmKey) -> None:
         """Make a transit key. OpenBao answers about the key that is there, whoever made it; the mark tells whose."""
-        # In seconds, more than 136 years: the one attribute that only a key's own maker sets, and that does no harm.
+        # In seconds, more than 136 years.
         mark = (1 << 32) + secrets.randbits(32)
         body = {
             "type": TYPES[key.kind],
             "exportable": False,
             "allow_plaintext_backup": False,
             "derived": False,
-            "auto_rotate_period": mark,
+            _MARK: mark,
         }
         if key.kind is KeyKind.HMAC:
             body["key_size"] = _HMAC_BYTES
         told = self._wire.call("post", self._path(key.label), self._deadline, _told, body)
         # Older servers answer nothing.
         attributes = _attributes(told, key.label) if told else self._attributes(key.label)
-        if attributes.get("auto_rotate_period") != mark:
+        if attributes.get(_MARK) != mark:
             msg = f"the mount already has a key labelled {key.label!r}"
             raise HsmRefusedError(msg)
         _check(attributes, key)
 
     def destroy(self, key: HsmKey) -> None:
-        """Allow the deletion, and delete."""
-        self._of_kind(key)
+        """Allow the deletion, and delete. After a lost answer only what is still the same key is deleted again."""
+        mark = self._of_kind(key).get(_MARK)
         path = self._path(key.label)
-        try:
-            self._wire.call("post", f"{path}/config", self._deadline, _told, {"deletion_allowed": True})
-            self._wire.call("delete", path, self._deadline, _told)
-        except InvalidError:
-            # The answer of an earlier try got lost, or another was faster.
+        while True:
             try:
-                self._attributes(key.label)
-            except NotThereError:
+                self._wire.call(
+                    "post", f"{path}/config", self._deadline, _told, {"deletion_allowed": True}, repeat=False
+                )
+                self._wire.call("delete", path, self._deadline, _told, repeat=False)
+            except (InvalidError, HsmUnavailableError) as exc:
+                # The answer of an earlier try got lost, or another was faster, who may have made the label anew by now.
+                if self._is_another(key.label, mark):
+                    return
+                if isinstance(exc, InvalidError) or not self._deadline.pause(FIRST_PAUSE):
+                    raise
+            else:
                 return
-            raise
+
+    def _is_another(self, label: str, mark: object) -> bool:
+        """Whether a label's key is not the one of this mark any more; keys that icehouse did not make have none."""
+        try:
+            return self._attributes(label).get(_MARK) != mark
+        except NotThereError:
+            return True
 
     def _of_kind(self, key: HsmKey) -> dict[str, Any]:
         try:
@@ -189,4 +211,4 @@ def _refuse(what: str) -> NoReturn:
 
 
 def _untrusted(label: str, why: str) -> HsmRefusedError:
-    return HsmRefusedError(f"the key labelled {label!r} must not be trusted: {why}", hint=_MAKE_ANEW)
+    return HsmRefusedError(f"the key labelled {label!r} must not be trusted: {why}", hint=_STRANGE)

@@ -82,6 +82,8 @@ class Wire:
         deadline: Deadline,
         read: Callable[[dict[str, Any]], T],
         body: dict[str, Any] | None = None,
+        *,
+        repeat: bool = True,
     ) -> T:
         """What `read` makes of the answer's data; asked again while the call fails in passing and there is time."""
         longest = FIRST_PAUSE
@@ -89,7 +91,7 @@ class Wire:
             try:
                 return read(self._permitted(method, path, deadline, body))
             except HsmUnavailableError:
-                if not deadline.pause(longest):
+                if not repeat or not deadline.pause(longest):
                     raise
                 longest = min(2 * longest, LONGEST_PAUSE)
 

@@ -10,6 +10,7 @@ from icehouse.planner.coefficients import KeyKind
 from icehouse.planner.cost import billed_keys, hsm_count
 from icehouse.planner.curve import Curve
 from icehouse.planner.demand import ASYMMETRIC, SYMMETRIC, Load, demands, sum_of
+from icehouse.planner.making import COUNTED
 from icehouse.planner.scenario import SECONDS_PER_MONTH, shown
 
 if TYPE_CHECKING:
@@ -96,6 +97,9 @@ def _wanted(
     yield "operations_per_second", demand.total(SYMMETRIC) * per_second
     yield "operations_per_second.mac", demand.total(("mac",)) * per_second
     yield "operations_per_second.asymmetric", demand.total(ASYMMETRIC) * per_second
+    made = sum_of([one * 0, demand.operations["create_key"]]) * per_second
+    for item, share in COUNTED.items():
+        yield item, made * share
     yield "message_bytes", one * demand.wrap_bytes
     yield "mac_bytes", one * demand.mac_bytes
     yield "minimum_hsms", one * hsm_count(catalogue, provider, scenario)

@@ -53,6 +53,9 @@ LIMIT_UNITS: dict[str, str] = {
     "free_operations": "requests_month",
     "paid_rotations": "rotations",
     "throughput": "operations/s",
+    "creations_per_second": "keys/s",
+    "writes_per_minute": "writes/minute",
+    "reads_per_minute": "reads/minute",
 }
 """Every limit, with its unit."""
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
+from icehouse.planner.making import seconds
 from icehouse.planner.reading import load
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ def quotes(driver: str, operations: int, new_keys: int, catalogue: Catalogue | s
     """A quote of every provider that is opened with a URI of this scheme and whose prices are known."""
     prices = load(catalogue) if isinstance(catalogue, str) else catalogue
     return [
-        Quote(name, _seconds(prices, name, operations), operations * price / _BATCH, new_keys * monthly)
+        Quote(name, _seconds(prices, name, operations, new_keys), operations * price / _BATCH, new_keys * monthly)
         for name, provider in prices.providers.items()
         if provider.driver == driver and not provider.incomplete
         for price in [_first(prices, name, "operations.symmetric")]
@@ -45,9 +46,10 @@ def _first(prices: Catalogue, provider: str, item: str) -> Fraction:
     return tiers[0].value if tiers else Fraction(0)
 
 
-def _seconds(prices: Catalogue, provider: str, operations: int) -> Fraction | None:
+def _seconds(prices: Catalogue, provider: str, operations: int, new_keys: int) -> Fraction | None:
+    """The longer of two: operations at their rate, and new keys at theirs."""
     for item in ("operations_per_second", "throughput"):
         limit = prices.limit(provider, item)
         if limit is not None:
-            return operations / limit.value
+            return max(operations / limit.value, seconds(prices, provider, new_keys) or Fraction(0))
     return None

@@ -7,6 +7,7 @@ from fractions import Fraction
 from typing import TYPE_CHECKING
 
 from icehouse.planner.coefficients import TABLE, USER_KEY_WRAPS, Custody
+from icehouse.planner.making import seconds
 
 if TYPE_CHECKING:
     from icehouse.planner.catalogue import Catalogue
@@ -68,7 +69,8 @@ def rewrap(catalogue: Catalogue, choice: Choice, scenario: Scenario) -> Rewrap:
     created = _created(choice, scenario)
     operations = keys * table.rewrap_per_data_key
     speed = rate(catalogue, choice.provider, scenario)
-    return Rewrap(keys, operations - keys, created, None if speed is None else (operations + created) / speed)
+    at_rate = None if speed is None else (operations + created) / speed
+    return Rewrap(keys, operations - keys, created, _longer(at_rate, seconds(catalogue, choice.provider, created)))
 
 
 def move(catalogue: Catalogue, before: Choice, after: Choice, scenario: Scenario) -> Rewrap:
@@ -108,12 +110,18 @@ def _timed(
     catalogue: Catalogue, before: Choice, after: Choice, scenario: Scenario, counts: tuple[int, int, int, int]
 ) -> Rewrap:
     old, new, created, devices = counts
+    made = seconds(catalogue, after.provider, created)
     rates = (rate(catalogue, before.provider, scenario), rate(catalogue, after.provider, scenario))
-    seconds: Fraction | None = None
+    at_rate: Fraction | None = None
     if None not in rates:
         # The two sides work at the same time, and the slower one decides.
-        seconds = max(
+        at_rate = max(
             (Fraction(work) / speed for work, speed in zip((old, new + created), rates, strict=True) if speed),
             default=None,
         )
-    return Rewrap(old, new, created, seconds, devices)
+    return Rewrap(old, new, created, _longer(at_rate, made), devices)
+
+
+def _longer(at_rate: Fraction | None, made: Fraction | None) -> Fraction | None:
+    """Keys are made beside the operations: whichever takes longer decides; without a rate it is not known."""
+    return None if at_rate is None else max(at_rate, made or Fraction(0))

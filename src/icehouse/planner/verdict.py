@@ -15,12 +15,19 @@ from icehouse.planner.constraint import Constraints
 from icehouse.planner.cost import bill
 from icehouse.planner.curve import Curve
 from icehouse.planner.demand import OPERATIONS, Load, demands
+from icehouse.planner.making import COUNTED, seconds, slowest
 from icehouse.planner.reading import load
 from icehouse.planner.rewrap import Rewrap, rewrap
 from icehouse.planner.scenario import SECONDS_PER_MONTH, Scenario
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+
+
+_HOUR = 3600
+_FREQUENT = ("keys", "operations", *COUNTED)
+_LONG = _HOUR
+"""Seconds from which on the making of keys is worth a note."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +47,8 @@ class Verdict:
     """Of the limits on keys and rates that hold, the one that is used most."""
     exposed: int
     """How many users' server shares (hierarchical: whole keys) one leaked data key or node exposes."""
+    making: Fraction | None
+    """Seconds that it takes to make the keys of all users; None where no rate is known."""
     rewrap: Rewrap
     notes: tuple[str, ...]
 
@@ -118,7 +127,7 @@ def verdict(
         for demand in asked.values()
     )
     limits = needs(catalogue, choice, scenario, month)
-    holding = [need for need in limits if not need.binds and need.limit.item.startswith(("keys", "operations"))]
+    holding = [need for need in limits if not need.binds and need.limit.item.startswith(_FREQUENT)]
     served = sum(operations.values()) - operations["create_key"]
     return Verdict(
         choice=choice,
@@ -132,8 +141,12 @@ def verdict(
         exceeded=tuple(need for need in limits if need.binds),
         nearest=max(holding, key=lambda need: need.used, default=None),
         exposed=exposed(choice, scenario),
+        making=seconds(catalogue, choice.provider, int(keys)),
         rewrap=rewrap(catalogue, choice, scenario),
-        notes=tuple(_notes(catalogue, choice)),
+        notes=(
+            *_notes(catalogue, choice),
+            *_making_words(catalogue, choice, int(keys)),
+        ),
     )
 
 
@@ -141,6 +154,18 @@ def _notes(catalogue: Catalogue, choice: Choice) -> Iterator[str]:
     if choice.custody in WARNINGS:
         yield WARNINGS[choice.custody]
     yield from (f"{name}: {note}" for name in choice.providers if (note := catalogue.provider(name).note))
+
+
+def _making_words(catalogue: Catalogue, choice: Choice, keys: int) -> list[str]:
+    """A note where making the keys takes long, and which limit makes it so."""
+    found = slowest(catalogue, choice.provider)
+    if found is None or keys / found[0] < _LONG:
+        return []
+    rate, limit = found
+    hours = keys / rate / _HOUR
+    duration = f"{float(hours / 24):.1f} days" if hours >= 24 else f"{float(hours):.1f} hours"  # noqa: PLR2004
+    words = f"making {keys:,} keys takes {duration}, and a rewrap as long again"
+    return [f"{choice}: {words} (limit {limit.item}; source: {limit.source}, {limit.as_of})"]
 
 
 def exposed(choice: Choice, scenario: Scenario) -> int:

@@ -6,7 +6,7 @@ import pytest
 
 from conformance.hsm.adapters import Can
 from icehouse._core import DataKey
-from icehouse.errors import HsmRefusedError, HsmUnavailableError, RequestError
+from icehouse.errors import HsmRefusedError, HsmUnavailableError, RequestError, SealError
 from icehouse.hsm import HsmKey, KeyKind
 
 CONTEXT = bytes(32)
@@ -134,9 +134,9 @@ def test_what_a_destroyed_key_wrapped_stays_shut_under_a_new_one_of_its_label(hs
     hsm.destroy_key(key)
     hsm.create_key("key", KeyKind.AES)
 
-    with pytest.raises(Exception, match="does not open") as caught:
+    # A service that keeps the destroyed version for a while names its state instead: nobody changed the bytes.
+    with pytest.raises((SealError, HsmRefusedError), match="does not open"):
         hsm.unwrap(key, wrapped, CONTEXT)
-    assert type(caught.value).__name__ == "SealError"
 
 
 def test_a_key_is_not_destroyed_as_one_of_another_kind(hsm):

@@ -51,7 +51,10 @@ def test_keys_are_used_over_tls(certified, monkeypatch):
         secret = DataKey.random()
         kek = hsm.create_key("kek", KeyKind.AES)
         assert same_secret(hsm.unwrap(kek, hsm.wrap(kek, secret, CONTEXT), CONTEXT), secret)
-        assert (hsm.info.attested, hsm.info.model) == (False, f"unknown, at https://127.0.0.1:{server.port}")
+        assert (hsm.info.attested, hsm.info.model) == (
+            False,
+            f"unknown, a stand-in for AWS KMS, at https://127.0.0.1:{server.port}",
+        )
 
 
 def test_a_server_whose_certificate_nobody_vouches_for_gets_nothing(certified):

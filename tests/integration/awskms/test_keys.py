@@ -98,12 +98,16 @@ def test_an_alias_that_was_pointed_at_another_key_of_ours_is_noticed(server, hsm
 def test_an_alias_that_was_pointed_at_a_forged_key_is_refused_while_the_true_one_lives(server, hsm, wrapped):
     true = server.key("kek")
     forged = server.plant("forged", description="icehouse icehouse/kek 0")
-    server.backend().update_alias(forged.id, "alias/icehouse/kek")
-    hsm._known = {key: (arn, 0.0) for key, (arn, _) in hsm._known.items()}
+    with closing(open_hsm(server.uri)) as other:
+        other.unwrap(KEK, wrapped, CONTEXT)
+        server.backend().update_alias(forged.id, "alias/icehouse/kek")
+        other._known = {key: (arn, 0.0) for key, (arn, _) in other._known.items()}
 
-    for _ in range(2):
-        with pytest.raises(HsmRefusedError, match=f"names {forged.arn}, and named {true.arn} before") as caught:
-            hsm.unwrap(KEK, wrapped, CONTEXT)
-    assert "update-alias" in caught.value.hint
-    server.backend().update_alias(true.id, "alias/icehouse/kek")
-    hsm.unwrap(KEK, wrapped, CONTEXT)
+        for _ in range(2):
+            with pytest.raises(HsmRefusedError, match=f"names {forged.arn}, and named {true.arn} before") as caught:
+                other.unwrap(KEK, wrapped, CONTEXT)
+        assert "update-alias" in caught.value.hint
+        # Whoever made it knows it by its ARN, whatever its alias names.
+        hsm.unwrap(KEK, wrapped, CONTEXT)
+        server.backend().update_alias(true.id, "alias/icehouse/kek")
+        other.unwrap(KEK, wrapped, CONTEXT)

@@ -96,4 +96,4 @@ def test_the_command_line_tells_what_is_wrong_and_makes_nothing(server, tmp_path
     server.rules.denied = set()
     shell.do("init", "--hsm", server.uri)
     shell.do("users", "create", "alice")
-    assert "awskms: unknown, at http://127.0.0.1" in shell.do("doctor").out
+    assert "awskms: unknown, a stand-in for AWS KMS, at http://127.0.0.1" in shell.do("doctor").out

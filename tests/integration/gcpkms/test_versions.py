@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from icehouse._core import DataKey
-from icehouse.errors import HsmRefusedError, HsmUnavailableError, SealError
+from icehouse.errors import HsmRefusedError, HsmUnavailableError
 from icehouse.hsm import KeyKind, open_hsm
 from integration.gcpkms.calls import AUDIT, CALLS, CONTEXT, KEK, MASTER, impatient
 from servers.gcpkms import Fault
@@ -90,7 +90,7 @@ def test_a_label_is_free_again_after_destruction_with_the_next_version_and_a_res
         CALLS[method](hsm, b"")
         assert server.keys.version(key.label, 2).told.state == State.ENABLED
 
-    with pytest.raises(SealError, match="does not open"):
+    with pytest.raises(HsmRefusedError, match=r"version 1 .* does not open: it is DESTROY_SCHEDULED"):
         hsm.unwrap(KEK, wrapped, CONTEXT)
     server.keys.version("kek", 1).told.state = State.ENABLED
     hsm.unwrap(KEK, wrapped, CONTEXT)
