@@ -6,7 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from icehouse.device import Cosigner, Device
+    from icehouse.device.device import Cosigner, Device
     from icehouse.errors import IcehouseError, RequestError, SealError
     from icehouse.model import FrostShards
     from icehouse.planner import plan

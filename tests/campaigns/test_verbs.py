@@ -6,10 +6,10 @@ import pytest
 
 from campaigns.place import ENROLLED, enrolled
 from consenting import destroyed, trimmed
-from icehouse.ceremonies import destroy as destroying
 from icehouse.errors import RefusedError, RequestError, SealError
 from icehouse.model import State
 from icehouse.store.selection import Filters
+from icehouse.users import destroy as destroying
 
 USERS = 2500
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from executable import Shell, refused
 from icehouse.errors import RequestError
-from icehouse.settings import TABLE, Settings, absolute, dump, load
+from icehouse.vault.settings import TABLE, Settings, absolute, dump, load
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=40)
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from icehouse.setting import VARIABLES
-from icehouse.settings import TABLE
+from icehouse.vault.setting import VARIABLES
+from icehouse.vault.settings import TABLE
 
 PAGE = Path(__file__).parents[2] / "docs" / "reference" / "settings.md"
 HEAD = """# Settings

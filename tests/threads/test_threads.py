@@ -11,7 +11,7 @@ from threading import Barrier, Event, Thread
 import pytest
 
 from icehouse import Device
-from icehouse.campaigns.office import Office
+from icehouse.campaigns.control import Campaigns
 from icehouse.errors import RequestError, StoreError
 from icehouse.store.campaigns import CampaignState
 from icehouse.store.counts import miscounts
@@ -100,7 +100,7 @@ def test_threads_that_ended_leave_nothing(frost, file):
 
 def test_a_campaign_has_more_threads_than_connections(frost):
     frost.create_users(f"user-{number}" for number in range(100))
-    office = Office(frost.vault)
+    office = Campaigns(frost.vault)
     number = office.start("reseal").id
 
     assert office.run(number, 20, Event()) is CampaignState.DONE

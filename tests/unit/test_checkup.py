@@ -11,12 +11,12 @@ from cryptography.hazmat.primitives.asymmetric import ec, utils
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from icehouse.ceremonies.new_roots import ROLES_OF
-from icehouse.checkup import KINDS_OF, Checkup
 from icehouse.hsm import KeyKind, open_hsm
-from icehouse.hsm._ecdsa import verify
-from icehouse.hsm._hsm import time_of
-from icehouse.opening import KIND_OF
+from icehouse.hsm.checkup import KINDS_OF, Checkup
+from icehouse.hsm.key_service.ecdsa import verify
+from icehouse.hsm.protocol import time_of
+from icehouse.vault.opening import KIND_OF
+from icehouse.vault.root_keys import ROLES_OF
 
 DIGEST = hashlib.sha256(b"hello").digest()
 

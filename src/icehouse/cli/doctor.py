@@ -10,9 +10,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from icehouse import settings as vault_settings
-from icehouse.ceremonies.judging import Judged
-from icehouse.checkup import Check, Checkup
 from icehouse.cli.consent import YesDestroyOption, consented
 from icehouse.cli.destroy import facts_of_leftover, facts_of_removal
 from icehouse.cli.options import FormatOption, VaultOption, named
@@ -20,21 +17,24 @@ from icehouse.cli.printer import FAILED, Format, complain, put, put_facts, put_r
 from icehouse.cli.progress import counted
 from icehouse.cli.strays import explain, strays
 from icehouse.errors import HsmError, HsmUnavailableError, MissingExtraError, RequestError, SealError, StoreError
-from icehouse.exposure import exposures
 from icehouse.hsm import HsmKey
+from icehouse.hsm.checkup import Check, Checkup
 from icehouse.model import SOFTWARE, RootState
-from icehouse.opening import KIND_OF, check_vault_id
 from icehouse.service import FrostService
 from icehouse.store import VaultStore, data_keys, root_keys
 from icehouse.store.counts import miscounts
+from icehouse.vault import settings as vault_settings
+from icehouse.vault.consent import Judged
+from icehouse.vault.exposure import exposures
+from icehouse.vault.opening import KIND_OF, check_vault_id
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from icehouse.errors import IcehouseError
     from icehouse.model import RootKey
-    from icehouse.settings import Settings
     from icehouse.store.wal import Leftover
+    from icehouse.vault.settings import Settings
 
 _NAMED = 5
 _COLUMNS = ("ok", "hsm", "check", "detail")

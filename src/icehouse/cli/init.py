@@ -18,10 +18,10 @@ from icehouse.cli.options import (
 )
 from icehouse.cli.printer import Format, put_facts, say
 from icehouse.errors import RequestError
-from icehouse.founding import MODULE, STORE, found
-from icehouse.opening import check_custody
-from icehouse.settings import Settings, absolute
 from icehouse.store.engine import check_no_password
+from icehouse.vault.init import MODULE, STORE, make_vault
+from icehouse.vault.opening import check_custody
+from icehouse.vault.settings import Settings, absolute
 
 
 def init(
@@ -64,7 +64,7 @@ def init(
         fallback_uri=given.fallback_uri,
     )
     nodes = buckets_of(check_custody(custody), expected_users, buckets)
-    founded = found(named(vault), wanted, custody=custody, buckets=nodes)
+    founded = make_vault(named(vault), wanted, custody=custody, buckets=nodes)
     facts = {"vault": founded.vault_id.hex(), "settings": str(founded.file), "custody": custody}
     put_facts(facts | {"buckets": nodes} if custody == "hierarchical" else facts, form)
     if founded.simulated_inside:

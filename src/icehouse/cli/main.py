@@ -33,7 +33,7 @@ from icehouse.cli import (
 )
 from icehouse.cli.printer import complain_in, end_complaints, explain, log_to_stderr, put, wanted_form
 from icehouse.errors import FallbackWarning
-from icehouse.settings import check_environment
+from icehouse.vault.settings import check_environment
 
 app = typer.Typer(
     name="icehouse",

@@ -10,7 +10,7 @@ from typer import Option
 from icehouse.cli.printer import Format
 from icehouse.errors import RequestError
 from icehouse.model import DEFAULT_SUITE, SUITES
-from icehouse.opening import buckets_for
+from icehouse.vault.opening import buckets_for
 
 VaultOption = Annotated[
     Path | None,

@@ -7,19 +7,19 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from icehouse import settings as vault_settings
 from icehouse.cli.options import FormatOption, VaultOption, named
 from icehouse.cli.printer import Format, put_facts, put_rows, say
 from icehouse.cli.progress import advancing
 from icehouse.errors import RequestError
-from icehouse.moving import move, plan_move
 from icehouse.planner.quote import quotes
 from icehouse.service import FrostService
+from icehouse.upkeep.move_hsm import move, plan_move
+from icehouse.vault import settings as vault_settings
 
 if TYPE_CHECKING:
-    from icehouse.ceremonies.rewrap import RewrapPlan
     from icehouse.hsm import HsmInfo
-    from icehouse.upkeep import Upkeep
+    from icehouse.upkeep.rewrap import RewrapPlan
+    from icehouse.upkeep.upkeep import Upkeep
 
 _QUOTED = ("seconds", "usd", "usd_a_month", "provider")
 

@@ -13,17 +13,17 @@ from conformance.custody import outsider
 from conformance.custody.house import BUCKETS, DIRECT, HYBRID, NODES, House
 from consenting import destroyed
 from icehouse._core import bucket, data_key_to_bytes, derive
-from icehouse.ceremonies.recover import Listed, recover
 from icehouse.custody import RootKeys
 from icehouse.errors import HsmRefusedError, HsmUnavailableError, ProtocolError, RequestError
 from icehouse.hsm import HsmKey, KeyKind
-from icehouse.hsm._profile import Fault, Profile
-from icehouse.hsm._simulated import SimulatedHsm
+from icehouse.hsm.simulated.profile import Fault, Profile
+from icehouse.hsm.simulated.simulated import SimulatedHsm
 from icehouse.model import NO_DATA_KEY, NO_OFFER_ID, RECORDS_PER_DATA_KEY, Purpose, RootState, Sealed, State
-from icehouse.opening import recover_vault
 from icehouse.service import FrostService
 from icehouse.store import root_keys
 from icehouse.store.data_keys import begin_retiring, drop_empty
+from icehouse.upkeep.recover import Listed, recover
+from icehouse.vault.opening import recover_vault
 from tamper.attacker import channel_of, inside, open_record, row_context
 
 SEALING = (HYBRID, DIRECT)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from executable import Shell
-from icehouse.hsm._gcpkms_wire import RIGHTS
+from icehouse.hsm.gcpkms.wire import RIGHTS
 from servers.gcpkms import Fault
 
 PERMISSIONS = sorted({permission for permission, _ in RIGHTS.values()})
