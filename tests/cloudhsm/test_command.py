@@ -131,6 +131,15 @@ def test_a_dry_run_prints_commands_that_a_shell_can_read(shell):
     assert all(json.loads(shlex.split(line)[-1]) for line in lines)
 
 
+def test_a_dry_run_needs_no_region(shell, world):
+    shell.hidden |= {"AWS_REGION", "AWS_DEFAULT_REGION"}
+    said = shell.do(*UP, "--dry-run")
+
+    assert "arn:aws:states:REGION:ACCOUNT:stateMachine" in said.out
+    assert world.requests == []
+    assert "not 'us-nowhere-1'" in refused(shell, *UP, "--dry-run", "--region", "us-nowhere-1")
+
+
 SERVICES = ("cloudhsmv2", "iam", "stepfunctions", "scheduler")
 
 

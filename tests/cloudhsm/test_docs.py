@@ -6,13 +6,15 @@ import json
 import re
 from pathlib import Path
 
+from icehouse.cloudhsm.armed import look
+from icehouse.cloudhsm.backups import kept
 from servers.cloudhsm_trial import WANTED, Direct, left
 from servers.weather import crypto_user, module
 
 DOCS = Path(__file__).parents[2] / "docs"
 BLOCK = re.compile(r"^```sh\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 FOR_CLOUDHSM_ITSELF = {"ec2", "iam:CreateServiceLinkedRole"}
-WITH_ANOTHER = {"cloudhsm:TagResource", "iam:TagRole", "iam:PassRole", "states:TagResource", "scheduler:TagResource"}
+WITH_ANOTHER = {"iam:TagRole", "iam:PassRole", "states:TagResource", "scheduler:TagResource"}
 """What AWS asks of whoever makes something with tags, or hands it a role."""
 
 
@@ -78,7 +80,9 @@ def test_the_activation_in_the_how_to_is_what_up_prints():
 def test_the_policy_lists_what_a_run_asks_for_and_nothing_else(place, world):
     aws = Direct(world)
     place.with_a_key().up(WANTED, aws)
+    look(aws, place.record)
     place.down(aws)
+    kept(aws, [place.record.cluster])
     asked = {f"{service}:{action}" for service, action in world.requests if service != "sts"}
     policy = json.loads((DOCS / "howto/cloudhsm-policy.json").read_text(encoding="utf-8"))
     allowed = {action for statement in policy["Statement"] for action in statement["Action"]}

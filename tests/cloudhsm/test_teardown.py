@@ -94,7 +94,7 @@ def test_a_teardown_that_was_changed_is_not_taken_for_armed(place, world):
 
 
 def test_a_role_that_never_becomes_known_makes_no_hsm(place, world, monkeypatch):
-    monkeypatch.setattr("servers.aws_teardown.ROLE_KNOWN", 1e9)
+    monkeypatch.setattr("servers.aws_iam.ROLE_KNOWN", 1e9)
 
     with pytest.raises(HsmUnavailableError, match="not authorized to assume"):
         place.up()

@@ -1,7 +1,8 @@
 """The states of the Amazon States Language that icehouse deploys, executed as they are written, on a clock of its own.
 
 Task with AWS SDK integrations, Choice, Wait, Map, Pass, Succeed and Fail; Retry and Catch; JSONPath of names and
-indices. Anything else is an error: a definition that this does not understand is not to be deployed untested.
+indices; States.MathAdd. Every event of an execution's history counts: at 25,000 AWS ends it. Anything else is an
+error: a definition that this does not understand is not to be deployed untested.
 """
 
 from __future__ import annotations
@@ -27,10 +28,13 @@ _KNOWN = {
     "Choice": {"Choices", "Default"},
     "Wait": {"Seconds"},
     "Map": {"ItemsPath", "ItemProcessor", "ResultPath"},
-    "Pass": set(),
+    "Pass": {"Result", "Parameters"},
     "Succeed": set(),
     "Fail": {"Error", "Cause"},
 }
+_EVENTS = {"Task": 5, "Choice": 2, "Wait": 2, "Map": 4, "Pass": 2, "Succeed": 2, "Fail": 2}
+"""Entered and exited; of a Task scheduled, started and ended; of a Map started and ended."""
+_TRY, _ITERATION = 3, 2
 _EVERYWHERE = {"Type", "Next", "End", "Comment"}
 _MISSING = object()
 
@@ -39,29 +43,43 @@ class StateError(Exception):
     """A state failed, with the error's name that Retry and Catch see."""
 
 
+class HistoryFullError(Exception):
+    """The history has as many events as it may have; nothing catches that."""
+
+
 @dataclass
 class Execution:
-    """One execution. `status` is RUNNING, SUCCEEDED or FAILED."""
+    """One execution. `status` is RUNNING, SUCCEEDED, FAILED, or ABORTED once its machine is no longer `alive`."""
 
     definition: dict[str, Any]
     call: Call
     clock: Clock
     status: str = "RUNNING"
     visited: list[str] = field(default_factory=list)
+    events: int = 1
+    alive: Callable[[], bool] = lambda: True
 
     def start(self, given: Any) -> None:
         check(self.definition)
         self._go_on(_run(self, self.definition, given), self.clock.now + self.definition.get("TimeoutSeconds", 1e12))
 
+    def count(self, events: int) -> None:
+        self.events += events
+        if self.events > _MOST_EVENTS:
+            raise HistoryFullError
+
     def _go_on(self, course: Generator[float, None, Any], end: float) -> None:
+        if not self.alive():
+            self.status = "ABORTED"
+            return
         try:
             pause = next(course)
         except StopIteration:
             self.status = "SUCCEEDED"
-        except StateError:
+        except (StateError, HistoryFullError):
             self.status = "FAILED"
         else:
-            if self.clock.now + pause > end or len(self.visited) > _MOST_EVENTS:
+            if self.clock.now + pause > end:
                 self.status = "FAILED"
             else:
                 self.clock.after(pause, lambda: self._go_on(course, end))
@@ -93,13 +111,14 @@ def _run(execution: Execution, machine: dict[str, Any], given: Any) -> Generator
     while True:
         state = machine["States"][name]
         execution.visited.append(name)
+        execution.count(_EVENTS[state["Type"]])
         try:
             value, following = yield from _DO[state["Type"]](execution, state, value)
         except StateError as error:
-            caught = _caught(state, str(error))
-            if caught is None:
+            catch = _caught(state, str(error))
+            if catch is None:
                 raise
-            value, following = {"Error": str(error), "Cause": ""}, caught
+            value, following = _placed(catch, value, {"Error": str(error), "Cause": ""}), catch["Next"]
         if following is None:
             return value
         name = following
@@ -116,6 +135,7 @@ def _task(execution: Execution, state: dict[str, Any], value: Any) -> Generator[
             pause = _pause(state.get("Retry", ()), tries, error.code)
             if pause is None:
                 raise StateError(error.code) from error
+            execution.count(_TRY)
             yield pause
         else:
             return _placed(state, value, answer), state.get("Next")
@@ -148,10 +168,10 @@ def _holds(rule: dict[str, Any], value: Any) -> bool:
     (operator,) = set(rule) - {"Variable", "Next"}
     if operator == "IsPresent":
         return (found is not _MISSING) == rule[operator]
-    assert operator == "StringEquals", operator
+    assert operator in {"StringEquals", "NumericLessThan"}, operator
     if found is _MISSING:
         raise StateError("States.Runtime")
-    return found == rule[operator]
+    return found < rule[operator] if operator == "NumericLessThan" else found == rule[operator]
 
 
 def _wait(execution: Execution, state: dict[str, Any], value: Any) -> Generator[float, None, Any]:
@@ -166,6 +186,7 @@ def _map(execution: Execution, state: dict[str, Any], value: Any) -> Generator[f
         raise StateError("States.Runtime")
     answers = []
     for item in items:
+        execution.count(_ITERATION)
         answer = yield from _run(execution, state["ItemProcessor"], item)
         answers += [answer]
     return _placed(state, value, answers), state.get("Next")
@@ -174,7 +195,8 @@ def _map(execution: Execution, state: dict[str, Any], value: Any) -> Generator[f
 def _pass(execution: Execution, state: dict[str, Any], value: Any) -> Generator[float, None, Any]:
     del execution
     yield from ()
-    return value, state.get("Next")
+    answer = state["Result"] if "Result" in state else _parameters(state.get("Parameters", {"": None}), value)
+    return (value if answer == {"": None} else answer), state.get("Next")
 
 
 def _fail(execution: Execution, state: dict[str, Any], value: Any) -> Generator[float, None, Any]:
@@ -186,8 +208,8 @@ def _fail(execution: Execution, state: dict[str, Any], value: Any) -> Generator[
 _DO = {"Task": _task, "Choice": _choice, "Wait": _wait, "Map": _map, "Pass": _pass, "Succeed": _pass, "Fail": _fail}
 
 
-def _caught(state: dict[str, Any], error: str) -> str | None:
-    return next((each["Next"] for each in state.get("Catch", ()) if _names(each["ErrorEquals"], error)), None)
+def _caught(state: dict[str, Any], error: str) -> dict[str, Any] | None:
+    return next((each for each in state.get("Catch", ()) if _names(each["ErrorEquals"], error)), None)
 
 
 def _names(listed: list[str], error: str) -> bool:
@@ -197,8 +219,12 @@ def _names(listed: list[str], error: str) -> bool:
 
 def _placed(state: dict[str, Any], value: Any, answer: Any) -> Any:
     path = state.get("ResultPath", "$")
-    assert path in {"$", None}, path
-    return value if path is None else answer
+    if path is None:
+        return value
+    if path == "$":
+        return answer
+    (name,) = re.fullmatch(r"\$\.(\w+)", path).groups()
+    return {**value, name: answer}
 
 
 def _parameters(template: Any, value: Any) -> Any:
@@ -209,12 +235,18 @@ def _parameters(template: Any, value: Any) -> Any:
     found = {}
     for name, each in template.items():
         if name.endswith(".$"):
-            found[name.removesuffix(".$")] = _at(each, value)
+            found[name.removesuffix(".$")] = _evaluated(each, value)
             if found[name.removesuffix(".$")] is _MISSING:
                 raise StateError("States.ParameterPathFailure")
         else:
             found[name] = _parameters(each, value)
     return found
+
+
+def _evaluated(expression: str, value: Any) -> Any:
+    """A path, or the sum of what one leads to and a number."""
+    added = re.fullmatch(r"States\.MathAdd\((\S+), (-?\d+)\)", expression)
+    return _at(added[1], value) + int(added[2]) if added else _at(expression, value)
 
 
 def _at(path: str, value: Any) -> Any:

@@ -15,14 +15,16 @@ import threading
 from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
-from urllib.parse import parse_qsl, unquote, urlsplit
+from urllib.parse import parse_qsl, quote, unquote, urlsplit
 from xml.sax.saxutils import escape
 
 import botocore.session
 from botocore.validate import ParamValidator
 
+from servers.aws_cbor import read_cbor, written_cbor
 from servers.aws_clock import ApiError, Clock
-from servers.aws_teardown import Role, Teardowns
+from servers.aws_iam import Iam, Role
+from servers.aws_teardown import Teardowns
 from servers.cloudhsm import CloudHsm
 
 ACCOUNT, OTHER_ACCOUNT, REGION = "123456789012", "210987654321", "us-east-1"
@@ -42,27 +44,47 @@ _RENAMED = {
     ("scheduler", "ListTagsForResource"): "list_group_tags",
 }
 _CHANGES = re.compile(r"Create|Delete|Put|Initialize")
+_BELONGS = {
+    "DeleteHsm": ("ec2:DeleteNetworkInterface",),
+    "DeleteCluster": ("ec2:DeleteNetworkInterface", "ec2:DeleteSecurityGroup"),
+}
+"""The dependent actions of AWS's page of actions for CloudHSM."""
 SHAPES = botocore.session.get_session().get_service_model("cloudhsmv2")
 
 
+class Region:
+    """What an account has in one region."""
+
+    def __init__(self, world: World, name: str) -> None:
+        self.hsm = CloudHsm(world.clock)
+        self.teardowns = Teardowns(world.clock, ACCOUNT, name, world.iam)
+        self.teardowns.invoke = lambda *asked: world.invoke(name, *asked)
+
+
 class World:
-    """One AWS account in one region.
+    """One AWS account; `hsm` and `teardowns` are those of its first region.
 
     `faults` are by the number of the request: `throttle` and `broken` are answers, `deaf` closes the connection before
-    anything is done, and `mute` after it. `kill` is a request's number, a process, and whether it dies `before` or
-    `after` the request is done.
+    anything is done, and `mute` after it. `refusals` are by action, for whoever asks. `kill` is a request's number, a
+    process, and whether it dies `before` or `after` the request is done.
     """
 
     def __init__(self, *, tick: float = 15) -> None:
         self.clock = Clock()
         self.tick = tick
-        self.hsm = CloudHsm(self.clock)
-        self.teardowns = Teardowns(self.clock, ACCOUNT, REGION)
-        self.teardowns.invoke = self._invoke
+        self.iam = Iam(self.clock, ACCOUNT)
+        self.regions: dict[str, Region] = {}
+        self.hsm, self.teardowns = self.region(REGION).hsm, self.region(REGION).teardowns
         self.requests: list[tuple[str, str]] = []
         self.faults: dict[int, str] = {}
+        self.refusals: dict[str, ApiError] = {}
         self.kill: tuple[int, int, str] | None = None
         self.lock = threading.RLock()
+
+    def region(self, name: str) -> Region:
+        if name not in self.regions:
+            self.regions[name] = Region(self, name)
+        return self.regions[name]
 
     @property
     def changes(self) -> list[tuple[str, str]]:
@@ -71,7 +93,7 @@ class World:
 
     @property
     def deleted(self) -> list[tuple[str, dict[str, str]]]:
-        return self.hsm.deleted + self.teardowns.deleted
+        return self.hsm.deleted + self.teardowns.deleted + self.iam.deleted
 
     def advance(self, seconds: float) -> None:
         with self.lock:
@@ -84,7 +106,9 @@ class World:
         threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
         return server
 
-    def handle(self, service: str, action: str, asked: dict[str, Any], account: str | None) -> dict[str, Any]:
+    def handle(
+        self, service: str, action: str, asked: dict[str, Any], account: str | None, region: str = REGION
+    ) -> dict[str, Any]:
         """Do what one request asks for."""
         if account is None:
             raise ApiError(
@@ -94,22 +118,38 @@ class World:
             return {"Account": account, "Arn": f"arn:aws:iam::{account}:user/someone", "UserId": "AIDA"}
         if account != ACCOUNT:
             raise ApiError("AccessDeniedException", "another account's", 403)
+        if action in self.refusals:
+            raise self.refusals[action]
         name = _RENAMED.get((service, action)) or _SNAKE.sub("_", action).lower()
-        return getattr(self.hsm if service == "cloudhsm" else self.teardowns, name)(asked)
+        here = self.region(region)
+        asked_of = {"cloudhsm": here.hsm, "iam": self.iam}.get(service, here.teardowns)
+        here.hsm.remember()
+        try:
+            return getattr(asked_of, name)(asked)
+        finally:
+            here.hsm.remember()
 
-    def _invoke(self, role: Role, service: str, operation: str, parameters: dict[str, Any]) -> dict[str, Any]:
+    def invoke(
+        self, region: str, role: Role, service: str, operation: str, parameters: dict[str, Any]
+    ) -> dict[str, Any]:
         """What a state machine asks for, checked like any request, and against its role."""
-        assert service == "cloudhsmv2"
         action = operation[0].upper() + operation[1:]
+        if service == "sfn":
+            if not role.allows(f"states:{action}", parameters["StateMachineArn"]):
+                raise ApiError("Sfn.SfnException", f"{action} is not allowed")
+            return self.region(region).teardowns.start_execution(parameters)
+        assert service == "cloudhsmv2"
         report = ParamValidator().validate(parameters, SHAPES.operation_model(action).input_shape)
         if report.has_errors():
             raise ApiError("States.Runtime", report.generate_report())
+        # DescribeClusters and DeleteHsm have no resource types: they are allowed for all resources or not at all.
         resource = "*"
-        if action != "DescribeClusters":
-            resource = f"arn:aws:cloudhsm:{REGION}:{ACCOUNT}:cluster/{parameters['ClusterId']}"
-        if not role.allows(f"cloudhsm:{action}", resource):
+        if action == "DeleteCluster":
+            resource = f"arn:aws:cloudhsm:{region}:{ACCOUNT}:cluster/{parameters['ClusterId']}"
+        belonging = all(role.allows(each, "*") for each in _BELONGS.get(action, ()))
+        if not role.allows(f"cloudhsm:{action}", resource) or not belonging:
             raise ApiError("CloudHsmV2.CloudHsmAccessDeniedException", f"{action} on {resource}")
-        return self.handle("cloudhsm", action, parameters, ACCOUNT)
+        return self.handle("cloudhsm", action, parameters, ACCOUNT, region)
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -144,9 +184,7 @@ class _Handler(BaseHTTPRequestHandler):
                     raise ApiError(
                         "ThrottlingException" if throttled else "InternalFailure", fault, 400 if throttled else 500
                     )
-                status, answer = 200, world.handle(service, action, asked, KEYS.get(key))
-                if action == "DescribeClusters" and region != REGION:
-                    answer = {"Clusters": []}
+                status, answer = 200, world.handle(service, action, asked, KEYS.get(key), region)
             except ApiError as error:
                 status, answer = error.status, error
             if fault == "mute" or self._killed(number, "after"):
@@ -170,6 +208,8 @@ class _Handler(BaseHTTPRequestHandler):
             self.connection.shutdown(socket.SHUT_RDWR)
 
     def _read(self, service: str, body: bytes) -> tuple[str, dict[str, Any]]:
+        if "smithy-protocol" in self.headers:
+            return urlsplit(self.path).path.rpartition("/")[2], read_cbor(body)
         if service in {"cloudhsm", "states"}:
             return self.headers["X-Amz-Target"].rpartition(".")[2], json.loads(body or b"{}")
         if service in {"iam", "sts"}:
@@ -183,6 +223,9 @@ class _Handler(BaseHTTPRequestHandler):
         raise AssertionError(self.path)
 
     def _answer(self, service: str, action: str, status: int, answer: dict[str, Any] | ApiError) -> None:
+        if "smithy-protocol" in self.headers:
+            self._send(status, "application/cbor", written_cbor(answer), answer)
+            return
         kind = {"cloudhsm": "application/x-amz-json-1.1", "states": "application/x-amz-json-1.0"}.get(service)
         if service in {"iam", "sts"}:
             kind = "text/xml"
@@ -191,9 +234,13 @@ class _Handler(BaseHTTPRequestHandler):
             text = json.dumps({"__type": answer.code, "Message": answer.message})
         else:
             text = json.dumps(answer)
-        body = text.encode()
+        self._send(status, kind or "application/json", text.encode(), answer)
+
+    def _send(self, status: int, kind: str, body: bytes, answer: dict[str, Any] | ApiError) -> None:
         self.send_response(status)
-        self.send_header("Content-Type", kind or "application/json")
+        self.send_header("Content-Type", kind)
+        if kind == "application/cbor":
+            self.send_header("smithy-protocol", "rpc-v2-cbor")
         self.send_header("Content-Length", str(len(body)))
         if isinstance(answer, ApiError):
             self.send_header("x-amzn-ErrorType", answer.code)
@@ -222,10 +269,14 @@ def _xml(action: str, answer: dict[str, Any]) -> str:
 
 def _elements(value: Any) -> str:
     if isinstance(value, dict):
-        return "".join(f"<{name}>{_elements(each)}</{name}>" for name, each in value.items())
+        return "".join(f"<{name}>{_elements(_quoted(name, each))}</{name}>" for name, each in value.items())
     if isinstance(value, list):
         return "".join(f"<member>{_elements(each)}</member>" for each in value)
     return escape(str(value))
+
+
+def _quoted(name: str, value: Any) -> Any:
+    return quote(value) if name.endswith("PolicyDocument") else value
 
 
 def _xml_error(error: ApiError) -> str:

@@ -1,16 +1,15 @@
-"""What of IAM, Step Functions and EventBridge Scheduler a teardown uses; a schedule that is due starts its machine.
+"""What of Step Functions and EventBridge Scheduler a teardown uses; a schedule that is due starts its machine.
 
-A role is known to the other services only a while after it was made. Whatever an execution asks for is checked against
-its role's policy.
+A role is known to them only a while after it was made, and taken only for a source that its trust allows. Whatever an
+execution asks for is checked against its role's policy. An execution ends when its machine is deleted.
 """
 
 from __future__ import annotations
 
-import fnmatch
 import json
 import re
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from servers.asl import Execution, check
@@ -20,26 +19,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from servers.aws_clock import Clock
+    from servers.aws_iam import Iam, Role
 
-ROLE_KNOWN, MACHINE_GONE, GROUP_GONE = 40, 30, 45
+MACHINE_GONE, GROUP_GONE = 30, 45
 """Seconds."""
-
-
-@dataclass
-class Role:
-    trusted: list[str]
-    tags: list[dict[str, str]]
-    known_at: float
-    policies: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
-
-    def allows(self, action: str, resource: str) -> bool:
-        statements = [each for policy in self.policies.values() for each in policy]
-        return any(
-            each["Effect"] == "Allow"
-            and any(fnmatch.fnmatch(action, name) for name in _list(each["Action"]))
-            and any(fnmatch.fnmatch(resource, name) for name in _list(each["Resource"]))
-            for each in statements
-        )
 
 
 @dataclass
@@ -57,12 +40,11 @@ class Group:
 
 
 class Teardowns:
-    """The three services. `invoke(role, service, operation, parameters)` is how a state machine asks AWS."""
+    """The two services in a region. `invoke(role, service, operation, parameters)` is how a machine asks AWS."""
 
-    def __init__(self, clock: Clock, account: str, region: str) -> None:
-        self.clock, self.account, self.region = clock, account, region
+    def __init__(self, clock: Clock, account: str, region: str, iam: Iam) -> None:
+        self.clock, self.account, self.region, self.iam = clock, account, region, iam
         self.invoke: Callable[[Role, str, str, dict[str, Any]], dict[str, Any]]
-        self.roles: dict[str, Role] = {}
         self.machines: dict[str, Machine] = {}
         self.groups: dict[str, Group] = {}
         self.schedules: dict[tuple[str, str], dict[str, Any]] = {}
@@ -71,56 +53,18 @@ class Teardowns:
         """Schedules that could not start what they should have."""
         self.deleted: list[tuple[str, dict[str, str]]] = []
 
-    # IAM
+    @property
+    def roles(self) -> dict[str, Role]:
+        return self.iam.roles
 
-    def create_role(self, asked: dict[str, Any]) -> dict[str, Any]:
-        name = asked["RoleName"]
-        if name in self.roles:
-            raise ApiError("EntityAlreadyExists", f"there is a role {name}", 409)
-        trust = json.loads(asked["AssumeRolePolicyDocument"])["Statement"]
-        trusted = [name for each in _list(trust) for name in _list(each["Principal"]["Service"])]
-        self.roles[name] = Role(trusted, asked.get("Tags", []), self.clock.now + ROLE_KNOWN)
-        made = datetime.fromtimestamp(self.clock.now, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-        arn = f"arn:aws:iam::{self.account}:role/{name}"
-        return {
-            "Role": {"Path": "/", "RoleName": name, "RoleId": "AROA0000000000000000", "Arn": arn, "CreateDate": made}
-        }
-
-    def put_role_policy(self, asked: dict[str, Any]) -> dict[str, Any]:
-        document = json.loads(asked["PolicyDocument"])
-        self._role(asked).policies[asked["PolicyName"]] = _list(document["Statement"])
-        return {}
-
-    def list_role_tags(self, asked: dict[str, Any]) -> dict[str, Any]:
-        return {"Tags": self._role(asked).tags, "IsTruncated": "false"}
-
-    def delete_role_policy(self, asked: dict[str, Any]) -> dict[str, Any]:
-        if self._role(asked).policies.pop(asked["PolicyName"], None) is None:
-            raise ApiError("NoSuchEntity", "there is no such policy", 404)
-        return {}
-
-    def delete_role(self, asked: dict[str, Any]) -> dict[str, Any]:
-        if self._role(asked).policies:
-            raise ApiError("DeleteConflict", "the role has policies", 409)
-        self._note(asked["RoleName"], self.roles.pop(asked["RoleName"]).tags)
-        return {}
-
-    def _role(self, asked: dict[str, Any]) -> Role:
-        if asked["RoleName"] not in self.roles:
-            raise ApiError("NoSuchEntity", f"there is no role {asked['RoleName']}", 404)
-        return self.roles[asked["RoleName"]]
-
-    def _assumed(self, arn: str, service: str) -> Role | None:
-        role = self.roles.get(arn.rpartition("/")[2])
-        if role is None or role.known_at > self.clock.now or service not in role.trusted:
-            return None
-        return role
+    def _assumed(self, arn: str, service: str, source: str) -> Role | None:
+        return self.iam.assumed(arn, f"{service}.amazonaws.com", source)
 
     # Step Functions
 
     def create_state_machine(self, asked: dict[str, Any]) -> dict[str, Any]:
         arn = f"arn:aws:states:{self.region}:{self.account}:stateMachine:{asked['name']}"
-        if self._assumed(asked["roleArn"], "states.amazonaws.com") is None:
+        if self._assumed(asked["roleArn"], "states", arn) is None:
             raise ApiError(
                 "AccessDeniedException", "states.amazonaws.com is not authorized to assume the provided role."
             )
@@ -170,7 +114,7 @@ class Teardowns:
         if name in self.groups:
             raise ApiError("ConflictException", f"there is a group {name}", 409)
         self.groups[name] = Group(asked.get("Tags", []))
-        return {"ScheduleGroupArn": f"arn:aws:scheduler:{self.region}:{self.account}:schedule-group/{name}"}
+        return {"ScheduleGroupArn": self._group_arn(name)}
 
     def create_schedule(self, asked: dict[str, Any]) -> dict[str, Any]:
         key = asked.get("GroupName", "default"), asked["Name"]
@@ -181,7 +125,7 @@ class Teardowns:
             if self.schedules[key] == asked:  # the same client token, and the same request
                 return {"ScheduleArn": arn}
             raise ApiError("ConflictException", f"there is a schedule {key[1]}", 409)
-        if self._assumed(asked["Target"]["RoleArn"], "scheduler.amazonaws.com") is None:
+        if self._assumed(asked["Target"]["RoleArn"], "scheduler", self._group_arn(key[0])) is None:
             raise ApiError("ValidationException", "The execution role must allow Scheduler to assume the role.")
         (written,) = re.fullmatch(r"at\((\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)\)", asked["ScheduleExpression"]).groups()
         due = datetime.strptime(f"{written}+0000", "%Y-%m-%dT%H:%M:%S%z").timestamp()
@@ -216,6 +160,9 @@ class Teardowns:
     def list_group_tags(self, asked: dict[str, Any]) -> dict[str, Any]:
         return {"Tags": self._group(asked["ResourceArn"].rpartition("/")[2]).tags}
 
+    def _group_arn(self, name: str) -> str:
+        return f"arn:aws:scheduler:{self.region}:{self.account}:schedule-group/{name}"
+
     def _group(self, name: str) -> Group:
         if name not in self.groups:
             raise ApiError("ResourceNotFoundException", f"there is no group {name}", 404)
@@ -226,7 +173,7 @@ class Teardowns:
         if self.schedules.get(key) is not asked:
             return
         target = asked["Target"]
-        role = self._assumed(target["RoleArn"], "scheduler.amazonaws.com")
+        role = self._assumed(target["RoleArn"], "scheduler", self._group_arn(key[0]))
         machine = self.machines.get(target["Arn"])
         if role is None or machine is None or not role.allows("states:StartExecution", target["Arn"]):
             self.missed.append(key[1])
@@ -235,20 +182,42 @@ class Teardowns:
 
     def _execute(self, arn: str, machine: Machine, given: Any) -> None:
         def call(service: str, operation: str, parameters: dict[str, Any]) -> dict[str, Any]:
-            role = self._assumed(machine.role, "states.amazonaws.com")
+            role = self._assumed(machine.role, "states", arn)
             if role is None:
                 raise ApiError("States.TaskFailed", "the role cannot be assumed")
             return self.invoke(role, service, operation, parameters)
 
-        execution = Execution(json.loads(machine.definition), call, self.clock)
+        execution = Execution(json.loads(machine.definition), call, self.clock, alive=lambda: not machine.going)
         self.executions.append((arn, execution))
         execution.start(given)
 
+    def start_execution(self, asked: dict[str, Any]) -> dict[str, Any]:
+        arn = asked["StateMachineArn"]
+        machine = self._machine(arn, "StateMachineDoesNotExist")
+        # The one that starts it goes on first.
+        self.clock.after(0, lambda: self._execute(arn, machine, json.loads(asked["Input"])))
+        return {"ExecutionArn": f"{arn}:{len(self.executions)}", "StartDate": self.clock.now}
+
+    def list_executions(self, asked: dict[str, Any]) -> dict[str, Any]:
+        arn = asked["stateMachineArn"]
+        self._machine(arn, "StateMachineDoesNotExist")
+        shown = [
+            {
+                "executionArn": f"{arn}:{number}",
+                "stateMachineArn": arn,
+                "name": str(number),
+                "status": execution.status,
+                "startDate": self.clock.now,
+            }
+            for number, (of, execution) in enumerate(self.executions)
+            if of == arn
+        ]
+        return {"executions": shown[::-1][: asked.get("maxResults", 100)]}
+
     def _note(self, name: str, tags: list[dict[str, str]]) -> None:
-        self.deleted.append(
-            (name, {tag.get("Key", tag.get("key")): tag.get("Value", tag.get("value")) for tag in tags})
-        )
+        self.deleted.append((name, plain(tags)))
 
 
-def _list(found: Any) -> list[Any]:
-    return found if isinstance(found, list) else [found]
+def plain(tags: list[dict[str, str]]) -> dict[str, str]:
+    """Tags as a dictionary, whichever way a service spells them."""
+    return {tag.get("Key", tag.get("key")): tag.get("Value", tag.get("value")) for tag in tags}

@@ -2,21 +2,22 @@
 
 A cluster is CREATE_IN_PROGRESS, then UNINITIALIZED; its first HSM makes a certificate signing request; the signed
 certificate makes it INITIALIZE_IN_PROGRESS, then INITIALIZED; whoever activates it makes it ACTIVE. HSMs must be gone
-before their cluster, nothing that is being made can be deleted, and every deletion takes time.
+before their cluster, nothing that is being made can be deleted, and every deletion takes time. What is described may
+be as old as `lag`; what is changed is not. Backups stay when a cluster is gone.
 """
 
 from __future__ import annotations
 
 import json
+import random
 import secrets
+from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import rsa
-
 from servers.aws_clock import ApiError
+from servers.cloudhsm_backups import Backups
+from servers.cloudhsm_claim import check_claim, signing_request
 
 if TYPE_CHECKING:
     from servers.aws_clock import Clock
@@ -27,8 +28,6 @@ HSM_GONE, CLUSTER_GONE, REMEMBERED = 240, 120, 600
 ZONES = {"subnet-0000000a": "us-east-1a", "subnet-0000000b": "us-east-1b", "subnet-0000000c": "us-east-1c"}
 PAGE = 2
 _LETTERS = "234567abcdefghijklmnopqrstuvwxyz"
-_HSM_KEY = rsa.generate_private_key(65537, 2048)
-"""Every first HSM of a test run has the same key: making one takes longer than all the rest."""
 
 
 @dataclass
@@ -39,6 +38,7 @@ class Hsm:
     state: str = "CREATE_IN_PROGRESS"
     born: float = 0
     died: float | None = None
+    message: str = ""
 
 
 @dataclass
@@ -56,7 +56,11 @@ class Cluster:
 
 
 class CloudHsm:
-    """The service. `later_hsms_need_activation` makes it refuse the second HSM until the cluster is ACTIVE."""
+    """The service. `later_hsms_need_activation` makes it refuse the second HSM until the cluster is ACTIVE.
+
+    `lag` is how many seconds old an answer of DescribeClusters may be; `failing` holds what AWS says of the next HSMs
+    whose making fails, in the middle of it.
+    """
 
     def __init__(self, clock: Clock) -> None:
         self.clock = clock
@@ -65,6 +69,11 @@ class CloudHsm:
         """Whatever a request asked to delete, and the tags it carried."""
         self.every_hsm: list[Hsm] = []
         self.most_hsms = 28
+        self.lag: float = 0
+        self.chance = random.Random("which copy answers")  # noqa: S311  the same every time
+        self.failing: list[str] = []
+        self.backups = Backups(clock)
+        self._past: list[tuple[float, list[dict[str, Any]]]] = []
         self.later_hsms_need_activation = False
 
     # What a test asks and does
@@ -84,6 +93,20 @@ class CloudHsm:
         assert found.state == "INITIALIZED"
         assert any(hsm.state == "ACTIVE" for hsm in found.hsms)
         found.state = "ACTIVE"
+
+    def delete_behind(self, hsm: Hsm) -> None:
+        """What somebody does to an HSM in AWS's console."""
+        if hsm.state not in {"CREATE_IN_PROGRESS", "ACTIVE"}:
+            return
+        cluster = next(each for each in self.clusters.values() if hsm in each.hsms)
+        hsm.state = "DELETE_IN_PROGRESS"
+        self.clock.after(HSM_GONE, lambda: self._forget(cluster, hsm))
+
+    def remember(self) -> None:
+        """Keep what is to be seen now, for answers that come late."""
+        if self.lag:
+            self._past.append((self.clock.now, deepcopy([self._shown(each) for each in self.clusters.values()])))
+            self._past = [each for each in self._past if each[0] >= self.clock.now - 2 * self.lag]
 
     def add_foreign(self, tags: dict[str, str]) -> Cluster:
         """A cluster with an HSM that somebody else made."""
@@ -108,15 +131,23 @@ class CloudHsm:
 
     def describe_clusters(self, asked: dict[str, Any]) -> dict[str, Any]:
         wanted = asked.get("Filters", {}).get("clusterIds")
-        found = [each for each in self.clusters.values() if wanted is None or each.cluster in wanted]
-        found.sort(key=lambda each: (each.made, each.cluster))
+        found = [each for each in self._visible() if wanted is None or each["ClusterId"] in wanted]
+        found.sort(key=_order)
         # The token names the last cluster of the page before, so that nothing is left out when others go meanwhile.
         last = asked.get("NextToken", "")
-        rest = [each for each in found if (each.made, each.cluster) > tuple(json.loads(last))] if last else found
-        answer: dict[str, Any] = {"Clusters": [self._shown(each) for each in rest[:PAGE]]}
+        rest = [each for each in found if _order(each) > tuple(json.loads(last))] if last else found
+        answer: dict[str, Any] = {"Clusters": rest[:PAGE]}
         if len(rest) > PAGE:
-            answer["NextToken"] = json.dumps([rest[PAGE - 1].made, rest[PAGE - 1].cluster])
+            answer["NextToken"] = json.dumps(_order(rest[PAGE - 1]))
         return answer
+
+    def describe_backups(self, asked: dict[str, Any]) -> dict[str, Any]:
+        return self.backups.describe(asked)
+
+    def tag_resource(self, asked: dict[str, Any]) -> dict[str, Any]:
+        cluster = self._cluster({"ClusterId": asked["ResourceId"]})
+        cluster.tags = cluster.tags | {tag["Key"]: tag["Value"] for tag in asked["TagList"]}
+        return {}
 
     def create_hsm(self, asked: dict[str, Any]) -> dict[str, Any]:
         cluster = self._cluster(asked)
@@ -136,9 +167,14 @@ class CloudHsm:
         hsm = Hsm(_name("hsm"), zone, cluster.subnets[zone], born=self.clock.now)
         cluster.hsms.append(hsm)
         self.every_hsm.append(hsm)
+        if self.failing:
+            words = self.failing.pop(0)
+            self.clock.after(HSM_MADE / 2, lambda: self._fail(cluster, hsm, words))
         self.clock.after(HSM_MADE, lambda: _become(hsm, "ACTIVE", only_from="CREATE_IN_PROGRESS"))
+        if cluster.state != "UNINITIALIZED":
+            self.backups.add(cluster.cluster)
         if not cluster.csr:
-            self.clock.after(CSR_MADE, lambda: setattr(cluster, "csr", _request(cluster.cluster)))
+            self.clock.after(CSR_MADE, lambda: setattr(cluster, "csr", signing_request(cluster.cluster)))
         return {"Hsm": _shown_hsm(cluster, hsm)}
 
     def initialize_cluster(self, asked: dict[str, Any]) -> dict[str, Any]:
@@ -149,6 +185,7 @@ class CloudHsm:
         cluster.signed, cluster.root = asked["SignedCert"], asked["TrustAnchor"]
         cluster.state = "INITIALIZE_IN_PROGRESS"
         self.clock.after(INITIALISED, lambda: _become(cluster, "INITIALIZED", only_from="INITIALIZE_IN_PROGRESS"))
+        self.backups.add(cluster.cluster)
         return {"State": cluster.state, "StateMessage": ""}
 
     def delete_hsm(self, asked: dict[str, Any]) -> dict[str, Any]:
@@ -160,6 +197,8 @@ class CloudHsm:
             raise _invalid(f"{hsm.hsm} is {hsm.state}, its cluster {cluster.state}")
         self.deleted.append((hsm.hsm, cluster.tags))
         hsm.state = "DELETE_IN_PROGRESS"
+        if cluster.signed:
+            self.backups.add(cluster.cluster)
         self.clock.after(HSM_GONE, lambda: self._forget(cluster, hsm))
         return {"HsmId": hsm.hsm}
 
@@ -181,9 +220,20 @@ class CloudHsm:
 
     # Within
 
+    def _visible(self) -> list[dict[str, Any]]:
+        """What an answer shows: what is, or what some copy has not heard of yet."""
+        then = self.clock.now - self.chance.random() * self.lag
+        past = [shown for at, shown in self._past if at <= then]
+        return deepcopy(past[-1]) if self.lag and past else [self._shown(each) for each in self.clusters.values()]
+
+    def _fail(self, cluster: Cluster, hsm: Hsm, words: str) -> None:
+        if hsm.state == "CREATE_IN_PROGRESS":
+            hsm.state, hsm.message = "DELETE_IN_PROGRESS", words
+            self.clock.after(HSM_GONE, lambda: self._forget(cluster, hsm))
+
     def _forget(self, cluster: Cluster, hsm: Hsm) -> None:
         """A deleted HSM is shown for a while."""
-        hsm.state, hsm.died = "DELETED", self.clock.now
+        hsm.state, hsm.died = "DELETED", hsm.died or self.clock.now
         self.clock.after(REMEMBERED, lambda: cluster.hsms.remove(hsm))
 
     def _cluster(self, asked: dict[str, Any]) -> Cluster:
@@ -216,7 +266,11 @@ def _shown_hsm(cluster: Cluster, hsm: Hsm) -> dict[str, Any]:
         "SubnetId": hsm.subnet,
         "EniIp": "10.0.0.17",
         "State": hsm.state,
-    }
+    } | ({"StateMessage": hsm.message} if hsm.message else {})
+
+
+def _order(shown: dict[str, Any]) -> tuple[float, str]:
+    return shown["CreateTimestamp"], shown["ClusterId"]
 
 
 def _become(thing: Cluster | Hsm, state: str, *, only_from: str = "") -> None:
@@ -234,26 +288,3 @@ def _invalid(message: str) -> ApiError:
 
 def _missing(name: object) -> ApiError:
     return ApiError("CloudHsmResourceNotFoundException", f"there is no {name}")
-
-
-def _request(name: str) -> str:
-    """A certificate signing request such as an HSM makes."""
-    subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, f"HSM:0011223344:{name}, for FIPS mode")])
-    made = x509.CertificateSigningRequestBuilder().subject_name(subject).sign(_HSM_KEY, hashes.SHA256())
-    return made.public_bytes(serialization.Encoding.PEM).decode()
-
-
-def check_claim(csr: str, signed: str, root: str) -> None:
-    """What AWS checks of a claim: the request's key, under a self-signed RSA root that signed it."""
-    try:
-        certificate = x509.load_pem_x509_certificate(signed.encode())
-        anchor = x509.load_pem_x509_certificate(root.encode())
-        anchor.verify_directly_issued_by(anchor)
-        certificate.verify_directly_issued_by(anchor)
-    except Exception as exc:  # whatever pyca says, AWS says this
-        message = "the certificate is not one signed by the trust anchor"
-        raise _invalid(message) from exc
-    if not isinstance(anchor.public_key(), rsa.RSAPublicKey):
-        raise _invalid("the trust anchor has no RSA key")
-    if certificate.public_key() != x509.load_pem_x509_csr(csr.encode()).public_key():
-        raise _invalid("the certificate is of another key")

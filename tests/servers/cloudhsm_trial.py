@@ -18,7 +18,8 @@ from icehouse.cloudhsm.record import TAG, Notebook
 from icehouse.cloudhsm.up import Raising
 from servers.aws import ACCOUNT, KEYS, REGION, World
 from servers.aws_clock import ApiError
-from servers.aws_teardown import Group, Machine, Role
+from servers.aws_iam import Role
+from servers.aws_teardown import Group, Machine
 from servers.cloudhsm import Hsm
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ class FOREIGN:
         world.hsm.add_foreign({"Name": "production", TAG + "s": "0123456789abcdef"})
         world.hsm.add_foreign({TAG: "another-run"})
         tags = [{"Key": TAG, "Value": "another-run"}]
-        world.teardowns.roles["icehouse-cloudhsm-another-run"] = Role(["states.amazonaws.com"], tags, 0)
+        world.teardowns.roles["icehouse-cloudhsm-another-run"] = Role({"Statement": []}, tags, 0)
         arn = "arn:aws:states:us-east-1:123456789012:stateMachine:icehouse-cloudhsm-another-run"
         world.teardowns.machines[arn] = Machine("{}", "arn", [])
         world.teardowns.groups["default"] = Group([])
@@ -160,8 +161,8 @@ def killed_at(number: int, when: str, aws: Aws | None = None) -> Aws:
 class Direct(Aws):
     """The same AWS without the wire between, for what is tried by the hundred."""
 
-    def __init__(self, world: World) -> None:
-        self.world, self.region, self.patience, self.now = world, REGION, 0, 0
+    def __init__(self, world: World, region: str = REGION) -> None:
+        self.world, self.region, self.patience, self.now = world, region, 0, 0
         self._sleep = lambda _: None
 
     def _ask(
@@ -177,11 +178,12 @@ class Direct(Aws):
         if action == "CreateSchedule":
             del asked["groupName"]
         try:
-            answer = deepcopy(world.handle(own, action, asked, ACCOUNT))
+            answer = deepcopy(world.handle(own, action, asked, ACCOUNT, self.region))
         except ApiError as error:
             if error.code in but:
                 return {}
-            shown = {"Error": {"Code": error.code}, "ResponseMetadata": {"HTTPStatusCode": error.status}}
+            told = {"Code": error.code, "Message": error.message}
+            shown = {"Error": told, "ResponseMetadata": {"HTTPStatusCode": error.status}}
             raise _refusal((service, operation), shown, later) from error
         finally:
             self.now = int(world.clock.now)

@@ -2,23 +2,36 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from icehouse.cli import cloudhsm_report as tell
 from icehouse.cli import five_users
-from icehouse.cli.cloudhsm_report import calls, put_calls, put_runs, report
+from icehouse.cli.cloudhsm_run import (
+    agree,
+    at_hand,
+    begun,
+    caller,
+    check_same,
+    cluster_of,
+    required,
+    traced,
+    unfinished,
+)
 from icehouse.cli.options import FormatOption  # noqa: TC001  Typer reads it
 from icehouse.cli.printer import Format, put_facts, say
 from icehouse.cli.secret import key_passphrase
 from icehouse.cloudhsm import Aws, Record, Wanted, bill
+from icehouse.cloudhsm.armed import look
 from icehouse.cloudhsm.certificate_files import KEY_FILE, ROOT_FILE
 from icehouse.cloudhsm.cluster import of_run, tagged
 from icehouse.cloudhsm.down import lower
+from icehouse.cloudhsm.hsms import renewed
+from icehouse.cloudhsm.last_words import naming_the_bill
 from icehouse.cloudhsm.record import Notebook
-from icehouse.cloudhsm.teardown import is_armed
+from icehouse.cloudhsm.teardown import left
 from icehouse.cloudhsm.up import ACTIVATION, Raising
 from icehouse.cloudhsm.wanted import MODES, TYPE, seconds
 from icehouse.errors import ConflictError, RequestError
@@ -77,23 +90,27 @@ def up(  # noqa: PLR0913  each option is a fact of the cluster
 ) -> None:
     """Make a cluster, claim it, and add its HSMs, once its end is certain. Again after a crash, it goes on."""
     wanted = Wanted(seconds(ttl), tuple(subnet or ()), hsms, hsm_type, mode)
-    aws = Aws(region, patience=poll)
     if dry_run:
-        put_calls(calls(wanted, aws.region), form)
+        tell.put_calls(tell.calls(wanted, tell.region_for_calls(region)), form)
         return
+    aws = Aws(region, patience=poll)
     notebook = Notebook(state)
-    before = _record(notebook)
-    record = _begun(before, wanted, _caller(aws, account), aws.now)
-    _agree(record, yes=yes)
+    before = unfinished(notebook)
+    record = begun(before, wanted, caller(aws, account), aws.now)
+    begun_hsms = record.hsms
+    with naming_the_bill(lambda: record, lambda: begun_hsms, say):
+        record, vanished = renewed(aws, record) if record.hsms else (record, [])
+    agree(record, vanished, yes=yes)
     passphrase = key_passphrase(passphrase_file, new=not (state / KEY_FILE).exists())
     with notebook.held():
-        if _record(notebook) != before:
+        if unfinished(notebook) != before:
             msg = f"{state} was changed meanwhile"
             raise ConflictError(msg)
         raising = Raising(aws, notebook, record, passphrase, say)
         notebook.write(record)
         cluster = raising.run()
-        put_facts(report(raising.record, cluster, aws.now, armed=is_armed(aws, raising.record)), form)
+        with naming_the_bill(lambda: raising.record, lambda: raising.record.hsms, say):
+            put_facts(tell.report(raising.record, cluster, look(aws, raising.record)), form)
     _say_what_is_left(raising, cluster, state)
 
 
@@ -107,15 +124,26 @@ def status(
     form: FormatOption = Format.TABLE,
 ) -> None:
     """Show a run: its cluster, age, hours left and cost; without a directory, every run that AWS knows of."""
-    record = None if run else Notebook(state).read()
-    aws = Aws(region or (record.region if record else None))
-    where = _caller(aws, account)
-    if record is None:
-        put_runs([(name, cluster) for name, cluster in tagged(aws) if run in {None, name}], form)
+    record = at_hand(Notebook(state), run)
+    if record is None and run:
+        aws, record = traced(run, region, account)
+        clusters = of_run(aws, record)
+        tell.put_runs([(run, each) for each in clusters], form)
+        tell.check_lost(record, clusters, look(aws, record))
+        tell.say_parts(record, clusters, left(aws, record))
         return
-    _check_same(record, where)
-    found = _cluster(aws, record)
-    put_facts(report(record, found, aws.now, armed=is_armed(aws, record)), form)
+    aws = Aws(region or (record.region if record else None))
+    where = caller(aws, account)
+    if record is None:
+        runs = tagged(aws)
+        tell.put_runs(runs, form)
+        tell.check_runs(runs, aws)
+        return
+    check_same(record, where)
+    cluster = cluster_of(aws, record)
+    teardown = look(aws, record)
+    put_facts(tell.report(record, cluster, teardown), form)
+    tell.check(record, cluster, teardown)
 
 
 @app.command("test")
@@ -132,10 +160,10 @@ def walk(
 ) -> None:
     """Make five users' keys on the cluster, sign and rotate, leave no key behind, and say what it cost."""
     notebook = Notebook(state)
-    record = _required(notebook)
+    record = required(notebook)
     aws = Aws(record.region)
-    _check_same(record, _caller(aws, account))
-    cluster = _cluster(aws, record)
+    check_same(record, caller(aws, account))
+    cluster = cluster_of(aws, record)
     if cluster is None or cluster.state != "ACTIVE":
         msg = f"the cluster must be ACTIVE, and it is {cluster.state if cluster else 'gone'}"
         raise RequestError(msg, hint="'icehouse cloudhsm up' says how it is activated")
@@ -147,7 +175,7 @@ def walk(
             **told.facts,
             "cost_of_these_seconds": cents(rate.share(len(cluster.hsms), told.seconds)),
             "cost_so_far": cents(bill.so_far(record, aws.now)),
-            "cost_at_the_end": cents(bill.at_the_end(record)),
+            "cost_at_the_end": cents(bill.at_the_end(record, aws.now)),
         },
         form,
     )
@@ -165,19 +193,23 @@ def down(
 ) -> None:
     """Delete the HSMs, then the cluster, then its teardown, and see that nothing is left. Again after a crash."""
     notebook = Notebook(state)
-    record = None if run else _required(notebook)
-    aws = Aws(region or (record.region if record else None), patience=poll)
-    where = _caller(aws, account)
-    if record is None:
-        lower(aws, _lost(str(run), where), say)
-        put_facts({"run": run, "left": "nothing"}, form)
+    record = at_hand(notebook, run)
+    if record is None and run:
+        aws, record = traced(run, region, account, patience=poll)
+        lowered = lower(aws, record, say)
+        put_facts({"run": run, "left": "nothing", "backups": tell.backups(aws, lowered.clusters)}, form)
         return
-    _check_same(record, where)
+    record = required(notebook)
+    aws = Aws(region or record.region, patience=poll)
+    check_same(record, caller(aws, account))
     with notebook.held():
-        record = notebook.note(_required(notebook), going_down=True)
-        lower(aws, record, say)
-        record = notebook.note(record, ended_at=record.ended_at or aws.now)
-    put_facts({"run": record.run, "left": "nothing", "cost": cents(bill.so_far(record, aws.now))}, form)
+        record = notebook.note(required(notebook), going_down=True)
+        lowered = lower(aws, record, say)
+        # Where the teardown had come before, the run ended with its time and not only now.
+        ended_at = aws.now if lowered.hsms else min(aws.now, record.ends_at)
+        record = notebook.note(record, ended_at=record.ended_at or ended_at, asked_at=0)
+    nothing = {"left": "nothing", "backups": tell.backups(aws, lowered.clusters)}
+    put_facts({"run": record.run, **nothing, "cost": cents(bill.so_far(record, aws.now))}, form)
 
 
 def _uri(record: Record, module: Path, pin_file: Path, token_label: str) -> str:
@@ -191,82 +223,6 @@ def _uri(record: Record, module: Path, pin_file: Path, token_label: str) -> str:
         "single_hsm": record.wanted.hsms == 1,
     }
     return hsm_uri("aws", config)
-
-
-def _record(notebook: Notebook) -> Record | None:
-    """The record of a run that has not ended."""
-    record = notebook.read()
-    return None if record and record.ended_at else record
-
-
-def _required(notebook: Notebook) -> Record:
-    record = notebook.read()
-    if record is None:
-        msg = f"there is no run in {notebook.directory}"
-        raise RequestError(msg, hint="name its directory with --state; 'icehouse cloudhsm status' lists lost runs")
-    return record
-
-
-def _begun(record: Record | None, wanted: Wanted, where: tuple[str, str, str], now: int) -> Record:
-    """The run to go on with, or a new one."""
-    if record is None:
-        return Record.new(wanted, where, now)
-    _check_same(record, where)
-    if record.going_down:
-        msg = f"the run {record.run} is on its way down"
-        raise ConflictError(msg, hint="finish 'icehouse cloudhsm down' first")
-    if record.wanted != wanted:
-        msg = f"the run {record.run} was begun with other settings: {record.wanted}"
-        raise ConflictError(msg, hint="repeat them, or choose another --state")
-    return record
-
-
-def _caller(aws: Aws, account: str | None) -> tuple[str, str, str]:
-    where = aws.caller()
-    if account is not None and where[1] != account:
-        msg = f"the AWS credentials must be of account {account}, and they are of {where[1]}"
-        raise RequestError(msg)
-    return where
-
-
-def _check_same(record: Record, where: tuple[str, str, str]) -> None:
-    begun = record.partition, record.account, record.region
-    if begun != where:
-        msg = f"the run {record.run} is of account {record.account} in {record.region}, not {where[1]} in {where[2]}"
-        raise RequestError(msg)
-
-
-def _cluster(aws: Aws, record: Record) -> Cluster | None:
-    return next((each for each in of_run(aws, record) if each.cluster == record.cluster), None)
-
-
-def _lost(run: str, where: tuple[str, str, str]) -> Record:
-    """What is known of a run whose directory is lost: its name."""
-    if not (len(run) == 16 and all(digit in "0123456789abcdef" for digit in run)):  # noqa: PLR2004  8 bytes
-        msg = f"a run is named by 16 hexadecimal digits, not {run!r}"
-        raise RequestError(msg)
-    return Record(run, *where, Wanted(3600, ("subnet-00000000",), 1), 0, 0)
-
-
-def _agree(record: Record, *, yes: bool) -> None:
-    """Ask, unless told not to, before anything is made that is billed."""
-    rate = bill.rate(record.region)
-    source = rate.claim.source if rate.here else f"{rate.claim.source}; of {rate.claim.region}"
-    price = f"{cents(rate.claim.value)} an hour each ({source})"
-    words = f"{_count(record.wanted.hsms)} at {price}: at most {cents(bill.at_the_end(record))} until the end"
-    say(words)
-    if yes:
-        return
-    if not sys.stdin.isatty():
-        msg = "there is no terminal to ask on whether this may be billed"
-        raise RequestError(msg, hint="--yes agrees to it")
-    if not typer.confirm("icehouse: go on?", err=True):
-        msg = "it was not agreed to; nothing was made"
-        raise RequestError(msg)
-
-
-def _count(hsms: int) -> str:
-    return "1 HSM" if hsms == 1 else f"{hsms} HSMs"
 
 
 def _say_what_is_left(raising: Raising, cluster: Cluster, state: Path) -> None:

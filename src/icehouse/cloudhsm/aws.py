@@ -15,19 +15,35 @@ if TYPE_CHECKING:
 EXTRA = "aws"
 _PATIENCE_TO_CONNECT = 10
 _PATIENCE_TO_READ = 60
-_BUSY = frozenset(
+_THROTTLED = frozenset(
     {
         "Throttling",
         "ThrottlingException",
         "ThrottledException",
+        "RequestThrottled",
+        "RequestThrottledException",
         "RequestLimitExceeded",
         "TooManyRequestsException",
+        "BandwidthLimitExceeded",
+        "SlowDown",
+        "PriorRequestNotComplete",
+    }
+)
+"""What AWS did not begin with: the same call is not done twice when it is repeated."""
+_BUSY = frozenset(
+    {
         "RequestTimeout",
+        "RequestTimeoutException",
         "ServiceUnavailable",
+        "ServiceUnavailableException",
+        "ServiceFailure",
         "InternalFailure",
         "InternalServerException",
         "CloudHsmInternalFailureException",
+        "CloudHsmServiceException",
         "ConcurrentModification",
+        "EntityTemporarilyUnmodifiable",
+        "StateMachineDeleting",
     }
 )
 _STRANGER = frozenset(
@@ -43,7 +59,20 @@ _STRANGER = frozenset(
     }
 )
 _SERVER_FAULT = 500
+_REPEAT = "repeat the command: it goes on where it stopped"
 _TRIES = 4
+
+
+class AwsRefusedError(HsmRefusedError):
+    """AWS refused; `code` is its name for the reason."""
+
+    def __init__(self, message: str, *, code: str = "", hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.code = code
+
+
+class AwsUnansweredError(HsmUnavailableError):
+    """AWS may have done what it was asked for, and nobody knows."""
 
 
 class Aws:
@@ -79,14 +108,14 @@ class Aws:
         if not region:
             msg = "no AWS region was named"
             raise RequestError(msg, hint="name it with --region or in AWS_REGION")
-        found = [
+        known = [
             each
             for partition in self._session.get_available_partitions()
             for each in self._session.get_available_regions("cloudhsmv2", partition)
         ]
-        if region not in found:
+        if region not in known:
             msg = f"the region must be one that has CloudHSM, not {region!r}"
-            raise RequestError(msg, hint=f"they are {', '.join(sorted(found))}")
+            raise RequestError(msg, hint=f"they are {', '.join(sorted(known))}")
         return region
 
     def wait(self) -> None:
@@ -108,7 +137,7 @@ class Aws:
         What AWS could not answer is asked again, unless it is to be asked `once`, because it would be done twice.
 
         Raises `RequestError` where AWS does not know who asks, `HsmUnavailableError` where the same call may succeed
-        later, and else `HsmRefusedError`.
+        later (`AwsUnansweredError` where it may also have succeeded), and else `AwsRefusedError`.
         """
         for _ in range(0 if once else _TRIES - 1):
             try:
@@ -144,9 +173,12 @@ class Aws:
         except problems.ParamValidationError as exc:
             msg = f"{service} {operation}: {exc}"
             raise RequestError(msg) from exc
+        except (problems.EndpointConnectionError, problems.ConnectTimeoutError) as exc:
+            msg = f"AWS does not answer: {service} {operation}: {exc}"
+            raise HsmUnavailableError(msg, hint=_REPEAT) from exc
         except problems.BotoCoreError as exc:
             msg = f"AWS does not answer: {service} {operation}: {exc}"
-            raise HsmUnavailableError(msg, hint="repeat the command: it goes on where it stopped") from exc
+            raise AwsUnansweredError(msg, hint=_REPEAT) from exc
         self._tell_time(answer)
         return answer
 
@@ -168,6 +200,8 @@ def _refusal(
     msg = f"AWS refused {' '.join(asked)}: {code}: {error.get('Message', '')}"
     if code in _STRANGER:
         return RequestError(msg, hint="the AWS credentials are not valid, or no longer")
-    if code in _BUSY or code in later or status >= _SERVER_FAULT:
-        return HsmUnavailableError(msg, hint="repeat the command: it goes on where it stopped")
-    return HsmRefusedError(msg)
+    if code in _THROTTLED or code in later:
+        return HsmUnavailableError(msg, hint=_REPEAT)
+    if code in _BUSY or status >= _SERVER_FAULT:
+        return AwsUnansweredError(msg, hint=_REPEAT)
+    return AwsRefusedError(msg, code=code)

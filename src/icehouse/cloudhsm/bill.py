@@ -39,15 +39,28 @@ def rate(region: str) -> Rate:
     return Rate(found[0], here=True) if found else Rate(catalogue.tiers("aws_cloudhsm", "hsm", None)[0], here=False)
 
 
-def so_far(record: Record, now: int) -> Fraction:
-    """What a run has cost at most: as if every HSM had been there since the first one was asked for."""
+def so_far(record: Record, now: int, *, gone: bool = False) -> Fraction:
+    """What a run has cost at most: as if every HSM had been there since the first one was asked for.
+
+    `gone` says that AWS has nothing of it any more: whatever ended it, it cost nothing after its time.
+    """
     if not record.first_hsm_at:
         return rate(record.region).of(0, 0)
-    until = record.ended_at or now
-    return rate(record.region).of(record.wanted.hsms, until - record.first_hsm_at)
+    until = record.ended_at or (min(now, record.ends_at) if gone else now)
+    return rate(record.region).of(_hsms(record), until - record.first_hsm_at)
 
 
-def at_the_end(record: Record) -> Fraction:
-    """What it will have cost when the teardown has come; the whole of it, had the first HSM been there at once."""
-    until = record.ended_at or record.ends_at
-    return rate(record.region).of(record.wanted.hsms, until - (record.first_hsm_at or record.begun_at))
+def at_the_end(record: Record, now: int = 0, *, gone: bool = False) -> Fraction:
+    """What it will have cost when the teardown has come; the whole of it, had the first HSM been there at once.
+
+    A run whose time is over and that is still there has cost more by now.
+    """
+    if gone and not record.first_hsm_at:
+        return rate(record.region).of(0, 0)
+    until = record.ended_at or (record.ends_at if gone else max(now, record.ends_at))
+    return rate(record.region).of(_hsms(record), until - (record.first_hsm_at or record.begun_at))
+
+
+def _hsms(record: Record) -> int:
+    """How many HSMs to count: those that were agreed to, and every one that was made again since."""
+    return record.wanted.hsms + len(record.gone)

@@ -20,8 +20,16 @@ if TYPE_CHECKING:
 FILE = "cloudhsm.json"
 TAG = "icehouse-cloudhsm-run"
 """The key of the tag on everything that is made. Its value is the run."""
+REGION_TAG = "icehouse-cloudhsm-region"
+"""On the role alone: IAM is global, and the rest of a run is in one region."""
+CLUSTER_TAG = "icehouse-cloudhsm-cluster"
+ENDS_TAG = "icehouse-cloudhsm-ends-at"
+DOWN_TAG = "icehouse-cloudhsm-down"
+"""The mark that `down` leaves on a cluster before it deletes anything: no `up` adds to it any more."""
 
 _VERSION = 1
+_NEWER = frozenset({"hsms", "gone", "asked_at", "made_at"})
+"""What the record of a run that an older icehouse began lacks."""
 _LOCK = ".lock"
 
 
@@ -40,11 +48,24 @@ class Record:
     first_hsm_at: int = 0
     going_down: bool = False
     ended_at: int = 0
+    hsms: tuple[str, ...] = ()
+    """The HSMs that were agreed to and that AWS made, or makes."""
+    gone: tuple[str, ...] = ()
+    """Those that vanished, and for which others were agreed to."""
+    asked_at: int = 0
+    """When AWS was asked to make something; 0 once it answered."""
+    made_at: int = 0
+    """When AWS last said that it makes something."""
 
     @classmethod
     def new(cls, wanted: Wanted, where: tuple[str, str, str], now: int) -> Record:
         """A run that begins now. `where` is partition, account and region."""
         return cls(secrets.token_hex(8), *where, wanted, now, now + wanted.ttl)
+
+    @property
+    def hsms_made(self) -> int:
+        """How many HSMs this run had in all."""
+        return len(self.hsms) + len(self.gone)
 
     @property
     def name(self) -> str:
@@ -87,13 +108,14 @@ class Notebook:
         if not isinstance(document, dict) or document.pop("version", None) != _VERSION:
             raise _damaged(path)
         names = {field.name for field in fields(Record)}
-        if set(document) != names or not isinstance(document["wanted"], dict):
+        if not names - _NEWER <= set(document) <= names or not isinstance(document["wanted"], dict):
             raise _damaged(path)
         try:
+            lists = {name: tuple(document[name]) for name in ("hsms", "gone") if name in document}
             wanted = Wanted(**{**document["wanted"], "subnets": tuple(document["wanted"]["subnets"])})
         except (KeyError, TypeError) as exc:
             raise _damaged(path) from exc
-        return Record(**{**document, "wanted": wanted})
+        return Record(**{**document, **lists, "wanted": wanted})
 
     def write(self, record: Record) -> Record:
         """Write the record; the same record."""

@@ -1,192 +1,58 @@
-"""The end that comes by itself: a state machine in AWS that a one-time schedule starts, armed before the first HSM.
-
-It deletes the HSMs, tries to delete the cluster, waits, and looks again, until the cluster is gone: an HSM that was
-made in between is found at the next look, and a cluster that still has one is not deleted by AWS. It knows one cluster
-by its id and can, by its role, delete nothing else.
-"""
+"""The end that comes by itself: a state machine in AWS that a one-time schedule starts, armed before the first HSM."""
 
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from icehouse.cloudhsm.record import TAG
+from icehouse.cloudhsm.armed import MISSING, faults, role, schedule
+from icehouse.cloudhsm.machine import PAUSE, definition, machine_arn
+from icehouse.cloudhsm.record import CLUSTER_TAG, ENDS_TAG, REGION_TAG, TAG
+from icehouse.cloudhsm.role import POLICY, group_arn, policy, role_arn, trust
 from icehouse.errors import ConflictError
 
 if TYPE_CHECKING:
     from icehouse.cloudhsm.aws import Aws
     from icehouse.cloudhsm.record import Record
 
-PAUSE = 30
-"""Seconds between two looks of the state machine."""
-_LONGEST = 24 * 3600
-_MISSING = ("NoSuchEntity", "ResourceNotFoundException", "StateMachineDoesNotExist")
+__all__ = ["PAUSE", "arm", "arming", "definition", "disarm", "is_armed", "left", "role_tags"]
+
+_LOOKS = 10
 _EXISTS = ("EntityAlreadyExists", "StateMachineAlreadyExists", "ConflictException")
 _ROLE_IS_NEW = ("AccessDeniedException", "ValidationException")
 """What Step Functions and EventBridge Scheduler say of a role that IAM has not yet told them of."""
-_RETRY = [{"ErrorEquals": ["States.ALL"], "IntervalSeconds": 5, "MaxAttempts": 3, "BackoffRate": 2}]
 
 
-def _task(operation: str, parameters: dict[str, Any], after: dict[str, Any]) -> dict[str, Any]:
-    return {
-        "Type": "Task",
-        "Resource": f"arn:aws:states:::aws-sdk:cloudhsmv2:{operation}",
-        "Parameters": parameters,
-        "Retry": _RETRY,
-        **after,
-    }
-
-
-def definition(record: Record) -> dict[str, Any]:
-    """The state machine, in the Amazon States Language."""
-    cluster = record.cluster
-    try_later: dict[str, Any] = {"Catch": [{"ErrorEquals": ["States.ALL"], "Next": "Wait"}], "Next": "Wait"}
-    first = "$.Clusters[0]"
-    each = {
-        "StartAt": "Is it going",
-        "States": {
-            "Is it going": {
-                "Type": "Choice",
-                "Choices": [
-                    {"Variable": "$.State", "StringEquals": state, "Next": "Leave it"}
-                    for state in ("DELETE_IN_PROGRESS", "DELETED")
-                ],
-                "Default": "Delete the HSM",
-            },
-            "Delete the HSM": _task(
-                "deleteHsm",
-                {"ClusterId": cluster, "HsmId.$": "$.HsmId"},
-                {"Catch": [{"ErrorEquals": ["States.ALL"], "Next": "Leave it"}], "End": True},
-            ),
-            "Leave it": {"Type": "Pass", "End": True},
-        },
-    }
-    states = {
-        "Look": _task("describeClusters", {"Filters": {"clusterIds": [cluster]}}, try_later | {"Next": "Is it there"}),
-        "Is it there": {
-            "Type": "Choice",
-            "Choices": [
-                {"Variable": first, "IsPresent": False, "Next": "Gone"},
-                {"Variable": f"{first}.State", "StringEquals": "DELETED", "Next": "Gone"},
-                {"Variable": f"{first}.Hsms[0]", "IsPresent": True, "Next": "Delete its HSMs"},
-            ],
-            "Default": "Delete the cluster",
-        },
-        "Delete its HSMs": {
-            "Type": "Map",
-            "ItemsPath": f"{first}.Hsms",
-            "ItemProcessor": each,
-            "ResultPath": None,
-            "Next": "Delete the cluster",
-        },
-        # Refused while there are HSMs; then the next look decides again.
-        "Delete the cluster": _task("deleteCluster", {"ClusterId": cluster}, try_later),
-        "Wait": {"Type": "Wait", "Seconds": PAUSE, "Next": "Look"},
-        "Gone": {"Type": "Succeed"},
-    }
-    return {
-        "Comment": f"Deletes {cluster} of run {record.run}",
-        "StartAt": "Look",
-        "TimeoutSeconds": _LONGEST,
-        "States": states,
-    }
-
-
-def machine_arn(record: Record) -> str:
-    """The ARN that the state machine will have."""
-    return record.arn("states", f"stateMachine:{record.name}")
-
-
-def role_arn(record: Record) -> str:
-    """The ARN that the role will have."""
-    return record.arn("iam", f"role/{record.name}")
-
-
-def group_arn(record: Record) -> str:
-    """The ARN that the schedule's group will have: schedules themselves carry no tags."""
-    return record.arn("scheduler", f"schedule-group/{record.name}")
-
-
-def _role_policy(record: Record) -> dict[str, Any]:
-    cluster = record.arn("cloudhsm", f"cluster/{record.cluster}")
-    return {
-        "Version": "2012-10-17",
-        "Statement": [
-            {"Effect": "Allow", "Action": "cloudhsm:DescribeClusters", "Resource": "*"},
-            {"Effect": "Allow", "Action": ["cloudhsm:DeleteHsm", "cloudhsm:DeleteCluster"], "Resource": cluster},
-            {"Effect": "Allow", "Action": "states:StartExecution", "Resource": machine_arn(record)},
-        ],
-    }
-
-
-def _trust() -> dict[str, Any]:
-    services = ["scheduler.amazonaws.com", "states.amazonaws.com"]
-    statement = {"Effect": "Allow", "Principal": {"Service": services}, "Action": "sts:AssumeRole"}
-    return {"Version": "2012-10-17", "Statement": [statement]}
-
-
-def schedule(record: Record) -> dict[str, Any]:
-    """The one-time schedule."""
-    at = datetime.fromtimestamp(record.ends_at, UTC).strftime("%Y-%m-%dT%H:%M:%S")
-    return {
-        "Name": record.name,
-        "GroupName": record.name,
-        "ScheduleExpression": f"at({at})",
-        "ScheduleExpressionTimezone": "UTC",
-        "FlexibleTimeWindow": {"Mode": "OFF"},
-        "Target": {
-            "Arn": machine_arn(record),
-            "RoleArn": role_arn(record),
-            "Input": json.dumps({"run": record.run, "cluster": record.cluster}),
-        },
-    }
+def role_tags(record: Record) -> list[dict[str, str]]:
+    """What the role says of its run, for whoever has lost its directory: IAM knows no regions."""
+    tags = {TAG: record.run, REGION_TAG: record.region, CLUSTER_TAG: record.cluster, ENDS_TAG: str(record.ends_at)}
+    return [{"Key": key, "Value": value} for key, value in tags.items()]
 
 
 def arming(record: Record) -> list[tuple[str, str, dict[str, Any]]]:
     """The calls that arm the teardown, in order; each may be repeated."""
-    tags = [{"Key": TAG, "Value": record.run}]
+    name, tags = record.name, [{"Key": TAG, "Value": record.run}]
+    document = json.dumps(policy(record))
+    machine = {
+        "name": name,
+        "definition": json.dumps(definition(record)),
+        "roleArn": role_arn(record),
+        "type": "STANDARD",
+        "tags": [{"key": TAG, "value": record.run}],
+    }
+    new_role = {"RoleName": name, "AssumeRolePolicyDocument": json.dumps(trust(record)), "Tags": role_tags(record)}
     return [
-        (
-            "iam",
-            "create_role",
-            {"RoleName": record.name, "AssumeRolePolicyDocument": json.dumps(_trust()), "Tags": tags},
-        ),
-        (
-            "iam",
-            "put_role_policy",
-            {
-                "RoleName": record.name,
-                "PolicyName": "teardown",
-                "PolicyDocument": json.dumps(_role_policy(record)),
-            },
-        ),
-        (
-            "stepfunctions",
-            "create_state_machine",
-            {
-                "name": record.name,
-                "definition": json.dumps(definition(record)),
-                "roleArn": role_arn(record),
-                "type": "STANDARD",
-                "tags": [{"key": TAG, "value": record.run}],
-            },
-        ),
-        ("scheduler", "create_schedule_group", {"Name": record.name, "Tags": tags, "ClientToken": record.run}),
+        ("iam", "create_role", new_role),
+        ("iam", "put_role_policy", {"RoleName": name, "PolicyName": POLICY, "PolicyDocument": document}),
+        ("stepfunctions", "create_state_machine", machine),
+        ("scheduler", "create_schedule_group", {"Name": name, "Tags": tags, "ClientToken": record.run}),
         ("scheduler", "create_schedule", {**schedule(record), "ClientToken": record.run}),
     ]
 
 
 def is_armed(aws: Aws, record: Record) -> bool:
-    """Whether the schedule stands, will start this run's state machine, and the machine does what it should."""
-    found = aws.call("scheduler", "get_schedule", but=_MISSING, Name=record.name, GroupName=record.name)
-    wanted = schedule(record)
-    if not found or found.get("State") == "DISABLED" or found["ScheduleExpression"] != wanted["ScheduleExpression"]:
-        return False
-    if {name: found["Target"].get(name) for name in ("Arn", "RoleArn", "Input")} != wanted["Target"]:
-        return False
-    machine = aws.call("stepfunctions", "describe_state_machine", but=_MISSING, stateMachineArn=machine_arn(record))
-    return machine.get("status") == "ACTIVE" and json.loads(machine["definition"]) == definition(record)
+    """Whether every part of the teardown is as this run made it."""
+    return not faults(aws, record)
 
 
 def arm(aws: Aws, record: Record) -> None:
@@ -194,40 +60,35 @@ def arm(aws: Aws, record: Record) -> None:
     for service, operation, parameters in arming(record):
         later = _ROLE_IS_NEW if service != "iam" else ()
         aws.call(service, operation, but=_EXISTS, later=later, **parameters)
-    if not is_armed(aws, record):
-        msg = f"the teardown {record.name} in AWS is not the one of this run"
-        raise ConflictError(msg, hint="end the run with 'icehouse cloudhsm down'")
+    for _ in range(_LOOKS):
+        wrong = faults(aws, record)
+        if not wrong:
+            return
+        aws.wait()  # what IAM has just taken, it may show only later
+    msg = f"the teardown {record.name} in AWS is not the one of this run: {'; '.join(wrong)}"
+    raise ConflictError(msg, hint="end the run with 'icehouse cloudhsm down'")
 
 
 def disarm(aws: Aws, record: Record) -> None:
     """Delete the schedule, its group, the state machine and the role, each only if it carries the run's tag."""
-    if _own_group(aws, record):
-        aws.call("scheduler", "delete_schedule", but=_MISSING, Name=record.name, GroupName=record.name)
-        aws.call("scheduler", "delete_schedule_group", but=(*_MISSING, "ConflictException"), Name=record.name)
-    if _own_machine(aws, record):
+    ours = left(aws, record)
+    if ours.get("schedule group"):
+        aws.call("scheduler", "delete_schedule", but=MISSING, Name=record.name, GroupName=record.name)
+        aws.call("scheduler", "delete_schedule_group", but=(*MISSING, "ConflictException"), Name=record.name)
+    if ours.get("state machine"):
         aws.call("stepfunctions", "delete_state_machine", stateMachineArn=machine_arn(record))
-    if _own_role(aws, record):
-        aws.call("iam", "delete_role_policy", but=_MISSING, RoleName=record.name, PolicyName="teardown")
-        aws.call("iam", "delete_role", but=_MISSING, RoleName=record.name)
+    if ours.get("role"):
+        aws.call("iam", "delete_role_policy", but=MISSING, RoleName=record.name, PolicyName=POLICY)
+        aws.call("iam", "delete_role", but=MISSING, RoleName=record.name)
 
 
-def is_disarmed(aws: Aws, record: Record) -> bool:
-    """Whether nothing of the teardown is left; what AWS is still deleting counts as left."""
-    return not (_own_group(aws, record) or _own_machine(aws, record) or _own_role(aws, record))
-
-
-def _own_group(aws: Aws, record: Record) -> bool:
-    found = aws.call("scheduler", "list_tags_for_resource", but=_MISSING, ResourceArn=group_arn(record))
-    return {"Key": TAG, "Value": record.run} in found.get("Tags", ())
-
-
-def _own_machine(aws: Aws, record: Record) -> bool:
-    found = aws.call(
-        "stepfunctions", "list_tags_for_resource", but=(*_MISSING, "ResourceNotFound"), resourceArn=machine_arn(record)
-    )
-    return {"key": TAG, "value": record.run} in found.get("tags", ())
-
-
-def _own_role(aws: Aws, record: Record) -> bool:
-    found = aws.call("iam", "list_role_tags", but=_MISSING, RoleName=record.name)
-    return {"Key": TAG, "Value": record.run} in found.get("Tags", ())
+def left(aws: Aws, record: Record) -> dict[str, bool]:
+    """The parts of the teardown that AWS still has, and whether each carries the run's tag."""
+    group = aws.call("scheduler", "list_tags_for_resource", but=MISSING, ResourceArn=group_arn(record))
+    machine = aws.call("stepfunctions", "list_tags_for_resource", but=MISSING, resourceArn=machine_arn(record))
+    parts = {
+        "schedule group": {tag["Key"]: tag["Value"] for tag in group.get("Tags", ())} if group else None,
+        "state machine": {tag["key"]: tag["value"] for tag in machine.get("tags", ())} if machine else None,
+        "role": {tag["Key"]: tag["Value"] for tag in held.get("Tags", ())} if (held := role(aws, record)) else None,
+    }
+    return {part: tags.get(TAG) == record.run for part, tags in parts.items() if tags is not None}
