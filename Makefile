@@ -39,9 +39,10 @@ check: $(VENV)/.dev $(VENV)/.built
 bench: $(VENV)/.dev $(VENV)/.built
 	$(BIN)/python -m bench
 
-# A minute of eight threads on each HSM provider whose sessions are lost every second.
+# A minute of eight threads on each HSM provider whose sessions are lost every second; 500 histories of trial clusters.
 soak: $(VENV)/.dev $(VENV)/.built
 	PYTHONPATH=tests $(BIN)/python -m integration.providers.soak 60
+	HISTORIES=500 $(BIN)/pytest tests/cloudhsm/test_histories.py --numprocesses 2
 
 # Pins every package with its hashes; run it after a change of dependencies.
 lock:
