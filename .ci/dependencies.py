@@ -22,7 +22,7 @@ ROOT = Path(__file__).resolve().parent.parent
 CRATES = "registry+https://github.com/rust-lang/crates.io-index"
 ALLOWED = {
     "0BSD", "Apache-2.0", "Apache-2.0 WITH LLVM-exception", "BSD-2-Clause", "BSD-3-Clause", "CC0-1.0", "ISC", "MIT",
-    "MIT-0", "MIT-CMU", "MPL-2.0", "PSF-2.0", "Unicode-3.0", "Unlicense", "Zlib",
+    "MIT-0", "MIT-CMU", "MPL-2.0", "PSF-2.0", "Unicode-3.0", "Unlicense", "ZPL-2.1", "Zlib",
 }  # fmt: skip
 BESIDE = {"psycopg", "psycopg-pool", "psycopg-binary"}
 """LGPL-3.0: used as they come, through their public interface, and only with the extra for PostgreSQL."""

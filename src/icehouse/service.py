@@ -182,7 +182,7 @@ class FrostService:
 
         There are some in a direct vault only. Changes nothing.
         """
-        found = [self.vault.store.key_of(check_user(user_id)) for user_id in user_ids]
+        found = [self.vault.store.key_of(check_user(user_id)) for user_id in arguments.texts(user_ids, "user_ids")]
         return own_keys(self.vault, [key for key in found if key is not None])
 
     def destroy_user(self, user_id: str, *, consent: Collection[str] = ()) -> Removal:
@@ -191,7 +191,7 @@ class FrostService:
         `consent`: the labels of the user's own keys in the HSM, as `own_keys` tells them. Raises `RequestError` where
         one is missing; then nothing was done.
         """
-        return destroy.destroy(self.vault, check_user(user_id), consent)
+        return destroy.destroy(self.vault, check_user(user_id), arguments.texts(consent, "consent"))
 
     def suspend_user(self, user_id: str) -> FrostShards:
         """Let a user's key refuse every call until it is resumed. A standing offer is cancelled."""

@@ -96,6 +96,8 @@ class CloudHsm:
 
     def delete_behind(self, hsm: Hsm) -> None:
         """What somebody does to an HSM in AWS's console."""
+        if hsm.state not in {"CREATE_IN_PROGRESS", "ACTIVE"}:
+            return
         cluster = next(each for each in self.clusters.values() if hsm in each.hsms)
         hsm.state = "DELETE_IN_PROGRESS"
         self.clock.after(HSM_GONE, lambda: self._forget(cluster, hsm))

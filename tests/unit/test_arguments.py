@@ -25,6 +25,7 @@ WRONG = {
     "datetime": ("2020-01-01", 5),
     "Iterable[str]": ("alice", b"alice", 5, [5], [None]),
     "Sequence[str]": ("alice", b"alice", 5, [5, "server"], [["alice"], "server"]),
+    "Collection[str]": ("alice", b"alice", 5, [5], [None]),
     "Sequence[int]": ("1", 5, ["1"], [True]),
     "Mapping[str, Any]": (5, "path", ["path"], {5: "place"}),
     "Callable[[int], None]": (5, "print"),

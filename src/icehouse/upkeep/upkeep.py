@@ -89,6 +89,7 @@ class Upkeep:
 
         It opens every record, and changes nothing.
         """
+        arguments.function(advance, "advance")
         return trim.ready_keys(self._vault, advance)
 
     def trim(self, *, void_backups: bool = False, consent: Collection[str] = ()) -> Trimmed:
@@ -97,7 +98,8 @@ class Upkeep:
         `consent`: the labels of all of these, as `ready_keys` tells them. Raises `RequestError` where one is missing,
         or must be kept; then nothing was destroyed.
         """
-        return trim.trim(self._vault, void_backups=arguments.flag(void_backups, "void_backups"), consent=consent)
+        void, named = arguments.flag(void_backups, "void_backups"), arguments.texts(consent, "consent")
+        return trim.trim(self._vault, void_backups=void, consent=named)
 
     def removals(self) -> Iterator[Removal]:
         """How far the destruction of every user who was removed has come; rows that contradict themselves are none."""
@@ -117,6 +119,7 @@ class Upkeep:
 
         It opens every record where there are any, and changes nothing.
         """
+        arguments.function(advance, "advance")
         return orphans.judged_orphans(self._vault, advance)
 
     def remove_orphans(self, consent: Collection[str] = ()) -> list[str]:
@@ -125,4 +128,4 @@ class Upkeep:
         `consent`: the labels of all of these, as `judged_orphans` tells them. Raises `RequestError` where one is
         missing, or must be kept; then nothing was destroyed.
         """
-        return orphans.remove_orphans(self._vault, consent)
+        return orphans.remove_orphans(self._vault, arguments.texts(consent, "consent"))

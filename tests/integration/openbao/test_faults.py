@@ -103,3 +103,24 @@ def test_a_dead_endpoint_is_reported_before_the_deadline_of_five_seconds_or_the_
             open_hsm(DEAD.format(port=port, token=place.token_file) + query)
 
         assert time.monotonic() - begun < seconds
+
+
+@pytest.mark.parametrize("call", ["config", "delete"])
+def test_a_deletion_whose_answer_was_lost_spares_the_key_that_another_made_since(place, call):
+    with closing(open_hsm(place.uri())) as hsm, closing(open_hsm(place.uri())) as other:
+        hsm.create_key("kek", KeyKind.AES)
+        made, real = [], place.front.arrived
+
+        def arrived(name):
+            """As soon as the key is gone, and before anything else is asked, another makes it anew and uses it."""
+            if place.front.count("delete") and not made:
+                made.append("")
+                other.create_key("kek", KeyKind.AES)
+                made[0] = other.wrap(KEK, DataKey.random(), CONTEXT)
+            return real(name)
+
+        place.front.arrived = arrived
+        place.front.weather.schedule = {(call, 1): Fault.LOST_ANSWER, ("delete", 1): Fault.LOST_ANSWER}
+        hsm.destroy_key(KEK)
+
+        other.unwrap(KEK, made[0], CONTEXT)

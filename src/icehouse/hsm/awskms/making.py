@@ -135,6 +135,7 @@ class Making:
 
     def _claim(self, arn: str, *, anew: bool) -> None:
         """Give the alias to the key: the one step that makes it the label's."""
+        late: NotYetError | None = None
         while True:
             method = "update_alias" if anew else "create_alias"
             try:
@@ -149,14 +150,14 @@ class Making:
                 raise
             except (NotThereError, NotUsableError) as exc:
                 # Of a key that was made just now: it is not known here yet. Or the old alias went with its key.
+                late = NotYetError(f"a new key is not known everywhere yet: {exc}", hint=AGAIN)
                 if not self._deadline.pause(_PAUSE):
-                    msg = f"a new key is not known everywhere yet: {exc}"
-                    raise NotYetError(msg, hint=AGAIN) from exc
+                    raise late from exc
                 anew = anew and self._keys.target(self._key.label) is not None
-            except HsmUnavailableError:
+            except HsmUnavailableError as exc:
                 self._unsure = True
                 if not self._deadline.pause(_PAUSE):
-                    raise
+                    raise late or exc from exc.__cause__
             else:
                 return
 
