@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from icehouse import __version__
+import icehouse
 from icehouse.cli import (
     campaign,
     cloudhsm,
@@ -66,7 +66,7 @@ plan.register(app)
 
 def _show_version(asked: bool) -> None:  # noqa: FBT001  Typer's own calling
     if asked:
-        put(f"icehouse {__version__}")
+        put(f"icehouse {icehouse.__version__}")
         raise typer.Exit
 
 

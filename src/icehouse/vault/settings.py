@@ -7,7 +7,6 @@ import os
 import re
 import tomllib
 from dataclasses import dataclass, fields, replace
-from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -125,7 +124,7 @@ def read(file: Path) -> Settings:
 
 
 def rewrite(file: Path, settings: Settings, before: Settings) -> None:
-    """Put other settings into a vault's file, under the comments at its head: whole or not at all, and durable.
+    """Put other settings into a vault's file, among its comments and in its order: whole or not at all, and durable.
 
     Raises `ConflictError` where they are not those of `before` any more.
     """
@@ -138,13 +137,32 @@ def rewrite(file: Path, settings: Settings, before: Settings) -> None:
         if read(place) != before:
             msg = f"another process changed {file} meanwhile"
             raise ConflictError(msg)
-        lines = place.read_text(encoding="utf-8").splitlines(keepends=True)
-        head = "".join(takewhile(lambda line: line.startswith("#"), lines))
+        text = _edited(place.read_text(encoding="utf-8"), settings, before)
         try:
             durable_file.sweep(place)
-            durable_file.replace(place, (head + dump(settings)).encode())
+            durable_file.replace(place, text.encode())
         except OSError as exc:
             raise _not_written(file, exc) from exc
+
+
+def _edited(text: str, settings: Settings, before: Settings) -> str:
+    """A file's text with what changed; all else, comments included, stays as its operator wrote it."""
+    import tomlkit  # noqa: PLC0415  a move of the vault is rare
+
+    document = tomlkit.parse(text)
+    for field in fields(Settings):
+        value = getattr(settings, field.name)
+        if value == getattr(before, field.name):
+            continue
+        section, _, name = field.name.partition("_")
+        table = document.setdefault(section, tomlkit.table())
+        if value == field.default:
+            table.pop(name, None)
+        else:
+            table[name] = value
+        if not table:
+            document.remove(section)
+    return tomlkit.dumps(document)
 
 
 def _not_written(file: Path, exc: OSError) -> IcehouseError:
