@@ -45,7 +45,7 @@ class Street(World):
     """The vault, and what its database held when everybody had moved in."""
 
     def __init__(self, directory: Path) -> None:
-        super().__init__(directory, cache_keys=1024, limit_burst=1 << 40)
+        super().__init__(directory, cache_keys=1024, limit_burst=10**9)
         self.raw.text_factory = lambda raw: raw.decode(errors="surrogateescape")  # what was bent may be no text
         self.voices: list[Voice] = []
         for suite in SUITES:
