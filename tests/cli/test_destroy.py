@@ -99,3 +99,19 @@ def test_a_list_has_all_that_a_rebuilding_needs(shell):
 def test_a_time_that_is_none_is_refused(shell):
     for text in ("yesterday", "2026-13-01", "", "9999999999999"):
         assert "ISO 8601" in refused(shell, "users", "list", "--since", text)
+
+
+def test_a_row_that_names_a_data_key_of_nobody_is_removed_by_no_lie(shell):
+    shell.sql("UPDATE keys SET data_key = 999 WHERE user = 'alice'")
+    said = refused(shell, "users", "destroy", "alice", "--yes", code=2)
+
+    assert "data key 999" in said
+
+
+def test_a_tombstone_whose_data_keys_are_hidden_is_not_called_destroyed(shell):
+    shell.do("users", "destroy", "alice", "--yes")
+    shell.sql("DELETE FROM removals")
+    again = shell.do("users", "destroy", "alice", "--yes", "--format", "json").json[0]
+
+    assert again["state"] == "removed"
+    assert "does not name its data keys" in again["waits_for"]

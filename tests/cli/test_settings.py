@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from executable import Shell, refused
 from icehouse.errors import RequestError
+from icehouse.store.engine import Database
 from icehouse.vault.settings import TABLE, Settings, absolute, dump, load, rewrite
 from icehouse.vault.settings import read as written
 
@@ -161,3 +162,18 @@ def test_a_misspelt_variable_stops_commands_that_need_no_vault(tmp_path):
     assert "there is no setting or variable ICEHOUSE_PASPHRASE" in said
     assert "was ICEHOUSE_PASSPHRASE meant?" in said
     assert "hunter2" not in said
+
+
+@pytest.mark.parametrize("digits", ["9" * 5000, "0x" + "f" * 5000])
+def test_a_number_of_thousands_of_digits_is_refused_like_any_other(tmp_path, digits):
+    file = tmp_path / "vault.toml"
+    text = f"[store]\nurl = 'sqlite:///vault.db'\n[hsm]\nuri = 'simulated:'\n[limit]\nburst = {digits}\n"
+    file.write_text(text, encoding="utf-8")
+
+    with pytest.raises(RequestError, match=r"is not TOML|limit.burst must be between"):
+        load(file, {})
+
+
+def test_a_sqlite_store_names_no_driver(tmp_path):
+    with pytest.raises(RequestError, match="names no driver, not pysqlite"):
+        Database(f"sqlite+pysqlite:///{tmp_path}/vault.db")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from conformance.custody.house import BUCKETS, DIRECT, HYBRID
@@ -9,6 +11,7 @@ from consenting import labels, orphans_removed, trimmed
 from icehouse.errors import ConflictError, RequestError
 from icehouse.model import RootState
 from icehouse.store import root_keys
+from icehouse.upkeep import evidence
 from planted.destroying import BYSTANDER, do_everything, keys_in, own_labels
 
 USERS = ("alice", "bob")
@@ -171,3 +174,26 @@ def test_a_key_that_data_keys_are_under_never_begins_to_retire(new_house, state)
             root_keys.begin_retiring(house.service.vault.store.database, label, current=True)
 
         assert house.sql("SELECT DISTINCT state FROM root_keys") == [(state,)]
+
+
+@pytest.mark.parametrize("label", ["kek-x", "icehouse-u-", "icehouse-u-00-" + "9" * 40])
+def test_a_data_key_under_a_label_that_is_none_ends_no_trim_in_a_fault(new_house, label):
+    house, devices = furnished(new_house, DIRECT)
+    house.sql("UPDATE data_keys SET root_key = ? WHERE purpose = 'server' AND number = 1", label)
+    house.sql("UPDATE root_keys SET state = 'draining' WHERE role = 'user'")
+    before = keys_in(house)
+    house.service.upkeep.trim()
+
+    assert keys_in(house) == before
+    assert signs(house, devices[1:]) == [True]
+
+
+def test_a_generation_of_millions_costs_a_trim_no_more_than_a_thousand(new_house, monkeypatch):
+    house, _ = furnished(new_house, DIRECT)
+    asked = []
+    real = evidence.key_id
+    monkeypatch.setattr(evidence, "key_id", lambda *words: asked.append(1) or real(*words))
+    key = house.key("alice")
+    evidence._Gathering(house.service.vault)._name(replace(key, generation=3_000_000), "icehouse-u-00-1")
+
+    assert len(asked) <= 6 * 1000

@@ -110,3 +110,35 @@ def test_a_store_whose_rules_refuse_every_row_is_a_store_error(town):
     with FrostService.open(town.place) as service, pytest.raises(StoreError, match="already"):  # noqa: SIM117
         with service.vault.store.database.write() as connection:
             connection.exec_driver_sql("INSERT INTO findings VALUES (3, 4, 'live', 'SealError', 'words')")
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "CREATE INDEX planted ON keys (abs(due))",
+        "CREATE INDEX planted ON keys (due) WHERE due > 0",
+        "CREATE INDEX planted ON keys (user COLLATE NOCASE)",
+        "CREATE TABLE planted (a INTEGER, b INTEGER GENERATED ALWAYS AS (a + 1) VIRTUAL)",
+        "CREATE TABLE planted (a INTEGER, b INTEGER AS (a + 1))",
+        "CREATE TABLE planted (a INTEGER CHECK (a > 0))",
+        "CREATE TABLE planted (a INTEGER DEFAULT (1 + 1))",
+    ],
+)
+def test_a_schema_that_computes_opens_no_vault(town, statement):
+    town.sql(statement)
+    for command in (("exchange",), ("show", "live"), ("worker", "--once")):
+        done = town.run(*command)
+
+        assert done.code == 2
+        assert "computes something" in done.err
+
+
+def test_a_column_that_computes_opens_no_vault(town):
+    (made,) = town.sql("SELECT sql FROM sqlite_master WHERE name = 'keys'")[0]
+    assert "due SMALLINT NOT NULL" in made
+    computing = made.replace("due SMALLINT NOT NULL", "due SMALLINT GENERATED ALWAYS AS (1 + 1) VIRTUAL")
+    town.sql("PRAGMA foreign_keys = OFF")
+    town.sql("ALTER TABLE keys RENAME TO former")
+    town.sql(computing)
+
+    assert "computes something" in town.run("show", "live").err

@@ -5,9 +5,11 @@ from __future__ import annotations
 from contextlib import contextmanager
 
 import pytest
+from sqlalchemy import text
 
 from icehouse.errors import StoreError
 from icehouse.store import VaultStore
+from icehouse.store.engine import Database
 
 
 @contextmanager
@@ -96,3 +98,28 @@ def test_what_an_asynchronous_standby_would_lose_is_told_and_a_standby_decides_n
         postgresql.admin("SELECT pg_reload_conf()")
 
     assert seen == (1,)
+
+
+def test_what_was_looked_at_stays_so_for_as_long_as_the_session_lives(postgresql, house):
+    database = Database(house.store_url)
+    asked = text("SELECT current_setting('synchronous_commit'), current_setting('client_min_messages')")
+    with database.read() as connection:
+        before = connection.execute(asked).one()
+        with setting(postgresql, "synchronous_commit", "off"):
+            after = connection.execute(asked).one()
+    database.close()
+
+    assert tuple(before) == tuple(after) == ("on", "warning")
+
+
+def test_the_warning_of_a_cancelled_wait_is_sent_whatever_the_role_wants_to_hear(postgresql, house):
+    postgresql.admin("ALTER ROLE postgres SET client_min_messages = error")
+    try:
+        database = Database(house.store_url)
+        with database.read() as connection:
+            heard = connection.execute(text("SHOW client_min_messages")).scalar()
+        database.close()
+    finally:
+        postgresql.admin("ALTER ROLE postgres RESET client_min_messages")
+
+    assert heard == "warning"

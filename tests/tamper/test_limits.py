@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from icehouse._core import bare_refusal, data_key_to_bytes
-from icehouse.errors import HsmRefusedError, SealError
+from icehouse.errors import HsmRefusedError, HsmUnavailableError, SealError
 from icehouse.hsm import HsmKey, KeyKind
 from icehouse.hsm.simulated.simulated import SimulatedHsm
 from icehouse.model import Purpose
@@ -160,6 +160,21 @@ def test_a_data_key_that_does_not_open_spends_no_more_of_the_hsm_than_the_limit(
 
     assert operations <= BURST
     assert set(answers) == {"bare:unavailable"}
+
+
+@pytest.mark.parametrize("error", [HsmRefusedError, HsmUnavailableError])
+def test_an_hsm_that_refuses_or_throttles_is_not_asked_without_limit(limited, monkeypatch, error):
+    asked = []
+
+    def refuse(*_):
+        asked.append(1)
+        raise error
+
+    monkeypatch.setattr(SimulatedHsm, "unwrap", refuse)
+    _, answers = spent(limited, [stranger(limited)] * 50)
+
+    assert set(answers) == {"bare:unavailable"}
+    assert len(asked) <= 3 * BURST  # once for the data key, and for the settings that may explain the refusal
 
 
 def test_a_device_whose_data_key_is_open_is_served_while_strangers_are_refused(tmp_path):

@@ -279,4 +279,5 @@ def _explain(orphans: list[str]) -> None:
         say(f"warning: no record of this database is under these keys in the HSM: {', '.join(orphans[:_NAMED])}{more}")
         say(
             "hint: an interrupted command left them; 'icehouse doctor --remove-orphans' destroys them, once you consent"
+            "; after an older database was put back, keep them: newer backups may need them"
         )

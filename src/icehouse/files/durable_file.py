@@ -106,6 +106,19 @@ def make_directory(directory: Path) -> list[Path]:
     return made
 
 
+def sync(path: Path) -> None:
+    """Make what anybody wrote into a file durable, and its name; where there is no such file, nothing."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+    sync_directory(path.parent)
+
+
 def sync_directory(directory: Path) -> None:
     """Make the names in a directory durable."""
     descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)

@@ -93,8 +93,9 @@ def _opened(vault: Vault, key: Key, speaker: Speaker, envelope: Envelope) -> tup
     """Ask the HSM before anybody has shown who asks. That was paid for; it is given back once it is shown."""
     try:
         authority = authority_of(vault, key, speaker)
-    except SealError:
-        raise  # the HSM may have been asked for a data key that does not open
+    except (SealError, HsmError):
+        # The HSM was asked, or is to be asked less: a service that throttles looks like one that is away.
+        raise
     except BaseException:
         vault.limit.give_back()
         raise

@@ -198,7 +198,10 @@ def move_slots_of(connection: Connection, changes: Sequence[tuple[Mapping[int, i
         if come[number]:
             _take_slots(connection, number, come[number])
         if left[number]:
-            connection.execute(statements.LEAVE_SLOTS, {"key": number, "records": left[number]})
+            leaving = connection.execute(statements.LEAVE_SLOTS, {"key": number, "records": left[number]})
+            if leaving.rowcount != 1:
+                msg = f"a row names data key {number}, and the database holds none of that number"
+                raise SealError(msg)
 
 
 def _take_slots(connection: Connection, number: int, count: int) -> None:

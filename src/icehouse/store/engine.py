@@ -156,11 +156,15 @@ class Database:
         """Return once everything that could be read until now is durable, also where a standby is to have it.
 
         A change is durable when its own transaction ends. This is for an answer that rests on what was only read: its
-        commit may be waiting for a standby since the primary restarted.
+        commit may be waiting for a standby since the primary restarted, or lie unsynced in the journal of a SQLite file
+        since the process that wrote it was killed.
         """
-        if self.backend == "postgresql":
+        if self._sqlite is None:
             with self.write() as connection:
                 standby.confirm(connection)
+        elif not self.in_memory:
+            with _TRANSLATED:
+                self._sqlite.confirm()
 
     @property
     def pooled(self) -> bool:
@@ -257,6 +261,9 @@ def _parsed(url: str) -> URL:
     if backend != "sqlite":
         msg = f"the store must be sqlite or postgresql, not {backend}"
         raise RequestError(msg)
+    if parsed.drivername != "sqlite":
+        msg = f"a SQLite store names no driver, not {parsed.drivername.partition('+')[2]}"
+        raise RequestError(msg, hint="write sqlite:///vault.db")
     return parsed
 
 

@@ -6,10 +6,14 @@ run whatever their author liked. The driver refuses both for us, before a statem
 
 from __future__ import annotations
 
+import re
 import sqlite3
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from icehouse.errors import SealError
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
 
 LARGEST = 256 << 10
 """Bytes of the largest value that is read or written: hundreds of times what a row of a vault holds."""
@@ -19,6 +23,8 @@ MOST_OF_A_LABEL = 255
 MOST = (1 << 63) - 2
 """What one may still be added to."""
 _SHOWN = 60
+_QUOTED = re.compile(r'"[^"]*"')
+_COMPUTES = re.compile(r"\b(?:AS|CHECK|COLLATE|DEFAULT|GENERATED|WHERE)\b", re.IGNORECASE)
 _HINT = "restore the database from a backup, or put right by hand what was written into it"
 
 
@@ -31,6 +37,19 @@ def guard_sqlite(connection: sqlite3.Connection) -> None:
 def _only_our_own(_action: int, _one: str | None, _two: str | None, _database: str | None, inner: str | None) -> int:
     """SQLite asks while it prepares a statement; `inner` is the view or trigger that wants access, none for our own."""
     return sqlite3.SQLITE_OK if inner is None else sqlite3.SQLITE_DENY
+
+
+def check_schema(connection: Connection) -> None:
+    """Refuse a SQLite file whose tables or indexes compute: every reading of a row would run what their author liked.
+
+    icehouse makes plain columns and plain indexes.
+    """
+    found = connection.exec_driver_sql("SELECT type, name, sql FROM sqlite_master WHERE type IN ('table', 'index')")
+    for kind, name, sql in found:
+        words = _QUOTED.sub("", sql or "")
+        if _COMPUTES.search(words) or (kind == "index" and words.count("(") > 1):
+            msg = f"the {kind} {name!r} of the database computes something, and icehouse makes none that does"
+            raise SealError(msg, hint=_HINT)
 
 
 def refuse(raised: Any) -> None:  # noqa: ANN401  an exception of either driver's

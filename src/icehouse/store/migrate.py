@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import inspect, text
 
 from icehouse.errors import SealError, StoreError
+from icehouse.store.foreign import check_schema
 from icehouse.store.schema import metadata
 
 if TYPE_CHECKING:
@@ -90,6 +91,8 @@ def check(connection: Connection) -> None:
     found = _version(connection, VERSIONS)
     if found != HEAD:
         raise _of_another(found)
+    if connection.dialect.name == "sqlite":
+        check_schema(connection)
 
 
 def _of_another(found: str) -> StoreError:

@@ -32,12 +32,15 @@ _LOOK = f"""
 SELECT current_schema(), pg_is_in_recovery(), current_setting('server_encoding'), ({WAITING}),
        current_setting('fsync'), current_setting('full_page_writes'), current_setting('synchronous_commit')
 """
-# Names are looked for in the vault's schema and nowhere else: not in a second one of the search path, where another
-# vault's tables or another application's may be, nor among temporary ones.
+# What was looked at stays so for the session, whatever the server is told later, and the warning with which a cancelled
+# wait for a standby ends is sent. Names are looked for in the vault's schema and nowhere else: not in a second one of
+# the search path, where another vault's tables or another application's may be, nor among temporary ones.
 _SETTLE = f"""
 SELECT set_config('lock_timeout', '{WAIT_SECONDS}s', false),
        set_config('idle_in_transaction_session_timeout', '{2 * WAIT_SECONDS}s', false),
-       set_config('search_path', quote_ident(current_schema()) || ', pg_temp', false)
+       set_config('search_path', quote_ident(current_schema()) || ', pg_temp', false),
+       set_config('synchronous_commit', current_setting('synchronous_commit'), false),
+       set_config('client_min_messages', 'warning', false)
 """
 
 

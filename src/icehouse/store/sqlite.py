@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections import deque
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from queue import Empty, SimpleQueue
 from threading import Lock
 from time import monotonic, sleep
@@ -16,6 +17,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.pool import NullPool, StaticPool
 
 from icehouse.errors import IcehouseError, StoreError
+from icehouse.files import durable_file
 from icehouse.store import foreign, wal
 from icehouse.store.private_file import make_private
 
@@ -107,11 +109,11 @@ class Connections:
     @contextmanager
     def writing(self) -> Iterator[Connection]:
         """Lend the connection that writes, in a transaction that is durable when this ends."""
-        if not self._turn.acquire(timeout=WAIT_SECONDS):
-            # SQLite would make them wait as well, but inside its own code, where no greenlet lets another one end.
-            msg = f"other threads of this process have been writing for more than {WAIT_SECONDS} seconds"
-            raise StoreError(msg, hint="another process may have been writing for too long; try again")
+        taken = False
         try:
+            # SQLite would make them wait as well, but inside its own code, where no greenlet lets another one end.
+            taken = self._turn.acquire(timeout=WAIT_SECONDS)
+            _check_turn(taken=taken)
             if self._writer is None:
                 self._writer = self._engine.connect()
             with self._writer.begin():
@@ -122,9 +124,21 @@ class Connections:
             self._close_writer()  # nobody knows in which state it is
             raise
         finally:
-            self._turn.release()
+            if taken:
+                self._turn.release()
         if self._closed:
             self._close_idle()
+
+    def confirm(self) -> None:
+        """Make durable whatever can be read by now.
+
+        A writer that was killed between writing its commit into the journal and syncing it leaves one that everybody
+        reads, and that a power cut would undo.
+        """
+        with self._engine.connect().execution_options(isolation_level="AUTOCOMMIT") as apart:
+            file = str(apart.exec_driver_sql("PRAGMA database_list").fetchone()[2])  # type: ignore[index]
+        if file:
+            durable_file.sync(Path(f"{file}-wal"))
 
     def emptied(self) -> Leftover | None:
         """Empty the journal; what was removed may still lie in what this names."""
@@ -150,6 +164,12 @@ class Connections:
         writer, self._writer = self._writer, None
         if writer is not None:
             writer.close()
+
+
+def _check_turn(*, taken: bool) -> None:
+    if not taken:
+        msg = f"other threads of this process have been writing for more than {WAIT_SECONDS} seconds"
+        raise StoreError(msg, hint="another process may have been writing for too long; try again")
 
 
 def _prepare(connection: Any, _record: object) -> None:  # noqa: ANN401  the driver's own class

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 Rank: TypeAlias = tuple[bool, int]
 """Whether a root key is the HSM's and not a stand-in's, and its version: what has a lower rank was superseded."""
+_GENERATIONS = 1000
+"""So many of a user's earlier generations speak for their HSM keys; older ones are kept, for nobody speaks for them."""
+_LONGEST_VERSION = 10
 OUTLIVED: Rank = (True, 1 << 63)
 """Above every key: whatever there is was superseded."""
 
@@ -123,9 +126,13 @@ class _Gathering:
         if key.state is State.DESTROYED:
             self.evidence.removed[key.key_id.hex()] = key.user
             return
-        rank = (not is_software(under), int(under.rpartition("-")[2]))
+        version = under.rpartition("-")[2]
+        if not (version.isascii() and version.isdigit() and len(version) < _LONGEST_VERSION):
+            msg = f"{under!r} is no label of a root key of {key.user!r}"
+            raise SealError(msg)
+        rank = (not is_software(under), int(version))
         self.evidence.speaking[key.key_id.hex()] = Spoken(f"of {key.user!r}", rank)
-        for generation in range(key.generation):
+        for generation in range(max(0, key.generation - _GENERATIONS), key.generation):
             for suite in SUITES:
                 earlier = key_id(key.vault, key.user, suite, generation).hex()
                 whose = f"of {key.user!r} before the present key (generation {generation})"

@@ -136,6 +136,9 @@ def status(vault: Vault, key: Key) -> Removal:
     if record.custody == "direct":
         # The server's share was under a key of the user's own; without it the device's share is worth nothing.
         rows = [row for row in rows if row.purpose == Purpose.SERVER]
+    if not rows and record.newest(Role.MASTER) is None:
+        # A key's records were under some data key: a database that names none hides it, and what opens its backups.
+        return Removal(key.user, destroyed=False, waits_for="the database does not name its data keys: restore them")
     alive = [row.number for row in rows if row.state != "gone"]
     if alive:
         names = ", ".join(map(str, alive))

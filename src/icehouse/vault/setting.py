@@ -31,6 +31,7 @@ _SERVICE = re.compile(
 _WHOLE = re.compile(r"-?[0-9]{1,18}", re.ASCII)
 _DECIMAL = re.compile(r"-?[0-9]{1,18}(?:\.[0-9]{1,18})?(?:[eE][+-]?[0-9]{1,2})?", re.ASCII)
 _LONGEST = 4096
+_SHOWN = 10**18
 _KINDS: dict[str, type[str | int | float]] = {"str": str, "int": int, "float": float}
 _CALLED = {str: "text", int: "a whole number", float: "a number"}
 
@@ -86,7 +87,9 @@ class Setting:
         least, most = self.bounds or (-math.inf, math.inf)
         if not (least <= value <= most and math.isfinite(value)):
             unit = f" {self.unit}" if self.unit else ""
-            msg = f"the setting {self.name} must be between {least:,} and {most:,}{unit}, not {value}"
+            short = isinstance(value, float) or -_SHOWN < value < _SHOWN
+            given = str(value) if short else "one of many digits"
+            msg = f"the setting {self.name} must be between {least:,} and {most:,}{unit}, not {given}"
             raise RequestError(msg)
         return value
 

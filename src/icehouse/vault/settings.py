@@ -95,7 +95,7 @@ def load(path: Path, environment: Mapping[str, str] = os.environ) -> Settings:
     except OSError as exc:
         msg = f"{file} cannot be read: {exc.strerror}"
         raise RequestError(msg) from exc
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as exc:
+    except ValueError as exc:  # TOMLDecodeError, UnicodeDecodeError, and a number of thousands of digits
         msg = f"{file} is not TOML: {exc}"
         raise RequestError(msg) from exc
     for setting in TABLE.values():
