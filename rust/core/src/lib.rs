@@ -21,6 +21,7 @@
 #![forbid(unsafe_code)]
 
 pub mod answer;
+pub mod commitment;
 pub mod context;
 mod cores;
 mod curve;
@@ -28,15 +29,19 @@ pub mod derive;
 pub mod derived_page;
 pub mod device;
 pub mod device_file;
-pub mod element;
+pub mod device_key;
 pub mod error;
 pub mod group;
+mod group_json;
+pub mod kid;
 pub mod message;
 pub mod offer;
 pub mod page;
 pub mod passphrase;
 pub mod pin;
+pub mod point;
 pub mod polynomial;
+pub mod request;
 pub mod rotate;
 pub mod seal;
 pub mod secret;

@@ -8,7 +8,9 @@ use sha2::Sha256;
 
 use crate::answer::{authenticate, bare_refusal, refusal, Answer};
 use crate::error::Error;
-use crate::message::{compact, read_request, write_request, Cosign, Envelope, Kid, Request};
+use crate::kid::Kid;
+use crate::message::{compact, Envelope};
+use crate::request::{read_request, write_request, Cosign, Request};
 use crate::sample::{mac_key, Sample};
 use crate::suite::{SuiteId, Taproot};
 
@@ -275,7 +277,7 @@ fn any_request(sample: &Sample) -> impl Strategy<Value = Request> {
             }
         }),
         Just(()).prop_map(|()| Request::Rotate {
-            device_key: crate::offer::device_key(&crate::offer::device_secret())
+            device_key: crate::device_key::device_key(&crate::device_key::device_secret())
         }),
         (any::<bool>(), prop::collection::vec(any::<u8>(), 0..200)).prop_map(
             move |(proof, message)| {

@@ -7,9 +7,10 @@ use rand_core::{CryptoRng, Error as RngError, RngCore};
 use serde_json::Value;
 use std::collections::BTreeMap;
 
+use crate::commitment::Commitment;
 use crate::group::Group;
 use crate::polynomial::{deal, verifying_share, Share};
-use crate::sign::{aggregate, commit, sign, verify, verify_public, Commitment, Nonces, Request};
+use crate::sign::{aggregate, commit, sign, verify, verify_public, Nonces, Request};
 use crate::suite::{decode, encode, identifier, with_suite, Suite, SuiteId, Taproot};
 
 const ED25519: &str = include_str!("../../../tests/vectors/frost-ed25519-sha512.json");

@@ -18,26 +18,15 @@ use rand_core::{CryptoRngCore, OsRng, RngCore, SeedableRng};
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
-use crate::element::Signer;
+use crate::commitment::{Commitment, Signer};
 use crate::error::{Error, Result};
 use crate::group::Group;
-use crate::message::Cosign;
 use crate::polynomial::{number, verifying_element, Share};
+use crate::request::Cosign;
 use crate::suite::{
     decode, decode_scalar, encode, encode_scalar, identifier, is_compressed, with_suite, zero,
     Elem, Scal, Suite, SuiteId, Taproot,
 };
-
-/// A participant's public nonce commitments for one signature.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Commitment {
-    /// The signer's number.
-    pub participant: u16,
-    /// `D = d · G`.
-    pub hiding: Vec<u8>,
-    /// `E = e · G`.
-    pub binding: Vec<u8>,
-}
 
 /// One signer's secret nonces. `sign` takes them by value: a second use does not compile.
 pub struct Nonces {

@@ -9,9 +9,9 @@ use zeroize::Zeroizing;
 
 use crate::error::{Error, Failure};
 use crate::gcm as aes_gcm;
+use crate::handle::Handle;
 use crate::key;
 use crate::mechanisms::{ECDSA, HMAC};
-use crate::session::Handle;
 use crate::talk::Talk;
 use crate::Kind;
 
