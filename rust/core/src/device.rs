@@ -14,8 +14,9 @@ use crate::message::{compact, is_reserved, MAX_MESSAGE};
 use crate::offer::{Kind, Offer};
 use crate::polynomial::Share;
 use crate::request::{write_request, Cosign, Request};
+use crate::round_two::{commit, sign, Nonces, Request as Package};
 use crate::secret::{DeviceSecret, MacKey};
-use crate::sign::{aggregate, commit, sign, verify, Nonces, Request as Package};
+use crate::sign::{aggregate, verify};
 use crate::suite::Taproot;
 
 /// The one-time permission to claim a key.

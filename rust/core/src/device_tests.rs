@@ -9,9 +9,9 @@ use crate::offer::{write_offer, Half, Kind, Terms};
 use crate::polynomial::Share;
 use crate::request::{read_request, Request};
 use crate::rotate::rotate;
+use crate::round_two::cosign;
 use crate::sample::Sample;
 use crate::seal::channel_key;
-use crate::sign::cosign;
 use crate::suite::SuiteId;
 
 use rand_core::OsRng;

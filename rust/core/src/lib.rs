@@ -3,19 +3,19 @@
 //! Nonces are values that a signature share consumes; a second use does not compile:
 //!
 //! ```compile_fail,E0382
-//! use icehouse_core::{group::Group, polynomial::Share, sign};
-//! fn twice(nonces: sign::Nonces, share: &Share, group: &Group, request: &sign::Request<'_>) {
-//!     let _ = sign::sign(nonces, share, group, request);
-//!     let _ = sign::sign(nonces, share, group, request);
+//! use icehouse_core::{group::Group, polynomial::Share, round_two};
+//! fn twice(nonces: round_two::Nonces, share: &Share, group: &Group, request: &round_two::Request<'_>) {
+//!     let _ = round_two::sign(nonces, share, group, request);
+//!     let _ = round_two::sign(nonces, share, group, request);
 //! }
 //! ```
 //!
 //! while a single one does:
 //!
 //! ```
-//! use icehouse_core::{group::Group, polynomial::Share, sign};
-//! fn once(nonces: sign::Nonces, share: &Share, group: &Group, request: &sign::Request<'_>) {
-//!     let _ = sign::sign(nonces, share, group, request);
+//! use icehouse_core::{group::Group, polynomial::Share, round_two};
+//! fn once(nonces: round_two::Nonces, share: &Share, group: &Group, request: &round_two::Request<'_>) {
+//!     let _ = round_two::sign(nonces, share, group, request);
 //! }
 //! ```
 #![forbid(unsafe_code)]
@@ -43,6 +43,7 @@ pub mod point;
 pub mod polynomial;
 pub mod request;
 pub mod rotate;
+pub mod round_two;
 pub mod seal;
 pub mod secret;
 pub mod sign;

@@ -264,7 +264,7 @@ fn a_device_s_own_message_is_no_answer_to_it() {
 }
 
 fn any_request(sample: &Sample) -> impl Strategy<Value = Request> {
-    let nonces = crate::sign::commit(sample.share(1), 1, &mut rand_core::OsRng).unwrap();
+    let nonces = crate::round_two::commit(sample.share(1), 1, &mut rand_core::OsRng).unwrap();
     let own = nonces.signer().clone();
     let id = any::<[u8; 16]>();
     prop_oneof![

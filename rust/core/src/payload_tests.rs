@@ -161,7 +161,7 @@ pub(crate) const LOW_ORDER: [&str; 12] = [
 ];
 
 fn cosign(sample: &Sample, change: impl FnOnce(&mut serde_json::Value)) -> crate::Result<Request> {
-    let nonces = crate::sign::commit(sample.share(1), 1, &mut rand_core::OsRng).unwrap();
+    let nonces = crate::round_two::commit(sample.share(1), 1, &mut rand_core::OsRng).unwrap();
     let own = nonces.commitment();
     let mut json = serde_json::json!({"v": 1, "type": "cosign", "key": "KEY", "epoch": 1,
         "purpose": "sign", "message": "aGVsbG8", "taproot_root": null, "commitments": [

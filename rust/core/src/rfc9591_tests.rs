@@ -10,7 +10,8 @@ use std::collections::BTreeMap;
 use crate::commitment::Commitment;
 use crate::group::Group;
 use crate::polynomial::{deal, verifying_share, Share};
-use crate::sign::{aggregate, commit, sign, verify, verify_public, Nonces, Request};
+use crate::round_two::{commit, sign, Nonces, Request};
+use crate::sign::{aggregate, verify, verify_public};
 use crate::suite::{decode, encode, identifier, with_suite, Suite, SuiteId, Taproot};
 
 const ED25519: &str = include_str!("../../../tests/vectors/frost-ed25519-sha512.json");

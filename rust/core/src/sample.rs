@@ -6,8 +6,9 @@ use crate::commitment::Commitment;
 use crate::error::Result;
 use crate::group::Group;
 use crate::polynomial::{deal, Share};
+use crate::round_two::{commit, sign, Nonces, Request};
 use crate::secret::MacKey;
-use crate::sign::{aggregate, commit, sign, Nonces, Request};
+use crate::sign::aggregate;
 use crate::suite::{SuiteId, Taproot};
 
 pub(crate) const MESSAGE: &[u8] = b"what is signed";

@@ -2,7 +2,7 @@
 
 use icehouse_core::answer::{self, Answer};
 use icehouse_core::message::{self, is_reserved};
-use icehouse_core::{offer, request, sign, Error};
+use icehouse_core::{offer, request, round_two, Error};
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
@@ -116,7 +116,7 @@ impl Envelope {
         };
         let (commitment, share) = py
             .detach(|| {
-                sign::cosign(
+                round_two::cosign(
                     &share.0,
                     &group.0,
                     participant,
