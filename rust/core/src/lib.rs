@@ -30,6 +30,7 @@ pub mod derived_page;
 pub mod device;
 pub mod device_file;
 pub mod device_key;
+pub mod ecdsa;
 pub mod error;
 pub mod group;
 mod group_json;
