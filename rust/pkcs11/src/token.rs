@@ -10,15 +10,16 @@ use zeroize::Zeroizing;
 
 use crate::attempt::{settled, Attempt, Failed, Retry};
 use crate::error::{translate, Error, Failure, Result};
+use crate::facts::Facts;
 use crate::gcm::{self, NONCE_LEN, TAG_LEN};
+use crate::handle::Handle;
 use crate::key::{self, LOOKS};
-use crate::login::Facts;
 use crate::mechanisms::{remedy, ECDSA, HMAC};
 use crate::module::Config;
 use crate::patience::pause;
 use crate::profile::Profile;
 use crate::self_test;
-use crate::session::{Handle, Lent, Pool};
+use crate::session::{Lent, Pool};
 use crate::settling::Settling;
 use crate::slots::trimmed;
 use crate::talk::Talk;

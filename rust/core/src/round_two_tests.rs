@@ -1,13 +1,14 @@
 //! A signer's own half, held against `frost-core`'s for every suite.
 
-use frost_core::keys::KeyPackage;
+use frost_core::keys::{KeyPackage, VerifyingShare};
 use frost_core::round1::SigningNonces;
-use frost_core::round2;
+use frost_core::{round2, VerifyingKey};
 use frost_secp256k1_tr::keys::Tweak;
 
 use super::*;
-use crate::group::Group;
 use crate::polynomial::deal;
+use crate::sign::{aggregate, package, verify};
+use crate::suite::{decode, identifier, SuiteId};
 
 const ROUNDS: usize = 8;
 

@@ -1,24 +1,18 @@
-//! Elements decoded once: what was sent is checked when it is read, and never decoded again.
+//! Nonce commitments, as they are sent and decoded: what was checked when it was read is never decoded again.
 
-use curve25519_dalek::{EdwardsPoint, RistrettoPoint};
-
-use crate::error::{Error, Result};
-use crate::sign::Commitment;
+use crate::error::Result;
+use crate::point::Point;
 use crate::suite::{decode, with_suite, Suite, SuiteId};
 
-/// An element of one of the curves, decoded.
-#[derive(Debug, Clone, Copy)]
-pub enum Point {
-    /// ed25519's.
-    Edwards(EdwardsPoint),
-    /// ristretto255's.
-    Ristretto(RistrettoPoint),
-    /// secp256k1's, of both its suites.
-    Secp256k1(k256::ProjectivePoint),
-    /// P-256's.
-    P256(p256::ProjectivePoint),
-    /// ed448's.
-    Ed448(frost_core::Element<frost_ed448::Ed448Shake256>),
+/// A participant's public nonce commitments for one signature.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Commitment {
+    /// The signer's number.
+    pub participant: u16,
+    /// `D = d · G`.
+    pub hiding: Vec<u8>,
+    /// `E = e · G`.
+    pub binding: Vec<u8>,
 }
 
 /// A signer's nonce commitments: the bytes that are hashed, and the elements they stand for.
@@ -61,9 +55,4 @@ impl Signer {
     pub(crate) fn binding(&self) -> &Point {
         &self.binding
     }
-}
-
-/// A point of another curve than the suite's: a group and a request that do not belong together.
-pub(crate) fn foreign_point(suite: SuiteId) -> Error {
-    Error::malformed(format!("not an element of {}", suite.name()))
 }
