@@ -8,6 +8,7 @@ from typing import Annotated
 from typer import Option
 
 from icehouse.cli.printer import Format
+from icehouse.custody import Verb, allows, custody_class
 from icehouse.errors import RequestError
 from icehouse.model import DEFAULT_SUITE, SUITES
 from icehouse.vault.opening import buckets_for
@@ -56,7 +57,7 @@ def buckets_of(custody: str, expected_users: int | None, buckets: int | None) ->
     if expected_users is not None and buckets is not None:
         msg = "--expected-users and --buckets say the same: give one of them"
         raise RequestError(msg)
-    if custody != "hierarchical":
+    if not allows(custody_class(custody), Verb.SHARE_NODES):
         msg = f"--expected-users and --buckets are for hierarchical custody, not for {custody}"
         raise RequestError(msg)
     return buckets_for(expected_users) if expected_users is not None else buckets or 0
