@@ -37,7 +37,9 @@ TaprootOption = Annotated[
         help="secp256k1-tr only: tweak the key with this Merkle root, or with none where empty (BIP-341).",
     ),
 ]
-CustodyOption = Annotated[str, Option("--custody", metavar="CUSTODY", help="hybrid, hierarchical or direct.")]
+CustodyOption = Annotated[
+    str, Option("--custody", metavar="CUSTODY", help="hybrid, hierarchical, direct, or module:Class.")
+]
 ExpectedUsersOption = Annotated[
     int | None,
     Option("--expected-users", metavar="N", help="Hierarchical: about N/1,000 nodes; 0 for one a user."),

@@ -5,13 +5,11 @@ from __future__ import annotations
 import re
 from functools import cache
 from importlib import import_module
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
 from icehouse import arguments
+from icehouse.custody.custody import Custody
 from icehouse.errors import RequestError
-
-if TYPE_CHECKING:
-    from icehouse.custody.custody import Custody
 
 KINDS = {
     "hybrid": "icehouse.custody.hybrid:HybridCustody",
@@ -19,6 +17,8 @@ KINDS = {
     "direct": "icehouse.custody.direct:DirectCustody",
 }
 """The custodies of icehouse."""
+_NEEDED = {name for name in (*dir(Custody), *Custody.__annotations__) if not name.startswith("_")} - {"roots"}
+"""What the class of a custody has; `roots` is a vault's."""
 _PLACE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*", re.ASCII)
 
 
@@ -51,5 +51,9 @@ def _class(custody: str) -> type[Custody]:
         ) from exc
     if getattr(found, "name", None) != custody:
         msg = f"the custody {custody!r} must have its own place as its name, not {getattr(found, 'name', None)!r}"
+        raise RequestError(msg)
+    missing = sorted(name for name in _NEEDED if not hasattr(found, name))
+    if missing:
+        msg = f"the custody {custody!r} lacks {', '.join(missing)}"
         raise RequestError(msg)
     return cast("type[Custody]", found)
