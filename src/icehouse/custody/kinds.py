@@ -17,8 +17,9 @@ KINDS = {
     "direct": "icehouse.custody.direct:DirectCustody",
 }
 """The custodies of icehouse."""
-_NEEDED = {name for name in (*dir(Custody), *Custody.__annotations__) if not name.startswith("_")} - {"roots"}
-"""What the class of a custody has; `roots` is a vault's."""
+_OF_A_VAULT = {"roots", "hsm", "is_converted"}
+_NEEDED = {name for name in (*dir(Custody), *Custody.__annotations__) if not name.startswith("_")} - _OF_A_VAULT
+"""What the class of a custody has."""
 _PLACE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*", re.ASCII)
 
 
