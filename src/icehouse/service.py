@@ -339,9 +339,9 @@ def create_hsm_frost(
 
     `hsm_provider` is "simulated", "pkcs11", "google", "aws" (a CloudHSM cluster), "aws-kms" or "openbao". `config`
     names the module, ring, cluster or server, and files of secrets by their paths, as docs/reference/hsm.md says;
-    nothing is a simulated HSM in memory. `custody` is "hybrid", "hierarchical" or "direct"; `buckets`, for a
-    hierarchical vault, is how many nodes its users share (0: a node and an HSM operation for each). `store` is a
-    SQLAlchemy URL; without one an in-memory SQLite serves.
+    nothing is a simulated HSM in memory. `custody` is "hybrid", "hierarchical", "direct", or the
+    `module:Class` of one of your own; `buckets`, for a hierarchical vault, is how many nodes its users share (0: a node
+    and an HSM operation for each). `store` is a SQLAlchemy URL; without one an in-memory SQLite serves.
 
     With `fallback_to_software`, while the HSM cannot be opened, new keys are made in a simulated module and say so for
     ever; a `FallbackWarning` tells. With a durable store `config` names its file too: `fallback_path` and
@@ -361,7 +361,7 @@ def create_hsm_frost(
     check_durable(settings)
     check_stand_in(settings, custody)
     check_buckets(custody, buckets)
-    return SERVICES[custody](_open_or_create(settings, custody, buckets))
+    return SERVICES.get(custody, FrostService)(_open_or_create(settings, custody, buckets))
 
 
 def _open_or_create(settings: Settings, custody: str, buckets: int) -> Vault:

@@ -9,6 +9,7 @@ from icehouse.campaigns import transport
 from icehouse.campaigns.meter import pace_name
 from icehouse.campaigns.verbs import VERBS
 from icehouse.campaigns.worker import WorkerPool
+from icehouse.custody import Verb, check_allowed
 from icehouse.errors import RequestError
 from icehouse.hsm import KeyKind
 from icehouse.model import MAX_EPOCH, Role, State, check_suite
@@ -29,9 +30,6 @@ if TYPE_CHECKING:
     from icehouse.vault.vault import Vault
 
 KEYS_PER_PAGE = 500
-DATA_KEYS_PER_PAGE = 4
-"""Each stands for up to 1,024 users, and takes three HSM operations."""
-USERS_OWN_PER_PAGE = 100
 _ROW_FILTERS = ("unchanged_since", "epoch", "suite", "state", "origin")
 _DAYS = ("due_from", "due_by", "due_after")
 
@@ -149,15 +147,13 @@ class Campaigns:
     def _data_key_pages(self, filters: Filters) -> tuple[Filters, list[Range]]:
         """New root keys first: nothing new comes under the old ones while the pages are worked on."""
         rewrapping.begin(self._vault)
-        size = USERS_OWN_PER_PAGE if self._vault.custody.name == "direct" else DATA_KEYS_PER_PAGE
+        size = self._vault.custody.data_keys_per_page
         return filters, list(selection.data_key_pages(self._database, filters, size))
 
     def _reseal_pages(self, filters: Filters) -> tuple[Filters, list[Range]]:
         """All old data keys take no more records first: a record that leaves one must not come under another."""
-        record = self._vault.store.reload()
-        if record.custody == "hierarchical":
-            msg = "a hierarchical vault seals nothing, so there is nothing to reseal"
-            raise RequestError(msg)
+        self._vault.follow()
+        check_allowed(self._vault.custody, Verb.RESEAL)
         if not filters.data_keys:
             filters = replace(filters, below=data_keys.next_number(self._database))
         if next(selection.key_pages(self._database, filters, 1), None) is None:

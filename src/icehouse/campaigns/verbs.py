@@ -192,7 +192,7 @@ def _destroy(page: Page) -> None:
         except ConflictError:
             for key in some:
                 page.each(key.id, key.user, partial(retry, vault, partial(_removed, page, key.id)))
-    if vault.store.record.custody == "direct":
+    if vault.custody.users_own:
         # Also those whose worker was killed before it got there. Each has a key of their own in the HSM, which stays:
         # whoever writes the database writes campaigns, too, and no backup would bring it back (ADR 0028).
         for key in unfinished_removals(vault.store, page.lease.first, page.lease.last):

@@ -85,7 +85,7 @@ def start(  # noqa: PLR0913  one for each filter
             confirm("Destroy the keys of every user who matches, for ever?")
         campaign = office.start(verb, filters, rate=rate)
         say(f"campaign {campaign.id}: {verb}, {campaign.matched} matched")
-        if verb == "destroy" and service.vault.store.record.custody == "direct":
+        if verb == "destroy" and service.vault.custody.users_own:
             say("hint: afterwards 'icehouse users destroy USER' destroys a user's own keys inside the HSM")
         if detach:
             put_facts({"campaign": campaign.id, "matched": campaign.matched}, form)

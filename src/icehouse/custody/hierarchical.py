@@ -6,10 +6,12 @@ Least of all does it promise: whoever can use `master` can derive every user's w
 from __future__ import annotations
 
 from contextlib import suppress
-from typing import TYPE_CHECKING, NoReturn
+from types import MappingProxyType
+from typing import TYPE_CHECKING, ClassVar, NoReturn
 
 from icehouse._core import bucket, derive, derive_share, node_message
 from icehouse.custody.custody import Drawn, OpenKey
+from icehouse.custody.refusal import Refusal, Verb
 from icehouse.errors import IcehouseError, SealError
 from icehouse.hsm import KeyKind
 from icehouse.model import (
@@ -24,35 +26,71 @@ from icehouse.model import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from typing import Literal, TypeAlias
+    from collections.abc import Mapping, Sequence
+    from typing import Literal, Self, TypeAlias
 
-    from icehouse._core import MacKey, Node, PendingColumns, Share
+    from icehouse._core import DataKey, MacKey, Node, PendingColumns, Share
+    from icehouse.custody.custody import Means
     from icehouse.custody.opened import Opened
     from icehouse.custody.roots import RootKeys
     from icehouse.hsm import Hsm
-    from icehouse.model import Key, Purpose, RootKey, StandingOffer, VaultRecord, WrappedKey
+    from icehouse.model import Key, PathOfEpoch, Purpose, RootKey, StandingOffer, VaultRecord, WrappedKey
 
     OpenedNodes = Opened[str | int, Node]
     _Role: TypeAlias = Literal["current", "pending"]
 
 _PARTICIPANTS = 2
+_FIXED = "a hierarchical vault cannot move its master: every share follows from it"
 
 
 class HierarchicalCustody:
     """One root key, `master`. Rows hold public facts and epochs, and a tag under a key derived from the user's node."""
 
-    name = "hierarchical"
+    name: ClassVar[str] = "hierarchical"
+    roles: ClassVar[tuple[Role, ...]] = (Role.MASTER,)
+    refuses: ClassVar[Mapping[Verb, Refusal]] = MappingProxyType(
+        {
+            Verb.RESEAL: Refusal("a hierarchical vault seals nothing, so there is nothing to reseal"),
+            Verb.RENEW: Refusal(
+                "a hierarchical vault has no new master: every share follows from the one it has",
+                "convert it: icehouse rewrap --to-custody hybrid",
+            ),
+            Verb.REWRAP: Refusal(_FIXED, "convert it: icehouse rewrap --to-custody hybrid"),
+            Verb.MOVE: Refusal(_FIXED, "convert it first: icehouse rewrap --to-custody hybrid"),
+            Verb.FALL_BACK: Refusal(
+                "a hierarchical vault has no fallback to software: every share follows from its master, which never "
+                "moves",
+                "take hybrid or direct custody, or leave the fallback out",
+            ),
+            Verb.SPLIT_CLAIM: Refusal(
+                "--claim-hsm is for hybrid and direct custody: a hierarchical vault has one root key"
+            ),
+        }
+    )
+    users_own: ClassVar[bool] = False
+    pages_together: ClassVar[int] = 16
+    data_keys_per_page: ClassVar[int] = 4
+    converts_to: ClassVar[str] = "hybrid"
 
     def __init__(self, record: VaultRecord, roots: RootKeys, opened: OpenedNodes) -> None:
         self.roots = roots
         self._record = record
         self._opened = opened
 
+    @classmethod
+    def over(cls, means: Means) -> Self:
+        """The custody of a vault."""
+        return cls(means.record, means.roots, means.nodes)
+
     @property
     def hsm(self) -> Hsm:
         """The HSM of the master key."""
         return self.roots.main
+
+    @property
+    def is_converted(self) -> bool:
+        """Never: no vault becomes hierarchical."""
+        return False
 
     def in_software(self, key: Key | None = None) -> bool:
         """Never: a master could not leave the software module again."""
@@ -88,7 +126,7 @@ class HierarchicalCustody:
         self._opened.keep(name, made)
         return made
 
-    def nodes(self, users: list[str]) -> list[Node]:
+    def nodes(self, users: Sequence[str]) -> list[Node]:
         """The nodes of many users, each bucket asked for once."""
         made: dict[str | int, Node] = {}
         for user in users:
@@ -120,6 +158,16 @@ class HierarchicalCustody:
         # A row that names a data key came from a process that converted this vault meanwhile.
         raise StaleRootsError
 
+    def wrap(self, number: int, purpose: Purpose, root_key: str, key: DataKey) -> WrappedKey:
+        """Nothing is wrapped here."""
+        del number, purpose, root_key, key
+        self._none()
+
+    def unwrap(self, wrapped: WrappedKey) -> DataKey:
+        """Nothing is wrapped here."""
+        del wrapped
+        self._none()
+
     def new_data_key(self, number: int, purpose: Purpose, root_key: str) -> OpenKey:
         """Nothing is sealed here."""
         del number, purpose, root_key
@@ -137,7 +185,16 @@ class HierarchicalCustody:
 
     # Shares
 
-    def _path(self, key: Key, epoch: int, offer_id: bytes | None) -> tuple[str, int, int, int, int, bytes]:
+    def deal(self, user: str, path: PathOfEpoch) -> tuple[bytes, list[Share]]:
+        """What follows from the user's node at this path."""
+        return derive(self.node(user), user, path)
+
+    def is_outdated(self, key: Key) -> bool:
+        """Never: no vault becomes hierarchical."""
+        del key
+        return False
+
+    def _path(self, key: Key, epoch: int, offer_id: bytes | None) -> PathOfEpoch:
         return (key.suite, key.generation, THRESHOLD, _PARTICIPANTS, epoch, offer_id or NO_OFFER_ID)
 
     def _checked(self, key: Key) -> Node:

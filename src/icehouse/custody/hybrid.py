@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import logging
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from types import MappingProxyType
+from typing import TYPE_CHECKING, ClassVar
 
-from icehouse._core import DataKey, context_digest, rotate
+from icehouse._core import DataKey, context_digest, deal, rotate
 from icehouse.custody.custody import Drawn, OpenKey
+from icehouse.custody.hierarchical import HierarchicalCustody
+from icehouse.custody.refusal import Refusal, Verb
 from icehouse.errors import IcehouseError, SealError
 from icehouse.hsm import KeyKind
 from icehouse.model import (
@@ -25,16 +28,15 @@ from icehouse.model import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-    from typing import Literal, TypeAlias
+    from collections.abc import Callable, Mapping, Sequence
+    from typing import Literal, Self, TypeAlias
 
     from icehouse._core import MacKey, PendingColumns, Share
-    from icehouse.custody.custody import WrappedKeys
-    from icehouse.custody.hierarchical import HierarchicalCustody
+    from icehouse.custody.custody import Means, WrappedKeys
     from icehouse.custody.opened import Opened
     from icehouse.custody.roots import RootKeys
     from icehouse.hsm import Hsm
-    from icehouse.model import Key, StandingOffer, VaultRecord
+    from icehouse.model import Key, PathOfEpoch, StandingOffer, VaultRecord
 
     OpenedKeys: TypeAlias = Opened[int, tuple[WrappedKey, DataKey]]
     _Role: TypeAlias = Literal["current", "claim", "pending"]
@@ -56,7 +58,22 @@ class HybridCustody:
     A vault that was hierarchical keeps its old custody as `derived`, for the rows that were not converted yet.
     """
 
-    name = "hybrid"
+    name: ClassVar[str] = "hybrid"
+    roles: ClassVar[tuple[Role, ...]] = (Role.KEK, Role.CLAIM)
+    refuses: ClassVar[Mapping[Verb, Refusal]] = MappingProxyType(
+        {
+            Verb.SHARE_NODES: Refusal("only a hierarchical vault has buckets, and this one's custody is {name}"),
+            Verb.REBUILD: Refusal(
+                "only a hierarchical vault is rebuilt from its master key", "restore a backup of the database"
+            ),
+            Verb.CONVERT: Refusal("only a hierarchical vault is converted to hybrid, and this one's custody is {name}"),
+        }
+    )
+    users_own: ClassVar[bool] = False
+    pages_together: ClassVar[int] = 16
+    data_keys_per_page: ClassVar[int] = 4
+    """Each stands for up to 1,024 users, and takes three HSM operations."""
+    converts_to: ClassVar[str] = ""
 
     def __init__(
         self,
@@ -74,10 +91,21 @@ class HybridCustody:
         self._reload = reload
         self._derived = derived
 
+    @classmethod
+    def over(cls, means: Means) -> Self:
+        """The custody of a vault. One that was hierarchical still has its master until that is retired."""
+        derived = HierarchicalCustody.over(means) if means.record.newest(Role.MASTER) else None
+        return cls(means.record, means.roots, means.wrapped_keys, means.keys, means.reload, derived)
+
     @property
     def hsm(self) -> Hsm:
         """The HSM of the server's root key."""
         return self.roots.main
+
+    @property
+    def is_converted(self) -> bool:
+        """Whether the vault was hierarchical."""
+        return self._derived is not None
 
     def in_software(self, key: Key | None = None) -> bool:
         """Whether a new key, or what is new of this one, comes under the software module.
@@ -201,6 +229,20 @@ class HybridCustody:
                     self._opened.keep(number, (found[0], self.unwrap(found[0])))
 
     # Shares
+
+    def nodes(self, users: Sequence[str]) -> None:
+        """None: shares are drawn at random."""
+        del users
+
+    def deal(self, user: str, path: PathOfEpoch) -> tuple[bytes, list[Share]]:
+        """A random key: what follows from the path is its shape alone."""
+        del user
+        suite, _, threshold, participants, _, _ = path
+        return deal(suite, threshold, participants)
+
+    def is_outdated(self, key: Key) -> bool:
+        """Whether the row was not converted yet: no row is written as a derived one any more."""
+        return key.sealed.data_key == NO_DATA_KEY
 
     def _before(self, key: Key) -> HierarchicalCustody:
         """The custody of a row that was not converted yet."""

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from icehouse.errors import ConflictError, RequestError
+from icehouse.custody import Verb, allows, check_allowed
+from icehouse.errors import ConflictError
 from icehouse.model import NO_DATA_KEY, RECORDS_PER_DATA_KEY, Role, RootState
 from icehouse.store.sweep import count_derived
 from icehouse.upkeep.rewrap import RewrapPlan, flip, make_next
@@ -16,7 +17,6 @@ from icehouse.vault.move_records import sweep
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from icehouse.model import VaultRecord
     from icehouse.vault.vault import Vault
 
 _ROLES = [Role.KEK, Role.CLAIM]
@@ -26,23 +26,23 @@ _SETTINGS = 2
 
 def plan(vault: Vault) -> RewrapPlan:
     """What a conversion would cost now, in a process that keeps what it opened; raises `RequestError` as it does."""
-    record = vault.store.reload()
-    _check(record)
+    vault.follow()
+    record = vault.store.record
+    _check(vault)
     rows, claims, offers = count_derived(vault.store)
     data_keys = sum(-(-records // RECORDS_PER_DATA_KEY) for records in (rows + offers, claims))
-    begun = record.custody == "hybrid"
+    begun = not allows(vault.custody, Verb.CONVERT)
     nodes = min(rows, record.buckets) if record.buckets else rows
     operations = nodes + data_keys + (0 if begun else len(_ROLES) + _SETTINGS)
     rate = vault.custody.hsm.info.rate_limit
     return RewrapPlan(data_keys, 0 if begun else len(_ROLES), operations, operations / rate if rate else None)
 
 
-def _check(record: VaultRecord) -> None:
-    master = record.newest(Role.MASTER)
-    begun = record.custody == "hybrid" and master is not None and master.state is not RootState.RETIRED
-    if record.custody != "hierarchical" and not begun:
-        msg = f"only a hierarchical vault is converted to hybrid, and this one's custody is {record.custody}"
-        raise RequestError(msg)
+def _check(vault: Vault) -> None:
+    master = vault.store.record.newest(Role.MASTER)
+    begun = vault.custody.is_converted and master is not None and master.state is not RootState.RETIRED
+    if not begun:
+        check_allowed(vault.custody, Verb.CONVERT)
 
 
 def to_hybrid(vault: Vault, advance: Callable[[int], None] = lambda _: None) -> int:
@@ -52,11 +52,11 @@ def to_hybrid(vault: Vault, advance: Callable[[int], None] = lambda _: None) -> 
     """
     vault.refresh()
     record = vault.store.record
-    _check(record)
-    if record.custody == "hierarchical":
+    _check(vault)
+    if allows(vault.custody, Verb.CONVERT):
         made = make_next(vault, record, _ROLES)
         try:
-            flip(vault, record, made, custody="hybrid")
+            flip(vault, record, made, custody=vault.custody.converts_to)
         except ConflictError:
             vault.refresh()  # another process flipped first, and this one helps it
     return sweep(vault, [NO_DATA_KEY], advance)

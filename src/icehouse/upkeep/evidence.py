@@ -73,7 +73,7 @@ def gather(vault: Vault, advance: Callable[[int], None] = lambda _: None) -> Evi
 def believe(vault: Vault) -> Evidence:
     """The same on the database's word alone: good enough to tell what may be asked for, and nothing more."""
     gathering = _Gathering(vault)
-    if vault.custody.name == "direct":
+    if vault.custody.users_own:
         for reading in vault.store.readings():
             if isinstance(reading, Key):
                 gathering.believe(reading)
@@ -98,7 +98,7 @@ class _Gathering:
             return
         self.evidence.labels |= labels
         self.evidence.opened += bool(labels)
-        if self._vault.custody.name == "direct":
+        if self._vault.custody.users_own:
             self._name(examined, self._under.get(examined.sealed.data_key, ""))
 
     def _label(self, sealed: Sealed, purpose: Purpose) -> str:

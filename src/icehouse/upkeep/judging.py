@@ -90,7 +90,7 @@ class Judging:
 
     def _rank_of_current(self, role: Role) -> Rank:
         record = self._vault.store.record
-        if role is Role.MASTER and record.custody != "hierarchical":
+        if role is Role.MASTER and role not in self._vault.custody.roles:
             return OUTLIVED  # converted: no master is current any more, whatever its version
         pair = next((pair for pair in STAND_INS.items() if role in pair), (role,))
         current = [rank_of(root) for one in pair if (root := record.current(one))]

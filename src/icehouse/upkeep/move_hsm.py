@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from icehouse.custody import Verb, check_allowed
 from icehouse.errors import ConflictError, RequestError
 from icehouse.model import Role, RootState
 from icehouse.store import root_keys
@@ -114,10 +115,8 @@ def _prepare(file: Path, after: Settings, uri: str) -> None:
 
 def _movable(vault: Vault) -> tuple[VaultRecord, list[Role], list[str]]:
     """The settings, the roles that move, and the labels of users' own keys to be made; or `RequestError`."""
-    if vault.custody.name == "hierarchical":
-        msg = "a hierarchical vault cannot move its master: every share follows from it"
-        raise RequestError(msg, hint="convert it first: icehouse rewrap --to-custody hybrid")
-    if vault.custody.name == "direct" and Upkeep(vault).is_rewrapping():
+    check_allowed(vault.custody, Verb.MOVE)
+    if vault.custody.users_own and Upkeep(vault).is_rewrapping():
         msg = "a rewrap to where the keys are was begun and is not finished"
         raise ConflictError(msg, hint="finish it first: icehouse rewrap")
     record = vault.store.reload()

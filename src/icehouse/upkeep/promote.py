@@ -17,7 +17,7 @@ from icehouse.users.dealing import announce_own, own_data_key
 from icehouse.vault.move_records import Slots, moved, needs_moving, retire, sweep
 from icehouse.vault.records import fresh_of
 from icehouse.vault.retry import retry
-from icehouse.vault.root_keys import ROLES_OF, check_room
+from icehouse.vault.root_keys import check_room
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -58,7 +58,7 @@ def promote(vault: Vault, advance: Callable[[int], None] = lambda _: None) -> in
     root_keys.end_stand_ins(vault.store.database)
     vault.refresh()
     numbers = [row.number for row in _in_software(vault)]
-    move = _moved_own if vault.custody.name == "direct" else sweep
+    move = _moved_own if vault.custody.users_own else sweep
     for chunk in (numbers[at : at + _CHUNK] for at in range(0, len(numbers), _CHUNK)):
         retire(vault, chunk)
         count += move(vault, chunk, advance)
@@ -69,7 +69,7 @@ def promote(vault: Vault, advance: Callable[[int], None] = lambda _: None) -> in
 def _found(vault: Vault) -> None:
     """The first root keys in the HSM of a vault that was made while it was away."""
     record = vault.store.record
-    roles = [role for role in ROLES_OF[record.custody] if record.current(role) is None]
+    roles = [role for role in vault.custody.roles if record.current(role) is None]
     if not roles:
         return
     made = make_next(vault, record, roles)

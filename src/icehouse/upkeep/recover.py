@@ -9,8 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from icehouse._core import derive
-from icehouse.custody import NOTHING_TO_OPEN, HierarchicalCustody
+from icehouse.custody import NOTHING_TO_OPEN, Verb, check_allowed
 from icehouse.errors import RequestError
 from icehouse.model import (
     MAX_EPOCH,
@@ -157,12 +156,10 @@ def recover(vault: Vault, listed: Iterable[Listed], floor: int | None, *, create
 
     `floor`: no epoch up to it is offered again to a key whose epochs are not known.
     """
-    if not isinstance(vault.custody, HierarchicalCustody):
-        msg = "only a hierarchical vault is rebuilt from its master key"
-        raise RequestError(msg, hint="restore a backup of the database")
+    check_allowed(vault.custody, Verb.REBUILD)
     entries = list(listed)
     _refuse_doubles(entries)
-    keys = _rebuilt(vault, vault.custody, entries, floor, create_unknown=create_unknown)
+    keys = _rebuilt(vault, entries, floor, create_unknown=create_unknown)
     # All in one transaction: killed anywhere, the database holds no vault, and the same call begins again.
     insert_keys(vault.store, keys)
     return Recovered(
@@ -181,16 +178,14 @@ def _refuse_doubles(entries: Sequence[Listed]) -> None:
         raise RequestError(msg)
 
 
-def _rebuilt(
-    vault: Vault, custody: HierarchicalCustody, entries: Sequence[Listed], floor: int | None, *, create_unknown: bool
-) -> list[Key]:
+def _rebuilt(vault: Vault, entries: Sequence[Listed], floor: int | None, *, create_unknown: bool) -> list[Key]:
     wrong: list[str] = []
     keys = []
     for entry in entries:
         if entry.public_key is None and not create_unknown:
             msg = f"the list has no public key of {entry.user!r}: nothing shows that the vault ever had this user"
             raise RequestError(msg, hint="to make a key for such users, say --create-unknown")
-        key = _key_of(vault, custody, entry, floor)
+        key = _key_of(vault, entry, floor)
         if entry.public_key is not None and key.group.public_key != entry.public_key:
             wrong.append(entry.user)
         keys.append(key)
@@ -201,7 +196,7 @@ def _rebuilt(
     return keys
 
 
-def _key_of(vault: Vault, custody: HierarchicalCustody, entry: Listed, floor: int | None) -> Key:
+def _key_of(vault: Vault, entry: Listed, floor: int | None) -> Key:
     known = entry.state in {State.LIVE, State.SUSPENDED} and bool(entry.epoch) and entry.offer_id is not None
     gone = entry.state is State.DESTROYED
     if not known and not gone and floor is None:
@@ -210,7 +205,7 @@ def _key_of(vault: Vault, custody: HierarchicalCustody, entry: Listed, floor: in
     epoch = entry.epoch if known and entry.epoch else 0
     offer_id = entry.offer_id if known else None
     path = (entry.suite, entry.generation, THRESHOLD, _PARTICIPANTS, epoch, offer_id or NO_OFFER_ID)
-    commitments, shares = derive(custody.node(entry.user), entry.user, path)
+    commitments, shares = vault.custody.deal(entry.user, path)
     key = Key(
         id=0,
         rev=0,
@@ -222,7 +217,7 @@ def _key_of(vault: Vault, custody: HierarchicalCustody, entry: Listed, floor: in
         next_epoch=max(epoch + 1, entry.next_epoch or 0, (floor or 0) + 1),
         state=entry.state if known or gone else State.LOST,
         origin=vault.origin,
-        attested=custody.hsm.info.attested,
+        attested=vault.custody.hsm.info.attested,
         due=0,
         commitments=commitments,
         salt=None,
@@ -231,4 +226,4 @@ def _key_of(vault: Vault, custody: HierarchicalCustody, entry: Listed, floor: in
     )
     if gone:
         return key
-    return replace(key, sealed=custody.seal_share(key, shares[SERVER_NUMBER - 1], NOTHING_TO_OPEN))
+    return replace(key, sealed=vault.custody.seal_share(key, shares[SERVER_NUMBER - 1], NOTHING_TO_OPEN))

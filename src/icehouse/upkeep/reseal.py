@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from icehouse.custody import Verb, check_allowed
 from icehouse.errors import RequestError
 from icehouse.model import State
 from icehouse.store import data_keys
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
     from icehouse.vault.vault import Vault
 
 _ALL = 1 << 31
-_NOTHING = "a hierarchical vault seals nothing, so there is nothing to reseal"
 _CHUNK = 500
 """Data keys named in one look-up: databases bound how many values a statement takes."""
 
@@ -53,8 +53,8 @@ def begin(vault: Vault, numbers: list[int]) -> Resealing:
 
     A call that is killed halfway leaves fewer to name, so the names are to be kept before `reseal_under` begins.
     """
-    if vault.store.record.custody == "hierarchical":
-        raise RequestError(_NOTHING)
+    vault.follow()
+    check_allowed(vault.custody, Verb.RESEAL)
     unknown = sorted(set(numbers) - {row.number for row in data_keys.counts(vault.store.database)})
     if unknown:
         msg = f"there is no data key {', '.join(map(str, unknown))}"
@@ -70,8 +70,8 @@ def reseal_under(
 
     `trim` destroys the old ones afterwards. Enrolment codes of claim records that moved are void.
     """
-    if vault.store.record.custody == "hierarchical":
-        raise RequestError(_NOTHING)
+    vault.follow()
+    check_allowed(vault.custody, Verb.RESEAL)
     leaked = Resealing(0)
     if numbers is None:
         numbers = [row.number for row in data_keys.counts(vault.store.database) if row.state != "gone"]

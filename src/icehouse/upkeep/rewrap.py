@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from icehouse._core import DataKey, same_secret
-from icehouse.custody import HybridCustody, check_settings, seal_settings
+from icehouse.custody import Verb, check_allowed, check_settings, seal_settings
 from icehouse.errors import ConflictError, HsmError, HsmRefusedError, RequestError
 from icehouse.model import NO_DATA_KEY, Purpose, Role, RootKey, RootState
 from icehouse.store import DataKeyGoneError, data_keys, root_keys
@@ -19,6 +19,7 @@ from icehouse.vault.root_keys import left_behind, make_root, next_root
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from icehouse.custody import Custody
     from icehouse.model import VaultRecord, WrappedKey
     from icehouse.vault.vault import Vault
 
@@ -63,7 +64,7 @@ def begin(vault: Vault) -> None:
         return
     record = vault.store.record
     roles = [role for role in SHARED_ROLES if record.current(role) is not None]
-    owned = root_keys.user_roots(vault.store.database, RootState.CURRENT) if custody.name == "direct" else []
+    owned = root_keys.user_roots(vault.store.database, RootState.CURRENT) if custody.users_own else []
     made = make_next(vault, record, roles, beside=[successor(root) for root in owned])
     try:
         flip(vault, record, made)
@@ -76,11 +77,9 @@ def is_unfinished(vault: Vault) -> bool:
     return bool(unfinished(vault) or root_keys.draining_with_keys(vault.store.database, Role.USER))
 
 
-def _sealing(vault: Vault) -> HybridCustody:
-    if isinstance(vault.custody, HybridCustody):
-        return vault.custody
-    msg = "a hierarchical vault cannot move its master: every share follows from it"
-    raise RequestError(msg, hint="convert it: icehouse rewrap --to-custody hybrid")
+def _sealing(vault: Vault) -> Custody:
+    check_allowed(vault.custody, Verb.REWRAP)
+    return vault.custody
 
 
 def make_next(vault: Vault, record: VaultRecord, roles: list[Role], beside: Sequence[str] = ()) -> list[RootKey]:

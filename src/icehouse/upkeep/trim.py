@@ -80,7 +80,7 @@ def trim(vault: Vault, *, void_backups: bool = False, consent: Collection[str] =
 def _drop(vault: Vault) -> int:
     """Destroy the data keys that seal nothing any more; how many. It asks no HSM."""
     database = vault.store.database
-    if vault.store.record.custody == "direct":
+    if vault.custody.users_own:
         for key in unfinished_removals(vault.store, 0, _LAST):
             drop_data_keys_of(vault, key)
     data_keys.retire_closed(database)

@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from icehouse.vault.vault import Vault
 
 T = TypeVar("T")
-_TOGETHER = 16
-"""How many pages share a transaction: it is as durable as sixteen, and writes each part of an index once."""
 _NUMBERS = 16
 """How many numbers of data keys are allocated at once; a run that ends early leaves some unused."""
 
@@ -68,7 +66,8 @@ class _Run:
         self.suite = suite
         self.created = 0
         self.existing = 0
-        self._direct = vault.custody.name == "direct"
+        self._users_own = vault.custody.users_own
+        self._most_together = vault.custody.pages_together
         self._numbers = _allocated(vault)
         self._together = 1
         """How many pages the next transaction has: one at first, so that it is written while the second is dealt."""
@@ -86,8 +85,7 @@ class _Run:
                 if len(steps) >= self._together:
                     yield steps
                     steps = []
-                    # Keys inside the HSM are few and dear: a page of them is written as soon as they are there.
-                    self._together = 1 if self._direct else min(2 * self._together, _TOGETHER)
+                    self._together = min(2 * self._together, self._most_together)
         except Exception:
             if steps:
                 yield steps
@@ -166,7 +164,7 @@ class _Run:
             created, before = self.created, len(missing)
             fresh = page if self._all_new else self._looked_up(page)
             recreated = self.created - created
-            self._all_new = len(fresh) == len(page) and not self._direct
+            self._all_new = len(fresh) == len(page) and not self._users_own
             missing.update(dict.fromkeys(fresh))
             self.existing += asked - recreated - (len(missing) - before)
             while len(missing) >= RECORDS_PER_DATA_KEY:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from icehouse._core import DataKey, deal_page, derive_page, key_id
-from icehouse.custody import NOTHING_TO_OPEN, HierarchicalCustody, OpenKey
+from icehouse.custody import NOTHING_TO_OPEN, OpenKey
 from icehouse.errors import HsmRefusedError, HsmUnavailableError
 from icehouse.hsm import KeyKind, labelled
 from icehouse.model import NO_DATA_KEY, SERVER, STAND_INS, Purpose, Role, StaleRootsError, is_software, user_label
@@ -50,12 +50,12 @@ def prepare(vault: Vault, users: Sequence[str], suite: str, numbers: Iterator[in
 
     `numbers`: for fresh data keys, where they were allocated for several pages at once.
     """
-    if isinstance(vault.custody, HierarchicalCustody):
-        nodes = vault.custody.nodes(list(users))
+    nodes = vault.custody.nodes(users)
+    if nodes is not None:
         return Dealing(users, suite, [NOTHING_TO_OPEN], NOTHING_TO_OPEN, nodes)
     # Asked once: both halves of a key come under the same, although the HSM may come back in between.
     software = vault.custody.in_software()
-    if vault.custody.name == "direct":
+    if vault.custody.users_own:
         return _own_keys(vault, users, suite, software=software)
     claim = vault.slot(Purpose.CLAIM, len(users), software=software, numbers=numbers)
     server = vault.slot(Purpose.SERVER, len(users), software=software, numbers=numbers)

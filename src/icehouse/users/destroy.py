@@ -60,7 +60,7 @@ def destroy(vault: Vault, user: str, consent: Collection[str] = ()) -> Removal:
     owned = own_keys(vault, [_key_of(vault, user)])
     check_consent(owned, consent)
     key = retry(vault, lambda: removed(vault, user))
-    if vault.custody.name == "direct":
+    if vault.custody.users_own:
         finish(vault, key, owned.doomed)
     leftover = vault.store.database.shrink()
     left = own_keys(vault, [key]).doomed
@@ -133,7 +133,7 @@ def status(vault: Vault, key: Key) -> Removal:
     if record.current(Role.MASTER) is not None:
         return Removal(key.user, destroyed=False, waits_for="never, while the master key lives: it derives this key")
     rows = data_keys.counts(vault.store.database, vault.store.removals_of(key))
-    if record.custody == "direct":
+    if vault.custody.users_own:
         # The server's share was under a key of the user's own; without it the device's share is worth nothing.
         rows = [row for row in rows if row.purpose == Purpose.SERVER]
     if not rows and record.newest(Role.MASTER) is None:
@@ -148,7 +148,7 @@ def status(vault: Vault, key: Key) -> Removal:
     roots = [*masters, *_roots_of(vault, record, {row.root_key for row in rows}), *_stand_ins_of(vault, record, key)]
     living = [root.label for root in roots if root.state is not RootState.RETIRED]
     if living:
-        mend = "icehouse users destroy" if record.custody == "direct" else "rewrap, and trim with --void-backups"
+        mend = "icehouse users destroy" if vault.custody.users_own else "rewrap, and trim with --void-backups"
         return Removal(key.user, destroyed=False, waits_for=f"{_named(living)}: {mend}")
     until = max((root.recoverable_until for root in roots if root.recoverable_until), default=None)
     when = datetime.fromtimestamp(until, UTC) if until else None
@@ -161,7 +161,7 @@ def _stand_ins_of(vault: Vault, record: VaultRecord, key: Key) -> list[RootKey]:
     """The root keys in software that may ever have wrapped a data key of a user's who was made in software."""
     if key.origin != SOFTWARE:
         return []
-    if record.custody == "direct":
+    if vault.custody.users_own:
         return root_keys.versions_of(vault.store.database, user_label(key.key_id, 1, software=True))
     return [root for root in record.roots if is_software(root.label) and root.state is not RootState.MAKING]
 

@@ -28,8 +28,8 @@ def _mark_due(vault: Vault, user: str) -> Key:
     if key.state is State.DESTROYED:
         msg = f"the key of {user!r} was destroyed"
         raise RequestError(msg)
-    if key.sealed.data_key == NO_DATA_KEY and vault.custody.name == "hybrid":
-        move_row(vault, key.id, [NO_DATA_KEY])  # no row is written as a derived one any more
+    if vault.custody.is_outdated(key):
+        move_row(vault, key.id, [NO_DATA_KEY])
         key = vault.store.key_of(user) or key
     due = key.due if vault.is_due(key) else vault.today
     after = replace(key, due=due, again=key.again or key.offer is not None)

@@ -20,7 +20,7 @@ def own_keys(vault: Vault, keys: Sequence[Key]) -> Judged:
 
     Whoever names a user says whose keys they are, and the vault's id, which the HSM sealed, which: it needs no record.
     """
-    if vault.custody.name != "direct":
+    if not vault.custody.users_own:
         return Judged()
     whose = {key.key_id.hex(): key for key in keys}
     prefix = f"{USERS_OWN}{next(iter(whose))}-" if len(whose) == 1 else USERS_OWN

@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from icehouse._core import deal, derive
-from icehouse.custody import HierarchicalCustody
 from icehouse.model import (
     DEVICE_NUMBER,
     NO_DATA_KEY,
@@ -37,7 +35,7 @@ _PARTICIPANTS = 2
 
 def recreate(vault: Vault, tombstone: Key, suite: str) -> Key:
     """Deal a fresh key of the next generation. Raises `ConflictError` where another process came first."""
-    if vault.custody.name == "direct":
+    if vault.custody.users_own:
         # Before its traces are overwritten. Whoever writes the database can call a user removed, so the HSM key is left
         # to a trim that someone consents to (ADR 0030).
         drop_data_keys_of(vault, tombstone)
@@ -56,11 +54,8 @@ def recreate(vault: Vault, tombstone: Key, suite: str) -> Key:
         again=False,
         sealed=Sealed(NO_DATA_KEY, b""),
     )
-    if isinstance(vault.custody, HierarchicalCustody):
-        path = (suite, fresh.generation, THRESHOLD, _PARTICIPANTS, 0, NO_OFFER_ID)
-        commitments, shares = derive(vault.custody.node(fresh.user), fresh.user, path)
-    else:
-        commitments, shares = deal(suite, THRESHOLD, _PARTICIPANTS)
+    path = (suite, fresh.generation, THRESHOLD, _PARTICIPANTS, 0, NO_OFFER_ID)
+    commitments, shares = vault.custody.deal(fresh.user, path)
     fresh = replace(fresh, commitments=commitments)
     under, roots = _under(vault, fresh, software=software)
     claim = vault.slot(Purpose.CLAIM, software=software)
@@ -81,7 +76,7 @@ def recreate(vault: Vault, tombstone: Key, suite: str) -> Key:
 
 def _under(vault: Vault, key: Key, *, software: bool) -> tuple[OpenKey, list[str]]:
     """The data key of the server's record, and the user's own root key that was made for it."""
-    if vault.custody.name != "direct":
+    if not vault.custody.users_own:
         return vault.slot(Purpose.SERVER, key=key, software=software), []
     label = user_label(key.key_id, 1, software=software)
     hsm = vault.custody.roots.home(role_of_own(label))

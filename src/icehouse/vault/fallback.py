@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
+from icehouse.custody import Verb, check_allowed, custody_class
 from icehouse.errors import FallbackWarning, HsmUnavailableError, RequestError
 from icehouse.hsm import AbsentHsm, labelled, open_hsm
 from icehouse.hsm.simulated.simulated import SimulatedHsm
@@ -40,9 +41,8 @@ def check_fallback(settings: Settings, *, outlives: bool) -> None:
 
 def check_stand_in(settings: Settings, custody: str) -> None:
     """Refuse a fallback for a vault that could never leave it again."""
-    if settings.fallback_uri and custody == "hierarchical":
-        msg = "a hierarchical vault has no fallback to software: every share follows from its master, which never moves"
-        raise RequestError(msg, hint="take hybrid or direct custody, or leave the fallback out")
+    if settings.fallback_uri:
+        check_allowed(custody_class(custody), Verb.FALL_BACK)
 
 
 def simulated_file(uri: str) -> Path | None:

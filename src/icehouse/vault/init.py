@@ -12,6 +12,7 @@ import secrets
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from icehouse.custody import Verb, allows, custody_class
 from icehouse.errors import ConflictError, IcehouseError
 from icehouse.files import durable_file
 from icehouse.hsm import open_hsm
@@ -219,4 +220,4 @@ class _Founding:
 
 def _custody_line(custody: str, buckets: int) -> str:
     """What nobody reads but people: a hierarchical vault is rebuilt with the buckets that it was made with."""
-    return f"# founded {custody}{f', buckets {buckets}' if custody == 'hierarchical' else ''}\n"
+    return f"# founded {custody}{f', buckets {buckets}' if allows(custody_class(custody), Verb.SHARE_NODES) else ''}\n"

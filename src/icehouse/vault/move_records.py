@@ -117,8 +117,8 @@ def _page(vault: Vault, rows: Sequence[Key], numbers: Collection[int]) -> int:
     if not rows:
         return 0
     mixed = len({key.origin for key in rows}) > 1 and vault.custody.in_software()
-    if len(rows) > _FEW and (mixed or vault.custody.name == "direct"):
-        # Direct: each user has a data key of their own. Mixed: some may go to where the others must not.
+    if len(rows) > _FEW and (mixed or vault.custody.users_own):
+        # Own keys: each user has a data key of their own. Mixed: some may go to where the others must not.
         return sum(move_row(vault, key.id, numbers) for key in rows)
     claims = sum(key.state in {State.DEALT, State.LOST} for key in rows)
     offers = sum(key.offer is not None for key in rows)

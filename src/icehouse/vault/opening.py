@@ -10,21 +10,23 @@ from typing import TYPE_CHECKING
 
 from icehouse import arguments
 from icehouse.custody import (
-    DirectCustody,
-    HierarchicalCustody,
-    HybridCustody,
+    Means,
     Opened,
     RootKeys,
+    Verb,
+    check_allowed,
     check_settings,
+    custody_class,
+    is_ours,
     seal_settings,
 )
-from icehouse.errors import ConflictError, HsmUnavailableError, IcehouseError, RequestError, SealError, StoreError
+from icehouse.errors import ConflictError, HsmUnavailableError, IcehouseError, RequestError, StoreError
 from icehouse.hsm import HsmKey, KeyKind, labelled, open_hsm
 from icehouse.model import STAND_INS, Role, RootKey, RootState, VaultRecord, is_software, root_label
 from icehouse.store import VaultStore
 from icehouse.vault.fallback import check_fallback, check_stand_in, open_stand_in, reach, warn_of, warn_of_no_roots
+from icehouse.vault.kind import custody_of_record
 from icehouse.vault.limit import Limit
-from icehouse.vault.root_keys import ROLES_OF
 from icehouse.vault.rotation_policy import Rotation
 from icehouse.vault.settings import FILE_NAME
 from icehouse.vault.vault import Vault
@@ -48,10 +50,7 @@ _told: set[Path] = set()
 
 def check_custody(custody: str) -> str:
     """Return the custody's name, or raise `RequestError`."""
-    if arguments.text(custody, "custody") not in ROLES_OF:
-        msg = f"custody must be one of {', '.join(ROLES_OF)}, not {custody!r}"
-        raise RequestError(msg)
-    return custody
+    return custody_class(custody).name
 
 
 def check_buckets(custody: str, buckets: int) -> int:
@@ -59,9 +58,8 @@ def check_buckets(custody: str, buckets: int) -> int:
     if not 0 <= arguments.number(buckets, "buckets") < _MAX_BUCKETS:
         msg = f"buckets must be between 0 and {_MAX_BUCKETS - 1}, not {buckets}"
         raise RequestError(msg)
-    if buckets and custody != "hierarchical":
-        msg = f"only a hierarchical vault has buckets, and this one's custody is {custody}"
-        raise RequestError(msg)
+    if buckets:
+        check_allowed(custody_class(custody), Verb.SHARE_NODES)
     return buckets
 
 
@@ -122,7 +120,7 @@ def create_vault(
 
 def new_roles(custody: str, roots: RootKeys) -> list[Role]:
     """The roles of a new vault's root keys: stand-ins where its HSM is away."""
-    return [STAND_INS[role] if roots.absent else role for role in ROLES_OF[custody]]
+    return [STAND_INS[role] if roots.absent else role for role in custody_class(custody).roles]
 
 
 @contextmanager
@@ -192,7 +190,8 @@ def open_vault(settings: Settings, roots: RootKeys | None = None, again: Callabl
         raise RequestError(msg, hint="make one with 'icehouse init'")
     try:
         check_vault_id(settings, store.vault_id)
-        check_stand_in(settings, store.record.custody)
+        if is_ours(store.record.custody):
+            check_stand_in(settings, store.record.custody)
         opened = roots or open_roots(settings, again, ever=_stood_in(store.record))
         if _stood_in(store.record) and not opened.absent and store.record.current(Role.CLAIM) is None:
             warn_of_no_roots()
@@ -279,22 +278,8 @@ def _vault(settings: Settings, store: VaultStore, roots: RootKeys) -> Vault:
 
     def custody_of(record: VaultRecord) -> Custody:
         check_settings(record, roots)
-        match record.custody:
-            case "hierarchical" if not roots.vouched:
-                # It has no fallback, so only a vault of another custody is opened before its HSM has looked at it.
-                msg = "the vault's settings in the database were changed: it was of another custody"
-                raise SealError(msg)
-            case "hierarchical":
-                return HierarchicalCustody(record, roots, nodes)
-            case "direct":
-                return DirectCustody(record, roots, store, keys, reload)
-            case "hybrid":
-                # A vault that was hierarchical still has its master until that is retired.
-                derived = HierarchicalCustody(record, roots, nodes) if record.newest(Role.MASTER) else None
-                return HybridCustody(record, roots, store, keys, reload, derived)
-            case other:
-                msg = f"the vault's database names a custody that this icehouse does not know: {other!r}"
-                raise SealError(msg)
+        kind = custody_of_record(settings, record, roots)
+        return kind.over(Means(record, roots, store, keys, nodes, reload))
 
     limit = Limit(settings.limit_per_second, settings.limit_burst)
     rotation = Rotation(

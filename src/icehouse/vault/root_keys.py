@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from icehouse.errors import ConflictError, HsmRefusedError
 from icehouse.hsm import KeyKind, labelled
-from icehouse.model import STAND_INS, Role, RootKey, RootState, root_label
+from icehouse.model import STAND_INS, RootKey, RootState, root_label
 from icehouse.store import root_keys
 
 if TYPE_CHECKING:
@@ -15,15 +15,8 @@ if TYPE_CHECKING:
 
     from icehouse.custody import Custody
     from icehouse.hsm import Hsm
-    from icehouse.model import VaultRecord
+    from icehouse.model import Role, VaultRecord
     from icehouse.store import VaultStore
-
-ROLES_OF = {
-    "hybrid": (Role.KEK, Role.CLAIM),
-    "hierarchical": (Role.MASTER,),
-    "direct": (Role.CLAIM,),
-}
-"""The root keys that each custody needs from the start."""
 
 
 class Rooted(Protocol):
@@ -67,7 +60,7 @@ def make_root(vault: Rooted, role: Role) -> RootKey:
 def stand_in(vault: Rooted) -> None:
     """See that the software module has the root keys that stand in for the HSM's; killed anywhere, call it again."""
     record = vault.store.record
-    missing = [role for role in ROLES_OF[record.custody] if record.current(STAND_INS[role]) is None]
+    missing = [role for role in vault.custody.roles if record.current(STAND_INS[role]) is None]
     for role in missing:
         _stand_in(vault, STAND_INS[role])
     if missing:
