@@ -126,20 +126,25 @@ impl Token {
             return Err(shut());
         }
         let sealed = &wrapped[1..];
-        let opened = self.run(Retry::Once, |lent| {
-            let key = self.find(lent, label, Kind::Aes)?;
-            gcm::decrypt(&self.talk(lent), label, key.object, sealed, context)
-        });
+        let open = || {
+            self.run(Retry::Once, |lent| {
+                let key = self.find(lent, label, Kind::Aes)?;
+                gcm::decrypt(&self.talk(lent), label, key.object, sealed, context)
+            })
+        };
+        let mut opened = open();
+        if matches!(opened, Err(Failed::WrongTag)) {
+            // Modules say the same when a token is half gone. So the key must open something of its own, and then the
+            // tag must not fit once more: the token may have come back in between.
+            self.run(Retry::Once, |lent| {
+                let key = self.find(lent, label, Kind::Aes)?;
+                self_test::round_trip(&self.talk(lent), label, key.object)
+            })?;
+            opened = open();
+        }
         match opened {
             Ok(opened) => DataKey::from_slice(&opened).map_err(|_| shut()),
-            Err(Failed::WrongTag) => {
-                // Modules say the same when a token is half gone. So the key must first open something of its own.
-                self.run(Retry::Once, |lent| {
-                    let key = self.find(lent, label, Kind::Aes)?;
-                    self_test::round_trip(&self.talk(lent), label, key.object)
-                })?;
-                Err(shut())
-            }
+            Err(Failed::WrongTag) => Err(shut()),
             Err(other) => Err(other.into()),
         }
     }

@@ -58,8 +58,8 @@ class Listed:
     changed: str | None = None
 
     @classmethod
-    def of(cls, key: Key, shown: str) -> Listed:
-        """A key as a list has it, its state in the word that callers are told."""
+    def of(cls, key: Key, shown: str | None = None) -> Listed:
+        """A key as a list has it; `shown` is its state in the word that callers are told, where that is another."""
         due = key.due_day
         return cls(
             key.user,

@@ -30,7 +30,7 @@ _SERVICE = re.compile(
 )
 _WHOLE = re.compile(r"-?[0-9]{1,18}", re.ASCII)
 _DECIMAL = re.compile(r"-?[0-9]{1,18}(?:\.[0-9]{1,18})?(?:[eE][+-]?[0-9]{1,2})?", re.ASCII)
-_LONGEST = 4096
+_LONGEST = 65_536
 _SHOWN = 10**18
 _KINDS: dict[str, type[str | int | float]] = {"str": str, "int": int, "float": float}
 _CALLED = {str: "text", int: "a whole number", float: "a number"}
