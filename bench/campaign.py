@@ -14,13 +14,13 @@ from time import monotonic, sleep
 from typing import IO, TYPE_CHECKING, NamedTuple
 
 from bench import machine, scale
-from icehouse.campaigns.office import Office
-from icehouse.campaigns.worker import Crew
-from icehouse.founding import MODULE, STORE, found
+from icehouse.campaigns.control import Campaigns
+from icehouse.campaigns.worker import WorkerPool
 from icehouse.service import FrostService
-from icehouse.settings import Settings
 from icehouse.store import campaigns
 from icehouse.store.campaigns import CampaignState
+from icehouse.vault.init import MODULE, STORE, make_vault
+from icehouse.vault.settings import Settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -40,7 +40,7 @@ class Pair(NamedTuple):
 
 def made(directory: Path, custody: str, users: int, latency: float, url: str = STORE) -> Path:
     """A vault with users; afterwards its HSM takes so many seconds for every operation."""
-    found(directory, Settings(url, MODULE), custody=custody, buckets=0)
+    make_vault(directory, Settings(url, MODULE), custody=custody, buckets=0)
     with FrostService.open(directory) as service:
         service.create_users(f"user-{number}" for number in range(users))
     if latency:
@@ -58,7 +58,7 @@ def seconds(directory: Path, verb: str, workers: int) -> float:
     for process in started:
         _pipe(process.stdout).readline()
     with FrostService.open(directory) as service:
-        office, database = Office(service.vault), service.vault.store.database
+        office, database = Campaigns(service.vault), service.vault.store.database
         number = office.start(verb).id
         begun = monotonic()
         for process in started:
@@ -86,7 +86,7 @@ def work(directory: Path) -> None:
     """Open the vault, say so, and work on the campaign that standard input names."""
     with FrostService.open(directory) as service:
         print("ready", flush=True)
-        Crew(service.vault, 1, campaign=int(sys.stdin.readline())).run()
+        WorkerPool(service.vault, 1, campaign=int(sys.stdin.readline())).run()
 
 
 def speed(place: Path, store: str, users: int, rounds: int) -> Iterator[Pair]:
@@ -109,7 +109,7 @@ def reliability(place: Path, users: int, kills: int) -> dict[str, object]:
     """A reseal whose workers are killed at random statements while one call in twenty to the HSM fails."""
     directory = made(place / "kills", "hybrid", users, 0)
     with FrostService.open(directory) as service:
-        number = Office(service.vault).start("reseal").id
+        number = Campaigns(service.vault).start("reseal").id
     # Each life is a part of the whole that leaves enough for all of them.
     farthest = max(10, users // 50 // kills)
     numbers = map(str, (number, kills, 2, 1, 7, farthest))
@@ -119,7 +119,7 @@ def reliability(place: Path, users: int, kills: int) -> dict[str, object]:
     )
     taken = monotonic() - begun
     with FrostService.open(directory) as service:
-        progress = Office(service.vault).report(number).progress
+        progress = Campaigns(service.vault).report(number).progress
         checked = service.check()
         misfits = list(service.examine_data_keys())
     return {

@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING
 from bench import machine, vaults
 from icehouse import Device
 from icehouse.custody import RootKeys
-from icehouse.hsm._simulated import SimulatedHsm
-from icehouse.opening import buckets_for, create_vault, open_vault
+from icehouse.hsm.simulated.simulated import SimulatedHsm
 from icehouse.service import FrostService
-from icehouse.settings import Settings
+from icehouse.vault.opening import buckets_for, create_vault, open_vault
+from icehouse.vault.settings import Settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -17,9 +17,9 @@ from typing import Any
 
 from sqlalchemy import Engine, event
 
-from icehouse.campaigns.worker import Crew
+from icehouse.campaigns.worker import WorkerPool
 from icehouse.errors import HsmUnavailableError, IcehouseError
-from icehouse.hsm._simulated import SimulatedHsm
+from icehouse.hsm.simulated.simulated import SimulatedHsm
 from icehouse.service import FrostService
 
 _PATIENCE = 1
@@ -63,7 +63,7 @@ def work(directory: Path, campaign: int, threads: int, seed: int, statement: int
             if statement:
                 die_at(statement)
             fail_sometimes(draw, _FAULTY)
-            Crew(service.vault, threads, campaign=campaign, patience=_PATIENCE).run()
+            WorkerPool(service.vault, threads, campaign=campaign, patience=_PATIENCE).run()
     except IcehouseError:
         os._exit(_GAVE_UP)
     os._exit(0)

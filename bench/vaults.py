@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from icehouse import create_hsm_frost
 from icehouse.hsm import open_hsm
-from icehouse.opening import buckets_for
+from icehouse.vault.opening import buckets_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from icehouse.ceremonies.destroy import Removal
-    from icehouse.ceremonies.judging import Judged
-    from icehouse.ceremonies.trim import Trimmed
     from icehouse.service import FrostService
+    from icehouse.upkeep.trim import Trimmed
+    from icehouse.users.destroy import Removal
+    from icehouse.vault.consent import Judged
 
 
 def labels(judged: Judged) -> list[str]:

@@ -6,7 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from icehouse.device import Cosigner, Device
+    from icehouse.device.device import Cosigner, Device
     from icehouse.errors import IcehouseError, RequestError, SealError
     from icehouse.model import FrostShards
     from icehouse.planner import plan
@@ -17,8 +17,6 @@ if TYPE_CHECKING:
         HybridFrostService,
         create_hsm_frost,
     )
-
-__version__ = "0.1.0"
 
 # Loaded when first used: `import icehouse` alone opens no database driver and no HSM's client.
 _NAMES = {
@@ -53,6 +51,10 @@ __all__ = [
 
 
 def __getattr__(name: str) -> object:
+    if name == "__version__":
+        from importlib.metadata import version  # noqa: PLC0415  whoever does not ask need not wait for it
+
+        return version("icehouse")
     module = _NAMES.get(name)
     if module is None:
         msg = f"module 'icehouse' has no attribute {name!r}"

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from enum import StrEnum
 from functools import cached_property
+from typing import TypeAlias
 
 from icehouse import arguments
 from icehouse._core import Group, Row
@@ -26,6 +27,8 @@ SOFTWARE = "software"
 """The origin, for ever, of a key that was made in software because the HSM was away."""
 NO_OFFER_ID = bytes(16)
 """The offer id of epoch 0, which no device is ever dealt."""
+PathOfEpoch: TypeAlias = tuple[str, int, int, int, int, bytes]
+"""Suite, generation, threshold, number of participants, epoch and offer id: what a user's shares are derived by."""
 SUITES = ("ed25519", "secp256k1-tr", "secp256k1", "p256", "ristretto255", "ed448")
 DEFAULT_SUITE = SUITES[0]
 MAX_NAME_BYTES = 255

@@ -6,15 +6,10 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, cast
 
 from icehouse import arguments
-from icehouse import settings as vault_settings
-from icehouse.ceremonies import bulk, code, destroy, keygen, rotate, suspend, verify
-from icehouse.ceremonies.exchange import exchange
-from icehouse.ceremonies.own_keys import own_keys
-from icehouse.ceremonies.recover import Listed
-from icehouse.ceremonies.vault import work_on
-from icehouse.device import Device
+from icehouse.device.device import Device
 from icehouse.errors import ConflictError, HsmUnavailableError, RequestError, SealError
-from icehouse.fallback import check_stand_in
+from icehouse.hsm.configuration import fallback_uri, hsm_uri
+from icehouse.messages.exchange import exchange
 from icehouse.model import (
     DEFAULT_SUITE,
     MAX_MESSAGE_BYTES,
@@ -30,7 +25,16 @@ from icehouse.model import (
     check_user,
     is_software,
 )
-from icehouse.opening import (
+from icehouse.store import VaultStore
+from icehouse.store.counts import miscounts
+from icehouse.store.marking import overdue_since
+from icehouse.upkeep.recover import Listed
+from icehouse.upkeep.upkeep import Upkeep
+from icehouse.users import create, create_many, destroy, enrolment_code, mark_due, suspend, verify
+from icehouse.users.own_keys import own_keys
+from icehouse.vault import settings as vault_settings
+from icehouse.vault.fallback import check_stand_in
+from icehouse.vault.opening import (
     check_buckets,
     check_custody,
     check_durable,
@@ -39,22 +43,18 @@ from icehouse.opening import (
     open_vault,
     tell_of_id,
 )
-from icehouse.providers import fallback_uri, hsm_uri
-from icehouse.settings import Settings
-from icehouse.store import VaultStore
-from icehouse.store.counts import miscounts
-from icehouse.store.marking import overdue_since
-from icehouse.upkeep import Upkeep
+from icehouse.vault.retry import work_on
+from icehouse.vault.settings import Settings
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
     from typing import Self
 
-    from icehouse.ceremonies.destroy import Removal
-    from icehouse.ceremonies.judging import Judged
-    from icehouse.ceremonies.vault import Vault
     from icehouse.hsm import Hsm
+    from icehouse.users.destroy import Removal
+    from icehouse.vault.consent import Judged
+    from icehouse.vault.vault import Vault
 
 
 class FrostService:
@@ -119,27 +119,27 @@ class FrostService:
         Raises `RequestError` for another shape, `ConflictError` where the user has a key of another suite.
         """
         named = [check_user(user_id), SERVER] if participants is None else participants
-        user = keygen.check_participants(threshold, named)
+        user = create.check_participants(threshold, named)
         if user != user_id:
             msg = f"the first participant must be the user {user_id!r}, not {user!r}"
             raise RequestError(msg)
-        return self._view(self._vouched(keygen.create(self.vault, user, suite)))
+        return self._view(self._vouched(create.create(self.vault, user, suite)))
 
     def create_users(self, user_ids: Iterable[str], *, suite: str = DEFAULT_SUITE) -> BulkResult:
         """Make a key for every user who has none; each page of 1,024 is durable before the next begins."""
         users = cast("Iterable[str]", arguments.several(user_ids, "user_ids"))  # each is looked at in its page
-        return bulk.create_all(self.vault, users, suite)
+        return create_many.create_all(self.vault, users, suite)
 
     def create_keygen_ceremony(
         self, threshold: int, participants: Sequence[str], *, suite: str = DEFAULT_SUITE
     ) -> FrostShards:
         """Make the key of `[user, "server"]`: the name the original strategy gives to creation."""
-        user = keygen.check_participants(threshold, participants)
-        return self._view(self._vouched(keygen.create(self.vault, user, suite)))
+        user = create.check_participants(threshold, participants)
+        return self._view(self._vouched(create.create(self.vault, user, suite)))
 
     def create_signing_ceremony(self, message: bytes, participants: Sequence[str]) -> SigningCeremony:
         """A signature on a message by `[user, "server"]`; `run` it with the user's device."""
-        user = keygen.check_participants(THRESHOLD, participants)
+        user = create.check_participants(THRESHOLD, participants)
         message = arguments.octets(message, "a message to sign")
         if len(message) > MAX_MESSAGE_BYTES:
             msg = f"a message to sign has at most {MAX_MESSAGE_BYTES} bytes, not {len(message)}"
@@ -149,7 +149,7 @@ class FrostService:
 
     def rotate_user_frost_shards(self, user_id: str) -> FrostShards:
         """Mark a rotation due; the device's next contact does it."""
-        return self._view(self._vouched(rotate.mark_due(self.vault, check_user(user_id))))
+        return self._view(self._vouched(mark_due.mark_due(self.vault, check_user(user_id))))
 
     def get_shards(self, user_id: str) -> FrostShards:
         """The public facts of a user's key. Raises `SealError` where the database was changed."""
@@ -175,7 +175,7 @@ class FrostService:
 
     def enrolment_code(self, user_id: str) -> str:
         """A new enrolment token, `<key id>.<code>`, to hand to the user. Earlier ones are void."""
-        return code.mint(self.vault, check_user(user_id))
+        return enrolment_code.mint(self.vault, check_user(user_id))
 
     def own_keys(self, user_ids: Sequence[str]) -> Judged:
         """The keys in the HSM that `destroy_user` would destroy for these users, and what each still opens.
@@ -339,9 +339,9 @@ def create_hsm_frost(
 
     `hsm_provider` is "simulated", "pkcs11", "google", "aws" (a CloudHSM cluster), "aws-kms" or "openbao". `config`
     names the module, ring, cluster or server, and files of secrets by their paths, as docs/reference/hsm.md says;
-    nothing is a simulated HSM in memory. `custody` is "hybrid", "hierarchical" or "direct"; `buckets`, for a
-    hierarchical vault, is how many nodes its users share (0: a node and an HSM operation for each). `store` is a
-    SQLAlchemy URL; without one an in-memory SQLite serves.
+    nothing is a simulated HSM in memory. `custody` is "hybrid", "hierarchical", "direct", or the
+    `module:Class` of one of your own; `buckets`, for a hierarchical vault, is how many nodes its users share (0: a node
+    and an HSM operation for each). `store` is a SQLAlchemy URL; without one an in-memory SQLite serves.
 
     With `fallback_to_software`, while the HSM cannot be opened, new keys are made in a simulated module and say so for
     ever; a `FallbackWarning` tells. With a durable store `config` names its file too: `fallback_path` and
@@ -361,7 +361,7 @@ def create_hsm_frost(
     check_durable(settings)
     check_stand_in(settings, custody)
     check_buckets(custody, buckets)
-    return SERVICES[custody](_open_or_create(settings, custody, buckets))
+    return SERVICES.get(custody, FrostService)(_open_or_create(settings, custody, buckets))
 
 
 def _open_or_create(settings: Settings, custody: str, buckets: int) -> Vault:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from time import monotonic
 from typing import TYPE_CHECKING
 
-from icehouse.hsm._fork import ForkSafeLock
+from icehouse.hsm.fork import ForkSafeLock
 
 if TYPE_CHECKING:
     from collections.abc import Hashable

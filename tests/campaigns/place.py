@@ -8,15 +8,15 @@ from threading import Event
 from typing import TYPE_CHECKING, Any
 
 from icehouse import Device
-from icehouse.campaigns.office import Office
-from icehouse.founding import MODULE, STORE, found
+from icehouse.campaigns.control import Campaigns
 from icehouse.service import FrostService
-from icehouse.settings import Settings
+from icehouse.vault.init import MODULE, STORE, make_vault
+from icehouse.vault.settings import Settings
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from icehouse.campaigns.office import Report
+    from icehouse.campaigns.control import Report
     from icehouse.store.selection import Filters
 
 ENROLLED = 4
@@ -36,7 +36,7 @@ class Place:
 
     def found(self, custody: str, users: int) -> None:
         """Make the vault; its first users have devices."""
-        found(self.directory, Settings(self.store, MODULE), custody=custody, buckets=0)
+        make_vault(self.directory, Settings(self.store, MODULE), custody=custody, buckets=0)
         with FrostService.open(self.directory) as frost:
             frost.create_users(f"u{number}" for number in range(users))
             for number in range(ENROLLED):
@@ -53,9 +53,9 @@ class Place:
         return self._opened[0] if self._opened else self.open()
 
     @property
-    def office(self) -> Office:
+    def office(self) -> Campaigns:
         """Its campaigns."""
-        return Office(self.frost.vault)
+        return Campaigns(self.frost.vault)
 
     def close(self) -> None:
         """Let go of it."""

@@ -9,7 +9,7 @@ import pytest
 
 from icehouse.campaigns.meter import Meter
 from icehouse.campaigns.verbs import VERBS, Page, end
-from icehouse.campaigns.worker import Crew
+from icehouse.campaigns.worker import WorkerPool
 from icehouse.errors import ConflictError, RequestError
 from icehouse.store import campaigns, leases
 from icehouse.store.campaigns import CampaignState
@@ -141,7 +141,7 @@ def test_what_has_ended_is_neither_paused_nor_resumed_nor_cancelled(place_of):
 def test_two_crews_share_the_pages_of_a_campaign(place_of):
     place = place_of("hybrid", USERS)
     number = place.office.start("reseal").id
-    crews = [Crew(place.open().vault, 1, campaign=number) for _ in range(2)]
+    crews = [WorkerPool(place.open().vault, 1, campaign=number) for _ in range(2)]
     threads = [Thread(target=crew.run) for crew in crews]
     for thread in threads:
         thread.start()

@@ -17,7 +17,7 @@ from campaigns.place import ENROLLED, Place
 from campaigns.test_leases import LONG_AGO, Slow
 from executable import Shell
 from icehouse.campaigns import transport
-from icehouse.campaigns.worker import Crew
+from icehouse.campaigns.worker import WorkerPool
 from icehouse.errors import StoreError
 from icehouse.store import campaigns, rates
 from icehouse.store.campaigns import CampaignState
@@ -212,7 +212,7 @@ def test_a_worker_whose_heartbeat_fails_says_so(place_in, monkeypatch):
     breaker = Thread(target=break_down)
     breaker.start()
     with pytest.raises(StoreError, match="failed"):
-        transport.serve(Crew(place.frost.vault, 1))
+        transport.serve(WorkerPool(place.frost.vault, 1))
 
     breaker.join()
 

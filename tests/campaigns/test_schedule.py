@@ -10,14 +10,14 @@ import pytest
 
 from campaigns.place import ENROLLED, Place, enrolled
 from icehouse.campaigns import schedule
-from icehouse.ceremonies.vault import DAY, Rotation
 from icehouse.errors import RequestError
-from icehouse.opening import create_vault
 from icehouse.planner import Choice, Custody, Scenario
 from icehouse.planner.reading import load
 from icehouse.planner.verdict import verdict
 from icehouse.service import FrostService
-from icehouse.settings import Settings
+from icehouse.vault.opening import create_vault
+from icehouse.vault.rotation_policy import DAY, Rotation
+from icehouse.vault.settings import Settings
 
 DEVICES = 20
 EVERY, SPREAD, DAYS = 10, 3, 60

@@ -9,10 +9,10 @@ import pytest
 from sqlalchemy import event
 
 from campaigns.place import enrolled
-from icehouse.campaigns import office, worker
-from icehouse.campaigns.worker import Crew
+from icehouse.campaigns import control, worker
+from icehouse.campaigns.worker import WorkerPool
 from icehouse.errors import HsmError, HsmUnavailableError, StoreError
-from icehouse.hsm._simulated import SimulatedHsm
+from icehouse.hsm.simulated.simulated import SimulatedHsm
 from icehouse.store.campaigns import CampaignState
 from icehouse.store.selection import Filters
 from icehouse.store.vault_store import VaultStore
@@ -71,7 +71,7 @@ def test_a_full_disk_ends_the_worker_and_not_the_campaign(place_of):
 
     event.listen(crowded.store.database.engine, "connect", crowd)
     with pytest.raises(StoreError, match="full"):
-        Crew(crowded, 1, campaign=number).run()
+        WorkerPool(crowded, 1, campaign=number).run()
     # Of each page all findings are there and it is done, or none are and it is not.
     progress = place.office.report(number).progress
     assert progress.failed == place.number("SELECT coalesce(sum(failed), 0) FROM pages WHERE state = 'done'") < USERS
@@ -92,7 +92,7 @@ def test_a_database_that_vanishes_ends_the_worker_and_not_the_campaign(place_of)
     place.close()
     file.rename(hidden)
     with pytest.raises(StoreError):
-        Crew(lost, 1, campaign=number).run()
+        WorkerPool(lost, 1, campaign=number).run()
     file.unlink(missing_ok=True)
     hidden.rename(file)
 
@@ -150,13 +150,13 @@ def test_a_user_who_enrols_while_his_page_is_destroyed_keeps_his_key(place_of, m
 
 def test_a_user_who_is_made_while_a_reseal_begins_is_moved_like_the_others(place_of, monkeypatch):
     place = place_of("hybrid", 300)
-    retire = office.moving.retire
+    retire = control.moving.retire
 
     def retiring(vault, numbers):
         place.open().create_user_frost_shards("late")
         retire(vault, numbers)
 
-    monkeypatch.setattr(office.moving, "retire", retiring)
+    monkeypatch.setattr(control.moving, "retire", retiring)
     before = place.number("SELECT max(number) FROM data_keys")
     place.campaign("reseal")
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from threading import Event
 
-from icehouse.ceremonies import rewrap
-from icehouse.ceremonies.vault import Vault
 from icehouse.model import Purpose, Role
-from icehouse.opening import create_vault
-from icehouse.settings import Settings
+from icehouse.upkeep import rewrap
+from icehouse.vault.opening import create_vault
+from icehouse.vault.settings import Settings
+from icehouse.vault.vault import Vault
 
 
 def test_a_slow_thread_does_not_bring_a_vault_back_to_settings_of_before():

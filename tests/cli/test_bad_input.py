@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from executable import PASSPHRASE, Shell, all_refused, refused
-from icehouse.device import Device
+from icehouse.device.device import Device
 from icehouse.errors import RequestError
 from icehouse.service import FrostService
 

@@ -122,7 +122,7 @@ def test_what_an_interrupted_rewrap_left_is_an_orphan_and_goes_with_consent(shel
     (shell.directory / "killed.py").write_text(
         "import os, signal\n"
         "from icehouse.cli.main import main\n"
-        "from icehouse.hsm._simulated import SimulatedHsm\n"
+        "from icehouse.hsm.simulated.simulated import SimulatedHsm\n"
         "real = SimulatedHsm.create_key\n"
         "def create_key(self, label, kind):\n"
         "    real(self, label, kind)\n"

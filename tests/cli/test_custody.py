@@ -65,7 +65,7 @@ def test_a_key_that_a_killed_creation_left_is_listed_kept_and_used_by_the_next(e
     (empty.directory / "killed.py").write_text(
         "import os, signal, sys\n"
         "from icehouse.cli.main import main\n"
-        "from icehouse.hsm._simulated import SimulatedHsm\n"
+        "from icehouse.hsm.simulated.simulated import SimulatedHsm\n"
         "real = SimulatedHsm.create_key\n"
         "def create_key(self, label, kind):\n"
         "    real(self, label, kind)\n"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from executable import PASSPHRASE
-from icehouse.device import Device
+from icehouse.device.device import Device
 
 MALFORMED = '{"v":1,"type":"refused","reason":"malformed"}'
 

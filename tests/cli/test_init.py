@@ -11,10 +11,10 @@ import pytest
 
 from executable import KILLED, Shell, all_refused, refused
 from icehouse.errors import SealError
-from icehouse.founding import MODULE as MODULE_INSIDE
-from icehouse.founding import STORE, found
 from icehouse.service import FrostService
-from icehouse.settings import Settings
+from icehouse.vault.init import MODULE as MODULE_INSIDE
+from icehouse.vault.init import STORE, make_vault
+from icehouse.vault.settings import Settings
 from softhsm import MODULE
 
 
@@ -166,7 +166,7 @@ def test_whenever_it_is_killed_the_same_command_again_finishes_it(empty):
             break
         finished += not (Path(place) / "vault.toml").exists()
         if not (Path(place) / "vault.toml").exists():
-            found(Path(place), Settings(STORE, MODULE_INSIDE))
+            make_vault(Path(place), Settings(STORE, MODULE_INSIDE))
         with FrostService.open(place) as frost:
             frost.create_users(["alice"])
             assert not [finding for finding in frost.examine() if isinstance(finding, SealError)]

@@ -31,6 +31,13 @@ Data goes to standard output, words for people to standard error: `icehouse: err
 `icehouse: hint: …`. `--format json` prints one JSON document; `users code` and `sign` without it print the token or the
 signature alone, `verify` prints nothing. Nothing is ever overwritten.
 
+With `--format json` an error is one object, `{"error": {"class": "…", "message": "…", "hint": "…"}}` with `hint`
+possibly null, and the last line of standard error; warnings and lines about single lines of a file come before it.
+The class is one of `icehouse.errors`. Standard output is empty then, except where the answer itself is bad news:
+`doctor` prints its report, `users create --from-file` its counts, and `verify` prints `{"valid": false}` for a
+signature that does not verify, with exit code 1 and no error. A long list is printed as it is read: where it ends in
+an error, what came before stands without its `]`.
+
 Secrets never come from arguments. A device file's passphrase comes from `--passphrase-file`, else from
 `ICEHOUSE_PASSPHRASE`, else from a prompt on a terminal; an enrolment token from `--token-file`, else from
 `ICEHOUSE_TOKEN`, else from a prompt. One line end at the end of such a file does not belong to the secret.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,8 +11,9 @@ from hypothesis import strategies as st
 
 from executable import Shell, refused
 from icehouse.errors import RequestError
-from icehouse.settings import TABLE, Settings, absolute, dump, load
 from icehouse.store.engine import Database
+from icehouse.vault.settings import TABLE, Settings, absolute, dump, load, rewrite
+from icehouse.vault.settings import read as written
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=40)
 
@@ -23,6 +25,34 @@ def test_whatever_is_written_is_read_again(tmp_path_factory, store, hsm, burst):
     file.write_text(dump(settings), encoding="utf-8", newline="")
 
     assert load(file, {}) == settings
+
+
+@given(TEXT, st.sampled_from(["", "simulated:old", "pkcs11:token=old"]), st.integers(min_value=0, max_value=10**9))
+def test_whatever_is_rewritten_is_read_again(tmp_path_factory, hsm, former, burst):
+    file = tmp_path_factory.mktemp("settings") / "vault.toml"
+    before = Settings("sqlite:///vault.db", "simulated:one", hsm_former_uri="simulated:two", limit_burst=7)
+    after = Settings("sqlite:///vault.db", f"gcpkms:{hsm}", hsm_former_uri=former, limit_burst=burst)
+    file.write_text(dump(before), encoding="utf-8")
+    rewrite(file, after, before)
+
+    assert written(file) == after
+
+
+def test_an_operators_comments_and_order_outlive_a_rewrite(tmp_path):
+    file = tmp_path / "vault.toml"
+    file.write_text(
+        "# vault of the shop\n\n[cache]\nseconds = 60.0 # as agreed\n\n# the token in rack 2\n[hsm]\n"
+        "uri = 'simulated:one' # since May\n\n[store]\nurl = 'sqlite:///vault.db'\n",
+        encoding="utf-8",
+    )
+    before = written(file)
+    rewrite(file, replace(before, hsm_uri="simulated:two", hsm_former_uri="simulated:one"), before)
+    text = file.read_text(encoding="utf-8")
+
+    for comment in ("# vault of the shop\n", "# as agreed\n", "# the token in rack 2\n", "# since May\n"):
+        assert comment in text
+    assert text.index("[cache]") < text.index("[hsm]") < text.index("[store]")
+    assert written(file) == replace(before, hsm_uri="simulated:two", hsm_former_uri="simulated:one")
 
 
 def test_relative_paths_of_pins_are_made_absolute_for_every_provider():
@@ -90,8 +120,8 @@ def test_text_is_text_and_is_not_repeated_by_what_refuses_it(read):
     for value in ("5", "true", "1.5"):
         with pytest.raises(RequestError, match=r"fallback\.uri must be text"):
             read(fallback=f"uri = {value}\n")
-    with pytest.raises(RequestError, match="at most 4,096 characters") as caught:
-        read(ICEHOUSE_STORE__URL="postgresql://user:hunter2@host/" + "x" * 4096)
+    with pytest.raises(RequestError, match="at most 65,536 characters") as caught:
+        read(ICEHOUSE_STORE__URL="postgresql://user:hunter2@host/" + "x" * 65_536)
     assert "hunter2" not in str(caught.value)
     with pytest.raises(RequestError, match=r"lacks hsm\.uri"):
         read(ICEHOUSE_HSM__URI="")

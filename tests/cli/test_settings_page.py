@@ -5,8 +5,8 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from icehouse.setting import VARIABLES
-from icehouse.settings import TABLE
+from icehouse.vault.setting import VARIABLES
+from icehouse.vault.settings import TABLE
 
 PAGE = Path(__file__).parents[2] / "docs" / "reference" / "settings.md"
 HEAD = """# Settings
@@ -18,7 +18,7 @@ environment variable overrides a setting for one process. This page is made from
 A setting that is not here, a value of another type or beyond the bounds, and an environment variable that begins with
 `ICEHOUSE_` and is not here are refused, so that a misspelt one does not go unnoticed. (Those that Kubernetes and Docker
 set for a service called `icehouse`, such as `ICEHOUSE_PORT`, and `ICEHOUSE_TEST_…` are passed over.) A whole number has
-neither fraction nor exponent; `nan` and `inf` are no numbers. Text has at most 4,096 characters.
+neither fraction nor exponent; `nan` and `inf` are no numbers. Text has at most 65,536 characters.
 
 | setting | type | unit | default | bounds | what it is | variable |
 |---|---|---|---|---|---|---|

@@ -81,7 +81,7 @@ def test_two_passphrases_that_differ_make_no_file(shell):
     assert not (shell.directory / "b").exists()
 
 
-@pytest.mark.parametrize(("answer", "code", "state"), [("n\n", 1, "live"), ("y\n", 0, "destroyed")])
+@pytest.mark.parametrize(("answer", "code", "state"), [("n\n", 1, "live"), ("y\n", 0, "removed")])
 def test_a_key_is_destroyed_after_a_question(shell, answer, code, state):
     typist = Typist(shell, "users", "destroy", "alice")
     typist.until(b"Destroy the keys of alice for ever? [y/N]: ")

@@ -44,7 +44,7 @@ def test_of_a_file_the_good_lines_are_made_and_the_bad_ones_are_named(shell):
 
     assert done.json == {"created": 3, "existing": 1, "rejected": 6}
     assert done.code == 1
-    assert [line.split(":")[3] for line in done.errors[:-1]] == ["2", "3", "4", "5", "6", "9"]
+    assert [line.split(":")[3] for line in done.errors] == ["2", "3", "4", "5", "6", "9"]
     assert "this user is on an earlier line already" in done.errors[5]
     assert names(shell) == ["alice", "bob", "carol", "dave", "é" * 127]
 

@@ -6,8 +6,8 @@ import json
 
 import pytest
 
-from icehouse.cloudhsm import teardown
-from icehouse.cloudhsm.armed import faults, look
+from icehouse.trial_cluster import teardown
+from icehouse.trial_cluster.armed import faults, look
 from servers import asl
 from servers.aws import ACCOUNT, OTHER_ACCOUNT
 from servers.aws_clock import ApiError

@@ -7,11 +7,11 @@ import json
 
 import pytest
 
-from icehouse.cloudhsm import lost
-from icehouse.cloudhsm.aws import AwsUnansweredError
-from icehouse.cloudhsm.down import lower
-from icehouse.cloudhsm.hsms import renewed
 from icehouse.errors import ConflictError, HsmRefusedError
+from icehouse.trial_cluster import lost
+from icehouse.trial_cluster.aws import AwsUnansweredError
+from icehouse.trial_cluster.down import lower
+from icehouse.trial_cluster.hsms import renewed
 from servers.aws_clock import ApiError
 from servers.cloudhsm_trial import Direct
 

@@ -6,8 +6,8 @@ import json
 import re
 from pathlib import Path
 
-from icehouse.cloudhsm.armed import look
-from icehouse.cloudhsm.backups import kept
+from icehouse.trial_cluster.armed import look
+from icehouse.trial_cluster.backups import kept
 from servers.cloudhsm_trial import WANTED, Direct, left
 from servers.weather import crypto_user, module
 
@@ -69,7 +69,7 @@ def test_the_tutorials_command_runs_and_asks_nothing_of_aws(shell, world, sofths
 
 
 def test_the_activation_in_the_how_to_is_what_up_prints():
-    from icehouse.cloudhsm.up import ACTIVATION  # noqa: PLC0415
+    from icehouse.trial_cluster.up import ACTIVATION  # noqa: PLC0415
 
     page = (DOCS / "howto/try-cloudhsm.md").read_text(encoding="utf-8")
     printed = ACTIVATION.format(root="cloudhsm/customerCA.crt", cluster="cluster-…").splitlines()[1:]

@@ -6,9 +6,9 @@ import json
 
 import pytest
 
-from icehouse.cloudhsm.aws import AwsUnansweredError
-from icehouse.cloudhsm.down import lower
 from icehouse.errors import HsmRefusedError
+from icehouse.trial_cluster.aws import AwsUnansweredError
+from icehouse.trial_cluster.down import lower
 from servers.aws_clock import ApiError
 from servers.cloudhsm_commands import UP, Commands
 from servers.cloudhsm_trial import PASSPHRASE, Direct, left

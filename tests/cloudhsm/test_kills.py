@@ -18,8 +18,8 @@ from pathlib import Path
 
 import pytest
 
-from icehouse.cloudhsm import Wanted
 from icehouse.errors import ConflictError
+from icehouse.trial_cluster import Wanted
 from servers.aws import World
 from servers.cloudhsm_trial import (
     FOREIGN,

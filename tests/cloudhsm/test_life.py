@@ -11,10 +11,10 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from icehouse.cloudhsm import Aws, Wanted
-from icehouse.cloudhsm.certificate_files import KEY_FILE, ROOT_FILE
-from icehouse.cloudhsm.record import TAG
 from icehouse.errors import ConflictError, HsmRefusedError, RequestError
+from icehouse.trial_cluster import Aws, Wanted
+from icehouse.trial_cluster.certificate_files import KEY_FILE, ROOT_FILE
+from icehouse.trial_cluster.record import TAG
 from servers.aws_clock import ApiError
 from servers.cloudhsm_trial import PASSPHRASE, SUBNETS, WANTED, left, never_touched_others
 

@@ -6,8 +6,8 @@ import json
 
 import pytest
 
-from icehouse.cloudhsm import teardown
 from icehouse.errors import HsmRefusedError, HsmUnavailableError
+from icehouse.trial_cluster import teardown
 from servers.cloudhsm_trial import Killed, killed_at, left, never_touched_others
 
 

@@ -7,7 +7,7 @@ from threading import Thread
 from typing import TYPE_CHECKING
 
 from icehouse._core import DeviceState, Passphrase
-from icehouse.device import Device
+from icehouse.device.device import Device
 from icehouse.errors import StoreError
 
 if TYPE_CHECKING:

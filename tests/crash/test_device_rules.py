@@ -7,7 +7,7 @@ import pytest
 from crash.ledger import payload_of
 from crash.pocket import PASSPHRASE, Crash, Pocket, new_content
 from icehouse._core import DeviceState, bare_refusal, verify
-from icehouse.device import Device
+from icehouse.device.device import Device
 from icehouse.errors import ConflictError, RefusedError, RequestError
 from icehouse.service import create_hsm_frost
 

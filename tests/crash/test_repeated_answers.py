@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from icehouse import durable_file
+from icehouse.files import durable_file
 from tamper.attacker import reason_of
 from tamper.world import World
 

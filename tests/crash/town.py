@@ -11,11 +11,11 @@ from sqlalchemy import event
 
 from crash.ledger import Ledger, payload_of
 from icehouse.custody import RootKeys
-from icehouse.hsm._simulated import SimulatedHsm
-from icehouse.opening import create_vault, open_vault
+from icehouse.hsm.simulated.simulated import SimulatedHsm
 from icehouse.service import FrostService
-from icehouse.settings import Settings
 from icehouse.store.counts import miscounts
+from icehouse.vault.opening import create_vault, open_vault
+from icehouse.vault.settings import Settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -21,14 +21,14 @@ from sqlalchemy import Engine, event, select
 from sqlalchemy.engine.default import DefaultDialect
 
 from consenting import destroyed
-from icehouse import founding
 from icehouse._core import DeviceState, Passphrase
-from icehouse.device import Device
-from icehouse.hsm._simulated import SimulatedHsm
+from icehouse.device.device import Device
+from icehouse.hsm.simulated.simulated import SimulatedHsm
 from icehouse.service import FrostService
-from icehouse.settings import Settings
 from icehouse.store.counts import miscounts
 from icehouse.store.schema import root_keys
+from icehouse.vault import init
+from icehouse.vault.settings import Settings
 
 POINTS = ctypes.CDLL(os.environ["LD_PRELOAD"])
 PASSPHRASE = "correct horse"  # noqa: S105  of devices that live for one test
@@ -96,7 +96,7 @@ class Vault:
 
     def init(self, path: str, custody: str = "hybrid", buckets: int = 0) -> str:
         if not (Path(path) / "vault.toml").exists():
-            founding.found(Path(path), Settings(founding.STORE, founding.MODULE), custody=custody, buckets=buckets)
+            init.make_vault(Path(path), Settings(init.STORE, init.MODULE), custody=custody, buckets=buckets)
         return "made"
 
     def open(self, path: str) -> None:

@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from icehouse import Device, create_hsm_frost, settings
+from icehouse import Device, create_hsm_frost
 from icehouse.errors import FallbackWarning
-from icehouse.founding import MODULE, STORE, found
 from icehouse.hsm import open_hsm
-from icehouse.opening import create_vault
 from icehouse.service import FrostService
-from icehouse.settings import Settings
+from icehouse.vault import settings
+from icehouse.vault.init import MODULE, STORE, make_vault
+from icehouse.vault.opening import create_vault
+from icehouse.vault.settings import Settings
 from softhsm import MODULE as LIBRARY
 from upkeep.killing import Killer
 
@@ -48,7 +49,7 @@ class Place:
         return f"simulated:{self.fallback}?pin-source=file:{self.pin}"
 
     def found(self, custody: str = "hybrid") -> None:
-        found(self.vault, Settings(STORE, MODULE, fallback_uri=self.uri, fallback_seconds=0), custody=custody)
+        make_vault(self.vault, Settings(STORE, MODULE, fallback_uri=self.uri, fallback_seconds=0), custody=custody)
 
     def found_away(self, custody: str = "hybrid") -> None:
         """The same while the HSM is away: it has no key of the vault's."""

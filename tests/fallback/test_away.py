@@ -8,7 +8,7 @@ from threading import Event
 import pytest
 
 from fallback.conftest import enrolled, warned
-from icehouse.campaigns.office import Office
+from icehouse.campaigns.control import Campaigns
 from icehouse.errors import HsmRefusedError, HsmUnavailableError, RequestError, SealError
 from icehouse.service import FrostService
 
@@ -59,7 +59,7 @@ def test_a_campaign_that_cannot_open_what_is_under_the_hsm_does_not_count_it_as_
         frost.create_users(["old", "older"])
     with place.without_hsm() as frost:
         frost.create_user_frost_shards("new")
-        office = Office(frost.vault)
+        office = Campaigns(frost.vault)
         number = office.start("verify").id
         office.run(number, 1, Event())
 

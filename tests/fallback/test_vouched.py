@@ -7,12 +7,12 @@ from dataclasses import replace
 import pytest
 
 from fallback.conftest import enrolled
-from icehouse.ceremonies.rewrap import begin, drain, flip
 from icehouse.errors import HsmUnavailableError, RequestError, SealError
-from icehouse.founding import MODULE, STORE, found
 from icehouse.hsm import KeyKind, open_hsm
 from icehouse.model import Purpose, Role
-from icehouse.settings import Settings
+from icehouse.upkeep.rewrap import begin, drain, flip
+from icehouse.vault.init import MODULE, STORE, make_vault
+from icehouse.vault.settings import Settings
 
 
 def change(frost, statement):
@@ -52,7 +52,9 @@ def test_a_record_under_software_of_a_key_that_says_hsm_is_refused_whoever_seale
 
 def test_nothing_under_an_hsm_is_opened_before_the_one_that_seals_the_settings_has_looked_at_them(place):
     claim = f"simulated:claim.token?pin-source=file:{place.pin}"
-    found(place.vault, Settings(STORE, MODULE, claim, fallback_uri=place.uri, fallback_seconds=0), custody="direct")
+    make_vault(
+        place.vault, Settings(STORE, MODULE, claim, fallback_uri=place.uri, fallback_seconds=0), custody="direct"
+    )
     beside, away = place.vault / "claim.token", place.directory / "claim-away"
     with place.open() as frost:
         frost.create_user_frost_shards("old")

@@ -8,8 +8,8 @@ from dataclasses import replace
 import pytest
 
 from executable import Shell
-from icehouse import settings
-from icehouse.exposure import exposures
+from icehouse.vault import settings
+from icehouse.vault.exposure import exposures
 
 
 @pytest.fixture(scope="module")

@@ -7,14 +7,15 @@ import os
 import pytest
 
 from files.conftest import PASSPHRASE
-from icehouse import FrostService, settings
+from icehouse import FrostService
 from icehouse._core import Passphrase
-from icehouse.cloudhsm.record import Notebook
-from icehouse.device import Device
+from icehouse.device.device import Device
 from icehouse.errors import ConflictError, HsmRefusedError, RequestError, StoreError
-from icehouse.founding import MODULE, STORE, found
 from icehouse.hsm import KeyKind, open_hsm
-from icehouse.settings import Settings
+from icehouse.trial_cluster.record import Notebook
+from icehouse.vault import settings
+from icehouse.vault.init import MODULE, STORE, make_vault
+from icehouse.vault.settings import Settings
 
 
 @pytest.fixture
@@ -124,7 +125,7 @@ def test_no_key_is_made_in_a_token_that_has_a_second_name(token, tmp_path):
 
 
 def test_settings_are_written_where_their_link_leads(tmp_path):
-    found(tmp_path / "vault", Settings(STORE, MODULE))
+    make_vault(tmp_path / "vault", Settings(STORE, MODULE))
     (tmp_path / "vault" / "vault.toml").rename(tmp_path / "real.toml")
     (tmp_path / "vault" / "vault.toml").symlink_to(tmp_path / "real.toml")
     file = tmp_path / "vault" / "vault.toml"
@@ -137,7 +138,7 @@ def test_settings_are_written_where_their_link_leads(tmp_path):
 
 
 def test_settings_with_a_second_name_are_not_rewritten(tmp_path):
-    found(tmp_path / "vault", Settings(STORE, MODULE))
+    make_vault(tmp_path / "vault", Settings(STORE, MODULE))
     file = tmp_path / "vault" / "vault.toml"
     os.link(file, tmp_path / "second.toml")
     before = settings.read(file)
@@ -152,7 +153,7 @@ def test_no_vault_is_made_over_a_link_that_leads_nowhere(tmp_path):
     (tmp_path / "vault" / "vault.toml").symlink_to(tmp_path / "nowhere")
 
     with pytest.raises(ConflictError, match="there is a vault already"):
-        found(tmp_path / "vault", Settings(STORE, MODULE))
+        make_vault(tmp_path / "vault", Settings(STORE, MODULE))
     assert [path.name for path in (tmp_path / "vault").iterdir()] == ["vault.toml"]
 
 
@@ -184,7 +185,7 @@ def test_a_lock_is_never_taken_through_a_link(tmp_path, lock):
 
 
 def test_a_database_with_a_second_name_is_not_opened(tmp_path):
-    found(tmp_path / "vault", Settings(STORE, MODULE))
+    make_vault(tmp_path / "vault", Settings(STORE, MODULE))
     database = tmp_path / "vault" / "vault.db"
     os.link(database, tmp_path / "second.db")
 

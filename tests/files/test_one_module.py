@@ -13,8 +13,8 @@ WRITING = re.compile(
     r"|\bopen\([^)]*[\"'](?:[wax]b?|[wax]?b?\+)[\"']"
 )
 OTHERS = {
-    "durable_file.py": "writes",
-    "file_lock.py": "locks",
+    "files/durable_file.py": "writes",
+    "files/file_lock.py": "locks",
     "cli/plan.py": "a chart is the user's own file: new, and readable by whom his umask says",
 }
 

@@ -11,11 +11,11 @@ from tempfile import TemporaryDirectory
 import pytest
 
 from executable import Shell
-from icehouse import settings
-from icehouse.cloudhsm.record import Notebook
 from icehouse.errors import ConflictError
-from icehouse.founding import MODULE, STORE
-from icehouse.settings import Settings
+from icehouse.trial_cluster.record import Notebook
+from icehouse.vault import settings
+from icehouse.vault.init import MODULE, STORE
+from icehouse.vault.settings import Settings
 
 USER, GROUP = 4711, 4712
 

@@ -10,8 +10,8 @@ import pytest
 
 from executable import PASSPHRASE, Shell, refused
 from icehouse.errors import RequestError
+from icehouse.files.secret_file import check_private
 from icehouse.hsm import KeyKind, open_hsm
-from icehouse.secret_file import check_private
 
 OPEN_TO_OTHERS = [0o604, 0o602, 0o640, 0o620, 0o660, 0o644, 0o666, 0o777]
 USER = 4711

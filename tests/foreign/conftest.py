@@ -16,8 +16,8 @@ import pytest
 from icehouse import FrostService
 from icehouse.custody import RootKeys
 from icehouse.hsm import open_hsm
-from icehouse.opening import create_vault
-from icehouse.settings import load
+from icehouse.vault.opening import create_vault
+from icehouse.vault.settings import load
 
 HERE = Path(__file__).parent
 

@@ -115,9 +115,12 @@ class Street(World):
 
 def wrong_change(before: Rows, after: Rows, voice: Voice | None, answered: str) -> str | None:
     """What an honest message, answered so, would not have changed; None where nothing is wrong."""
+    touched = {table for table in before if before[table] != after[table]}
+    if voice is not None and answered == "bare:unavailable" and touched == {"vault"}:
+        return None  # a new data key took its number, and failed: no other gets that number
     if voice is None or answered not in {"offer", "committed", "abandoned"}:
         return f"the database changed, and the answer is {answered}"
-    touched = {table for table in before if before[table] != after[table]} - {"keys", "vault", "data_keys", *_BESIDE}
+    touched -= {"keys", "vault", "data_keys", *_BESIDE}
     if touched:
         return f"{touched} changed"
     for table in ("keys", *_BESIDE):

@@ -10,9 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from icehouse.hsm import _awskms_uri, _gcpkms_uri, _openbao_uri, _pkcs11, _simulated
-from icehouse.hsm._hsm import Operation
-from icehouse.hsm._profile import Fault
+from icehouse.hsm.awskms import uri as awskms_uri
+from icehouse.hsm.gcpkms import uri as gcpkms_uri
+from icehouse.hsm.openbao import uri as openbao_uri
+from icehouse.hsm.pkcs11 import pkcs11
+from icehouse.hsm.protocol import Operation
+from icehouse.hsm.simulated import simulated
+from icehouse.hsm.simulated.profile import Fault
 from servers.tokens import library
 
 PAGE = (Path(__file__).parents[2] / "docs" / "reference" / "hsm.md").read_text(encoding="utf-8")
@@ -68,8 +72,8 @@ def test_the_nss_database_of_the_page_is_made_and_opened_as_written(tmp_path):
 @pytest.mark.parametrize(
     "word",
     [
-        *sorted(_awskms_uri.QUERY | _gcpkms_uri.QUERY | _openbao_uri.QUERY),
-        *sorted(_pkcs11._PATH | _pkcs11._QUERY | _simulated._QUERY),
+        *sorted(awskms_uri.QUERY | gcpkms_uri.QUERY | openbao_uri.QUERY),
+        *sorted(pkcs11._PATH | pkcs11._QUERY | simulated._QUERY),
         "fault",
         *Fault,
         *Operation,

@@ -11,7 +11,7 @@ from sqlalchemy import text
 from conformance.custody.house import HYBRID, House
 from icehouse import Device
 from icehouse.errors import StoreError
-from icehouse.hsm._simulated import SimulatedHsm
+from icehouse.hsm.simulated.simulated import SimulatedHsm
 
 PAGE = Path(__file__).parents[2] / "docs" / "howto" / "operate.md"
 QUERIES = re.findall(r"^```sql\n(.*?)^```$", PAGE.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)

@@ -15,9 +15,9 @@ from conformance.hsm.patience import eventually
 from icehouse import Device, create_hsm_frost
 from icehouse.errors import HsmRefusedError, HsmUnavailableError, RefusedError, SealError
 from icehouse.hsm import open_hsm
-from icehouse.opening import create_vault
 from icehouse.service import FrostService
-from icehouse.settings import load
+from icehouse.vault.opening import create_vault
+from icehouse.vault.settings import load
 from softhsm import MODULE, close_all_sessions
 
 PASSPHRASE = "correct horse"  # noqa: S105  of test devices

@@ -6,12 +6,12 @@ from fractions import Fraction
 import pytest
 
 from icehouse import Device
-from icehouse.opening import create_vault
 from icehouse.planner import Choice, Custody, Scenario
 from icehouse.planner.reading import load
 from icehouse.planner.verdict import verdict
 from icehouse.service import FrostService
-from icehouse.settings import Settings
+from icehouse.vault.opening import create_vault
+from icehouse.vault.settings import Settings
 
 USERS = 10_000
 # Of these users so many enrol, sign and rotate: enough to count, few enough to wait for.

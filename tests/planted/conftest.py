@@ -7,7 +7,7 @@ import logging
 import pytest
 
 from conformance.custody.house import House
-from icehouse.hsm._simulated import SimulatedHsm
+from icehouse.hsm.simulated.simulated import SimulatedHsm
 from planted.town import Town
 
 

@@ -7,7 +7,7 @@ from threading import Event
 from typing import TYPE_CHECKING
 
 from consenting import destroyed, orphans_removed, trimmed
-from icehouse.campaigns.office import Office
+from icehouse.campaigns.control import Campaigns
 from icehouse.errors import IcehouseError
 from icehouse.store.selection import Filters
 
@@ -29,7 +29,7 @@ def own_labels(house: House, user: str) -> set[str]:
 
 
 def campaign(frost: FrostService, verb: str, **filters: object) -> None:
-    office = Office(frost.vault)
+    office = Campaigns(frost.vault)
     office.run(office.start(verb, Filters(**filters)).id, 1, Event())
 
 

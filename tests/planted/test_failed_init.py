@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from icehouse import founding
 from icehouse.errors import IcehouseError
-from icehouse.founding import found
 from icehouse.hsm import KeyKind, open_hsm
-from icehouse.hsm._simulated import SimulatedHsm
-from icehouse.settings import Settings
+from icehouse.hsm.simulated.simulated import SimulatedHsm
+from icehouse.vault import init
+from icehouse.vault.init import make_vault
+from icehouse.vault.settings import Settings
 
 FOREIGN = f"icehouse-{'0' * 32}-kek-1"
 
@@ -44,7 +44,7 @@ def test_a_module_that_another_vault_came_to_use_meanwhile_stays(tmp_path, monke
 
     monkeypatch.setattr(SimulatedHsm, "create_key", after_another)
     with pytest.raises(IcehouseError):
-        found(tmp_path / "vault", Settings(f"sqlite:///{tmp_path}/nowhere/vault.db", uri))
+        make_vault(tmp_path / "vault", Settings(f"sqlite:///{tmp_path}/nowhere/vault.db", uri))
 
     assert FOREIGN in labels_in(uri)
 
@@ -55,15 +55,15 @@ def test_a_module_that_another_process_made_first_stays(tmp_path, monkeypatch, u
         foreign_key(uri, create=True)
         return open_hsm(own, create=create)
 
-    monkeypatch.setattr(founding, "open_hsm", after_another)
+    monkeypatch.setattr(init, "open_hsm", after_another)
     with pytest.raises(IcehouseError, match="exists already"):
-        found(tmp_path / "vault", Settings(f"sqlite:///{tmp_path}/vault.db", uri))
+        make_vault(tmp_path / "vault", Settings(f"sqlite:///{tmp_path}/vault.db", uri))
 
     assert labels_in(uri) == [FOREIGN]
 
 
 def test_a_module_that_it_made_for_itself_goes_with_it(tmp_path, uri):
     with pytest.raises(IcehouseError):
-        found(tmp_path / "vault", Settings(f"sqlite:///{tmp_path}/nowhere/vault.db", uri))
+        make_vault(tmp_path / "vault", Settings(f"sqlite:///{tmp_path}/nowhere/vault.db", uri))
 
     assert sorted(path.name for path in tmp_path.iterdir()) == ["pin"]

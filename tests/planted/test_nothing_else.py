@@ -10,22 +10,22 @@ import pytest
 
 import icehouse
 from conformance.custody.house import ARRANGEMENTS, DIRECT, HYBRID, House
-from icehouse.ceremonies import rewrap
 from icehouse.errors import HsmRefusedError
 from icehouse.hsm import KeyKind
-from icehouse.hsm._simulated import SimulatedHsm
+from icehouse.hsm.simulated.simulated import SimulatedHsm
 from icehouse.service import create_hsm_frost
+from icehouse.upkeep import rewrap
 from planted.destroying import campaign, keys_in
 
 SOURCE = Path(icehouse.__file__).parent
 ROOT = Path(__file__).parents[2]
 CALLERS = {
-    "ceremonies/destroy.py": "destroy_root",
-    "opening.py": "_unmaking",
+    "vault/retiring.py": "destroy_root",
+    "vault/opening.py": "_unmaking",
     "cli/five_users.py": "_destroy_keys",
 }
 """Who asks an HSM to destroy a key: `trim`, `doctor` and `users destroy` by the first of these."""
-PASSED_ON = {"campaigns/meter.py", "hsm/_absent.py", "hsm/_pkcs11.py"}
+PASSED_ON = {"campaigns/meter.py", "hsm/absent.py", "hsm/pkcs11/pkcs11.py"}
 """Who passes such a call on to another HSM, or to the module behind it."""
 
 

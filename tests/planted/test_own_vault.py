@@ -8,10 +8,10 @@ import pytest
 
 from conformance.custody.house import BUCKETS, DIRECT, HYBRID
 from consenting import labels, orphans_removed, trimmed
-from icehouse.ceremonies import evidence
 from icehouse.errors import ConflictError, RequestError
 from icehouse.model import RootState
 from icehouse.store import root_keys
+from icehouse.upkeep import evidence
 from planted.destroying import BYSTANDER, do_everything, keys_in, own_labels
 
 USERS = ("alice", "bob")

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from icehouse._core import DeviceState
-from icehouse.campaigns.office import Office
+from icehouse.campaigns.control import Campaigns
 from icehouse.cli.main import run
 from icehouse.service import FrostService
 from icehouse.store.campaigns import CampaignState
@@ -173,7 +173,7 @@ def _commit(service: FrostService, device: DeviceState) -> None:
 
 
 def _start_campaigns(service: FrostService) -> None:
-    office = Office(service.vault)
+    office = Campaigns(service.vault)
     done = office.start("rotate", Filters(), rate=100_000)
     assert office.run(done.id, 1, _never()) is CampaignState.DONE
     paused = office.start("suspend", Filters(due_before=32_000))

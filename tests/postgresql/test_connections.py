@@ -7,12 +7,12 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from icehouse import settings
 from icehouse.errors import IcehouseError, RequestError, StoreError
-from icehouse.opening import create_vault
 from icehouse.store import VaultStore
 from icehouse.store.counts import miscounts
 from icehouse.store.engine import CONNECTIONS, Database, check_no_password
+from icehouse.vault import settings
+from icehouse.vault.opening import create_vault
 
 PASSWORD = "correct-horse-battery"  # noqa: S105  of a role that lives for one test
 THREADS = 64

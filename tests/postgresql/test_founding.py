@@ -8,13 +8,13 @@ from threading import Barrier
 import pytest
 
 from consenting import destroyed
-from icehouse.ceremonies.recover import Listed
 from icehouse.errors import ConflictError, StoreError
-from icehouse.founding import MODULE, found
-from icehouse.rebuilding import Rebuild, rebuild
 from icehouse.service import FrostService
-from icehouse.settings import Settings
 from icehouse.store.counts import miscounts
+from icehouse.upkeep.rebuild import Rebuild, rebuild
+from icehouse.upkeep.recover import Listed
+from icehouse.vault.init import MODULE, make_vault
+from icehouse.vault.settings import Settings
 from servers.lost_answers import LossyWire
 from upkeep.scene import Scene
 
@@ -30,9 +30,9 @@ def test_a_founding_whose_commit_was_not_answered_is_finished_by_the_same_call(p
     wanted = Settings(postgresql.new_url().replace(f":{postgresql.port}/", f":{wire.port}/"), MODULE)
     wire.lose(after=1)  # the first commit makes the tables
     with pytest.raises(StoreError, match="the database failed"):
-        found(tmp_path / "vault", wanted)
+        make_vault(tmp_path / "vault", wanted)
     assert wire.lost == 1
-    found(tmp_path / "vault", wanted)
+    make_vault(tmp_path / "vault", wanted)
 
     with FrostService.open(tmp_path / "vault") as frost:
         frost.create_users(["alice"])
@@ -45,7 +45,7 @@ def test_of_two_vaults_founded_at_once_in_one_schema_one_is_refused_and_leaves_n
     def make(name):
         barrier.wait()
         try:
-            return found(tmp_path / name, Settings(url, MODULE))
+            return make_vault(tmp_path / name, Settings(url, MODULE))
         except ConflictError as exc:
             return exc
 

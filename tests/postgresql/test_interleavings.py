@@ -10,14 +10,14 @@ from threading import Barrier
 import pytest
 
 from conformance.custody.house import DIRECT
-from icehouse.ceremonies.dealing import deal, prepare, write
-from icehouse.ceremonies.rewrap import flip, make_next
 from icehouse.errors import ConflictError
 from icehouse.model import Purpose, Role, RootKey, RootState, StaleRootsError, WrappedKey, user_label
 from icehouse.store import data_keys, root_keys
 from icehouse.store.bulk import insert_rows
 from icehouse.store.engine import GaveWayError
 from icehouse.store.schema import keys
+from icehouse.upkeep.rewrap import flip, make_next
+from icehouse.users.dealing import deal, prepare, write
 
 
 @contextmanager

@@ -13,13 +13,13 @@ import pytest
 from conformance.custody.house import HYBRID, House
 from executable import Shell
 from icehouse.errors import StoreError
-from icehouse.founding import MODULE, found
-from icehouse.hsm._simulated import SimulatedHsm
+from icehouse.hsm.simulated.simulated import SimulatedHsm
 from icehouse.service import FrostService
-from icehouse.settings import Settings
 from icehouse.store import VaultStore
 from icehouse.store.engine import Database
 from icehouse.store.start_options import asked_for
+from icehouse.vault.init import MODULE, make_vault
+from icehouse.vault.settings import Settings
 from servers.pgbouncer import PgBouncer
 
 THREADS = 8
@@ -49,12 +49,12 @@ def direct(postgresql):
 def test_settings_of_one_schema_do_not_open_the_vault_of_another(postgresql, pooler, tmp_path):
     url = direct(postgresql)
     postgresql.admin("CREATE SCHEMA s1", url.rpartition("/")[2])
-    found(tmp_path / "public", Settings(url, MODULE))
+    make_vault(tmp_path / "public", Settings(url, MODULE))
     asked = f"{pooler('session', 5).url(url)}?options=-csearch_path%3Ds1"
     with pytest.raises(StoreError, match="search_path is '\"\\$user\", public', not 's1'") as caught:
         VaultStore.open(asked)
     with pytest.raises(StoreError, match="did not take what its URL asks for"):
-        found(tmp_path / "s1", Settings(asked, MODULE))
+        make_vault(tmp_path / "s1", Settings(asked, MODULE))
 
     assert "drops start-up options" in str(caught.value.hint)
     with FrostService.open(tmp_path / "public") as frost:
@@ -83,7 +83,7 @@ def test_a_schema_that_the_role_has_behind_the_pooler_is_taken(postgresql, poole
     postgresql.admin("CREATE SCHEMA s1", name)
     postgresql.admin(f"ALTER ROLE behind IN DATABASE {name} SET search_path = s1, public")
     through = pooler("session", 8).url(url).replace("postgres@", "behind@")
-    found(tmp_path / "vault", Settings(f"{through}?options=-csearch_path%3Ds1,public", MODULE))
+    make_vault(tmp_path / "vault", Settings(f"{through}?options=-csearch_path%3Ds1,public", MODULE))
 
     assert postgresql.admin("SELECT count(*) FROM s1.vault", name) == [(1,)]
 
@@ -91,8 +91,8 @@ def test_a_schema_that_the_role_has_behind_the_pooler_is_taken(postgresql, poole
 def test_a_vault_that_the_second_schema_of_a_search_path_holds_is_not_this_ones(postgresql, tmp_path):
     url = direct(postgresql)
     postgresql.admin("CREATE SCHEMA s1", url.rpartition("/")[2])
-    found(tmp_path / "public", Settings(url, MODULE))
-    found(tmp_path / "s1", Settings(f"{url}?options=-csearch_path%3Ds1,public", MODULE))
+    make_vault(tmp_path / "public", Settings(url, MODULE))
+    make_vault(tmp_path / "s1", Settings(f"{url}?options=-csearch_path%3Ds1,public", MODULE))
     ids = []
     for name in ("public", "s1"):
         with FrostService.open(tmp_path / name) as frost:
@@ -126,7 +126,7 @@ def test_a_pooler_of_transactions_is_refused_and_nothing_is_left_in_its_sessions
     url = direct(postgresql)
     bouncer = pooler(mode, size, server_round_robin=round_robin)
     with pytest.raises(StoreError, match="pools transactions or statements") as caught:
-        found(tmp_path / "vault", Settings(bouncer.url(url), MODULE))
+        make_vault(tmp_path / "vault", Settings(bouncer.url(url), MODULE))
     with psycopg.connect(bouncer.url(url), autocommit=True) as client:
         left = client.execute("SELECT current_setting('lock_timeout'), current_setting('search_path')").fetchone()
 

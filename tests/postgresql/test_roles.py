@@ -11,7 +11,7 @@ import pytest
 from conformance.custody.house import DIRECT, House
 from consenting import destroyed, orphans_removed, trimmed
 from icehouse.errors import RequestError
-from icehouse.hsm._simulated import SimulatedHsm
+from icehouse.hsm.simulated.simulated import SimulatedHsm
 from icehouse.store import migrate, roles
 from icehouse.store.engine import Database
 from icehouse.store.schema import metadata

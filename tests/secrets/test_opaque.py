@@ -11,11 +11,11 @@ import pytest
 from icehouse import _core
 from icehouse._core import DataKey, DeviceState, Group, Passphrase, SoftwareToken, deal
 from icehouse.custody import OpenKey
-from icehouse.device import Device
-from icehouse.device_file import MemoryFile
+from icehouse.device.device import Device
+from icehouse.device.file import MemoryFile
 from icehouse.model import Purpose, WrappedKey
 from icehouse.service import create_hsm_frost
-from icehouse.settings import Settings
+from icehouse.vault.settings import Settings
 
 PUBLIC = {"Group", "Row", "Envelope", "Request"}
 """Classes of the core that hold nothing secret."""

@@ -12,13 +12,13 @@ import pytest
 
 from icehouse._core import DeviceState, Passphrase, bare_refusal, data_key_to_bytes
 from icehouse.custody import RootKeys
-from icehouse.device import Device
+from icehouse.device.device import Device
 from icehouse.errors import IcehouseError
 from icehouse.hsm import open_hsm
 from icehouse.model import Purpose
-from icehouse.opening import create_vault, open_vault
 from icehouse.service import FrostService
-from icehouse.settings import Settings
+from icehouse.vault.opening import create_vault, open_vault
+from icehouse.vault.settings import Settings
 from tamper.attacker import inside, open_record, payload_of, row_context
 
 PASSPHRASE = "correct horse battery staple"  # noqa: S105  this is what the tests look for

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from icehouse.cli import cloudhsm, cloudhsm_report, cloudhsm_run
 from icehouse.cli.main import app
 from icehouse.cli.printer import explain
-from icehouse.cloudhsm.aws import AwsUnansweredError
+from icehouse.trial_cluster.aws import AwsUnansweredError
 from servers.aws import REGION
 from servers.cloudhsm_trial import SUBNETS, Direct, Killed
 

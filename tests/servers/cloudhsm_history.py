@@ -9,7 +9,7 @@ import random
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from icehouse.cloudhsm.record import TAG
+from icehouse.trial_cluster.record import TAG
 from servers.aws import World
 from servers.aws_clock import ApiError
 from servers.cloudhsm_commands import UP, Commands, Said

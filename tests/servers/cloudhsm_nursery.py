@@ -41,8 +41,8 @@ def child(order: dict, begin: int) -> None:
 
 
 def main() -> None:
-    from icehouse.cloudhsm import certificate  # noqa: F401, PLC0415  loads pyca
-    from icehouse.founding import found  # noqa: F401, PLC0415  loads the database
+    from icehouse.trial_cluster import certificate  # noqa: F401, PLC0415  loads pyca
+    from icehouse.vault.init import make_vault  # noqa: F401, PLC0415  loads the database
 
     for line in sys.stdin:
         begin, go = os.pipe()

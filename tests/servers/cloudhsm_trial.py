@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from icehouse.cloudhsm import Aws, Record, Wanted
-from icehouse.cloudhsm.aws import _refusal
-from icehouse.cloudhsm.certificate_files import KEY_FILE
-from icehouse.cloudhsm.down import lower
-from icehouse.cloudhsm.record import TAG, Notebook
-from icehouse.cloudhsm.up import Raising
+from icehouse.trial_cluster import Aws, Record, Wanted
+from icehouse.trial_cluster.aws import _refusal
+from icehouse.trial_cluster.certificate_files import KEY_FILE
+from icehouse.trial_cluster.down import lower
+from icehouse.trial_cluster.record import TAG, Notebook
+from icehouse.trial_cluster.up import Raising
 from servers.aws import ACCOUNT, KEYS, REGION, World
 from servers.aws_clock import ApiError
 from servers.aws_iam import Role

@@ -21,7 +21,7 @@ from google.cloud.kms_v1 import types
 from google.iam.v1 import iam_policy_pb2 as iam
 from google.rpc import status_pb2
 
-from icehouse.hsm._gcpkms_wire import RIGHTS
+from icehouse.hsm.gcpkms.wire import RIGHTS
 from servers import gcpkms_crypto
 from servers.gcpkms_keys import Keys, StatusError
 

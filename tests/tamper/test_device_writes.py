@@ -8,7 +8,7 @@ import os
 import pytest
 
 from icehouse._core import Passphrase
-from icehouse.device import Device
+from icehouse.device.device import Device
 from icehouse.errors import ConflictError, StoreError
 from tamper.attacker import payload_of
 

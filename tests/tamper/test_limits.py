@@ -7,7 +7,7 @@ import pytest
 from icehouse._core import bare_refusal, data_key_to_bytes
 from icehouse.errors import HsmRefusedError, HsmUnavailableError, SealError
 from icehouse.hsm import HsmKey, KeyKind
-from icehouse.hsm._simulated import SimulatedHsm
+from icehouse.hsm.simulated.simulated import SimulatedHsm
 from icehouse.model import Purpose
 from tamper.attacker import message, open_record, payload_of, reason_of, row_context
 from tamper.probes import copy_of
@@ -106,7 +106,7 @@ class Clock:
 
     def __init__(self, monkeypatch):
         self.now = 1000.0
-        monkeypatch.setattr("icehouse.custody._opened.monotonic", lambda: self.now)
+        monkeypatch.setattr("icehouse.custody.opened.monotonic", lambda: self.now)
 
 
 @pytest.mark.parametrize(("custody", "buckets"), [("hybrid", 0), ("direct", 0), ("hierarchical", 1)])

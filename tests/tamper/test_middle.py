@@ -8,8 +8,8 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from icehouse._core import Envelope, Group, bare_refusal, data_key_to_bytes, rotate
-from icehouse.device import Device
-from icehouse.device_file import MemoryFile
+from icehouse.device.device import Device
+from icehouse.device.file import MemoryFile
 from icehouse.errors import IcehouseError
 from icehouse.model import Purpose
 from tamper.attacker import (

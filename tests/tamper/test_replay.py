@@ -8,8 +8,8 @@ from contextlib import suppress
 import pytest
 
 from icehouse._core import DeviceState, Passphrase, bare_refusal
-from icehouse.device import Device
-from icehouse.device_file import MemoryFile
+from icehouse.device.device import Device
+from icehouse.device.file import MemoryFile
 from icehouse.errors import ConflictError, IcehouseError, ProtocolError, RequestError
 from tamper.attacker import WORD, inside, payload_of, reason_of
 from tamper.probes import copy_of

@@ -7,8 +7,8 @@ import logging
 import pytest
 
 from icehouse._core import data_key_to_bytes
-from icehouse.device import Device
-from icehouse.device_file import MemoryFile
+from icehouse.device.device import Device
+from icehouse.device.file import MemoryFile
 from icehouse.errors import RequestError, SealError, StaleEpochError
 from icehouse.model import Purpose
 from tamper.attacker import ED25519_ORDER, open_record, reason_of, row_context, times_base

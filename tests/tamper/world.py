@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 
 from icehouse._core import DeviceState
 from icehouse.custody import RootKeys
-from icehouse.hsm._simulated import SimulatedHsm
-from icehouse.opening import create_vault, open_vault
+from icehouse.hsm.simulated.simulated import SimulatedHsm
 from icehouse.service import FrostService
-from icehouse.settings import Settings
 from icehouse.store.schema import metadata
+from icehouse.vault.opening import create_vault, open_vault
+from icehouse.vault.settings import Settings
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -7,8 +7,8 @@ import logging
 import pytest
 
 from icehouse import FrostService
-from icehouse.founding import MODULE, STORE, found
-from icehouse.settings import Settings
+from icehouse.vault.init import MODULE, STORE, make_vault
+from icehouse.vault.settings import Settings
 
 
 @pytest.fixture(autouse=True)
@@ -21,7 +21,7 @@ def quiet(caplog):
 def place(tmp_path):
     """A vault's directory."""
     directory = tmp_path / "vault"
-    found(directory, Settings(STORE, MODULE), custody="hybrid", buckets=0)
+    make_vault(directory, Settings(STORE, MODULE), custody="hybrid", buckets=0)
     return directory
 
 

@@ -12,7 +12,7 @@ import icehouse
 from icehouse import Device, FrostService, RequestError, create_hsm_frost, plan
 from icehouse.planner import Scenario
 from icehouse.service import SigningCeremony
-from icehouse.upkeep import Upkeep
+from icehouse.upkeep.upkeep import Upkeep
 
 WRONG = {
     "str": (5, b"alice", ["alice"], object()),

@@ -11,12 +11,12 @@ from cryptography.hazmat.primitives.asymmetric import ec, utils
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from icehouse.ceremonies.new_roots import ROLES_OF
-from icehouse.checkup import KINDS_OF, Checkup
+from icehouse.custody import KINDS, custody_class
 from icehouse.hsm import KeyKind, open_hsm
-from icehouse.hsm._ecdsa import verify
-from icehouse.hsm._hsm import time_of
-from icehouse.opening import KIND_OF
+from icehouse.hsm.checkup import KINDS_OF, Checkup
+from icehouse.hsm.key_service.ecdsa import verify
+from icehouse.hsm.protocol import time_of
+from icehouse.vault.opening import KIND_OF
 
 DIGEST = hashlib.sha256(b"hello").digest()
 
@@ -112,6 +112,6 @@ def test_the_date_of_an_answer_is_a_moment_or_nothing():
 
 def test_the_kinds_of_keys_that_custodies_need_are_those_of_their_roles():
     # A direct vault's users have keys of the same kind as its claim key.
-    assert {custody: {KIND_OF[role] for role in roles} for custody, roles in ROLES_OF.items()} == {
+    assert {custody: {KIND_OF[role] for role in custody_class(custody).roles} for custody in KINDS} == {
         custody: set(kinds) for custody, kinds in KINDS_OF.items()
     }

@@ -8,10 +8,10 @@ import logging
 import pytest
 
 from icehouse import Device, FrostService, IcehouseError, RequestError
-from icehouse.founding import MODULE, STORE, found
 from icehouse.service import HybridFrostService
-from icehouse.settings import Settings
-from icehouse.upkeep import Upkeep
+from icehouse.upkeep.upkeep import Upkeep
+from icehouse.vault.init import MODULE, STORE, make_vault
+from icehouse.vault.settings import Settings
 
 ARGUMENTS = {
     "user_id": "alice",
@@ -42,7 +42,7 @@ def call(instance, name):
 @pytest.fixture
 def place(tmp_path):
     logging.disable(logging.ERROR)
-    found(tmp_path / "vault", Settings(STORE, MODULE), custody="hybrid", buckets=0)
+    make_vault(tmp_path / "vault", Settings(STORE, MODULE), custody="hybrid", buckets=0)
     yield tmp_path / "vault"
     logging.disable(logging.NOTSET)
 

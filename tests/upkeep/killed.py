@@ -21,14 +21,14 @@ from sqlalchemy import Engine, event
 from sqlalchemy.engine.default import DefaultDialect
 
 from consenting import destroyed, orphans_removed, trimmed
-from icehouse import moving, opening
-from icehouse import settings as vault_settings
-from icehouse.ceremonies import recover, rewrap
 from icehouse.custody import HybridCustody
 from icehouse.errors import FallbackWarning
-from icehouse.hsm._pkcs11 import Pkcs11Hsm
-from icehouse.hsm._simulated import SimulatedHsm
+from icehouse.hsm.pkcs11.pkcs11 import Pkcs11Hsm
+from icehouse.hsm.simulated.simulated import SimulatedHsm
 from icehouse.service import FrostService
+from icehouse.upkeep import move_hsm, recover, rewrap
+from icehouse.vault import opening
+from icehouse.vault import settings as vault_settings
 
 KINDS = ("any", "data-key", "statement")
 COUNTS = mmap.mmap(-1, 8 * len(KINDS))  # shared with the children: what they counted outlives them
@@ -70,7 +70,7 @@ def wrap_primitives() -> None:
     event.listen(Engine, "before_cursor_execute", lambda *_: point("statement"))
     for name in ("wrap", "unwrap"):
         setattr(HybridCustody, name, between(getattr(HybridCustody, name), "data-key"))
-    moving.prove = not_counted(rewrap.prove)
+    move_hsm.prove = not_counted(rewrap.prove)
 
 
 def not_counted(call):
@@ -91,7 +91,7 @@ def verb(  # noqa: PLR0911  one return for each verb
     """Do one thing with a vault, as a process of its own would."""
     place = Path(path)
     if do == "move":
-        return moving.move(place, str(arguments["uri"]))
+        return move_hsm.move(place, str(arguments["uri"]))
     if do == "recover":
         settings = vault_settings.load(place)
         vault = opening.recover_vault(settings, bytes.fromhex(str(arguments["vault_id"])), int(arguments["buckets"]))

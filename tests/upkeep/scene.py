@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 
 from consenting import orphans_removed
 from icehouse import Device
-from icehouse.founding import MODULE, STORE, found
 from icehouse.hsm import open_hsm
 from icehouse.model import RootState
 from icehouse.service import FrostService
-from icehouse.settings import Settings
 from icehouse.store import root_keys
+from icehouse.vault.init import MODULE, STORE, make_vault
+from icehouse.vault.settings import Settings
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -30,7 +30,7 @@ class Scene:
         self, directory: Path, custody: str, users: int, buckets: int, store: str = STORE, **settings: object
     ) -> None:
         self.directory = directory
-        found(directory, Settings(store, MODULE, **settings), custody=custody, buckets=buckets)
+        make_vault(directory, Settings(store, MODULE, **settings), custody=custody, buckets=buckets)
         self.opened: list[FrostService] = []
         frost = self.open()
         frost.create_users(f"u{number}" for number in range(users))

@@ -7,10 +7,10 @@ from threading import Thread
 import pytest
 
 from consenting import orphans_removed, trimmed
-from icehouse import settings
 from icehouse.errors import ConflictError, HsmError, IcehouseError, RequestError
-from icehouse.moving import move, settle
 from icehouse.store import root_keys
+from icehouse.upkeep.move_hsm import move, settle
+from icehouse.vault import settings
 from upkeep.scene import check, keys_in, second_token
 
 USERS = 6

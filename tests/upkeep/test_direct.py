@@ -5,12 +5,11 @@ from __future__ import annotations
 import pytest
 
 from consenting import destroyed, orphans_removed, trimmed
-from icehouse import moving
-from icehouse.ceremonies import rewrap, rewrap_users
-from icehouse.ceremonies.dealing import announce_own, deal, make_or_take_up, prepare, write
 from icehouse.errors import ConflictError, HsmRefusedError
 from icehouse.hsm import KeyKind
 from icehouse.store import data_keys, root_keys
+from icehouse.upkeep import move_hsm, rewrap, rewrap_users
+from icehouse.users.dealing import announce_own, deal, make_or_take_up, prepare, write
 from upkeep.scene import check, keys_in, keys_needed, second_token
 
 CAPACITY = 20
@@ -154,13 +153,13 @@ def test_a_process_that_does_not_know_of_a_move_makes_no_user_in_the_old_hsm(new
     uri = second_token(scene.directory)
     early, late = scene.open(), scene.open()
     dealt = deal(early.vault, prepare(early.vault, ["early"], "ed25519"))
-    moving.move(scene.directory, uri)
+    move_hsm.move(scene.directory, uri)
     with pytest.raises(ConflictError):
         write(early.vault, [dealt])
     for service, user in ((early, "early"), (late, "late")):
         service.create_users([user])
     trimmed(late)
-    moving.settle(scene.directory)
+    move_hsm.settle(scene.directory)
 
     (scene.directory / "hsm.token").unlink()
     frost = scene.open()
@@ -175,9 +174,9 @@ def test_a_rewrap_that_was_begun_is_finished_before_a_move(killer, new_scene):
     count = killer.done("rewrap", scene.copy("measured")).points
     assert killer.run("rewrap", scene.directory, at=count - 10).killed
     with pytest.raises(ConflictError, match="not finished"):
-        moving.move(scene.directory, uri)
+        move_hsm.move(scene.directory, uri)
     killer.done("rewrap", scene.directory)
-    moving.move(scene.directory, uri)
+    move_hsm.move(scene.directory, uri)
 
     frost = scene.open()
     check(frost, 4)

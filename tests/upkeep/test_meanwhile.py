@@ -7,15 +7,15 @@ from sqlalchemy import event
 
 from consenting import destroyed, trimmed
 from icehouse import Device
-from icehouse.ceremonies import moving
-from icehouse.ceremonies.dealing import deal, prepare, write
-from icehouse.ceremonies.moving import Slots, moved
-from icehouse.ceremonies.vault import fresh_of
 from icehouse.errors import ConflictError, RequestError, SealError
 from icehouse.model import NO_DATA_KEY, Purpose, StaleRootsError
 from icehouse.service import FrostService
 from icehouse.store import DataKeyFullError
 from icehouse.store.sweep import keys_with
+from icehouse.users.dealing import deal, prepare, write
+from icehouse.vault import move_records
+from icehouse.vault.move_records import Slots, moved
+from icehouse.vault.records import fresh_of
 from upkeep.scene import check, enrolled
 
 USERS = 12
@@ -166,7 +166,7 @@ def test_a_leaked_data_key_opens_at_most_1024_records_and_no_live_one_after_a_re
 
 
 def test_data_keys_that_come_late_among_many_older_numbers_are_left_and_nothing_goes_in_circles(new_scene, monkeypatch):
-    monkeypatch.setattr(moving, "_NAMED", 2)  # of 500: no vault of a test has so many data keys
+    monkeypatch.setattr(move_records, "_NAMED", 2)  # of 500: no vault of a test has so many data keys
     scene = new_scene("hybrid", USERS)
     frost, other = scene.open(), scene.open()
     late = deal(other.vault, prepare(other.vault, [f"late-{number}" for number in range(1024)], "ed25519"))

@@ -12,11 +12,12 @@ from pathlib import Path
 import pytest
 
 from consenting import trimmed
-from icehouse import Device, settings
-from icehouse.moving import move, settle
-from icehouse.opening import create_vault
+from icehouse import Device
 from icehouse.service import FrostService
 from icehouse.store import data_keys
+from icehouse.upkeep.move_hsm import move, settle
+from icehouse.vault import settings
+from icehouse.vault.opening import create_vault
 from upkeep.scene import check, keys_in, keys_needed
 
 PASSPHRASE = "correct horse"  # noqa: S105  as `serving.py` has it

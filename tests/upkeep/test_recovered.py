@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 
 from consenting import destroyed
-from icehouse import settings
-from icehouse.ceremonies.recover import Listed, recover
 from icehouse.errors import ConflictError, HsmRefusedError, RequestError, StaleEpochError
 from icehouse.model import State
-from icehouse.opening import open_vault, recover_vault
+from icehouse.upkeep.recover import Listed, recover
+from icehouse.vault import settings
+from icehouse.vault.opening import open_vault, recover_vault
 from upkeep.scene import check, enrolled
 
 USERS = 10_000

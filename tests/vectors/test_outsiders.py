@@ -129,7 +129,9 @@ def test_taproot_signs_messages_of_any_length(frost, taproot_devices):
 # The outsiders themselves: a verifier that accepted anything would prove nothing.
 
 
-@pytest.mark.parametrize("name", ["ed25519-sha512", "p256-sha256", "secp256k1-sha256"])
+@pytest.mark.parametrize(
+    "name", ["ed25519-sha512", "ed448-shake256", "p256-sha256", "ristretto255-sha512", "secp256k1-sha256"]
+)
 def test_the_outsiders_accept_the_signatures_of_rfc_9591(name):
     vector = json.loads((HERE / f"frost-{name}.json").read_text())
     inputs = vector["inputs"]

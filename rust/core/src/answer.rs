@@ -2,10 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::commitment::Commitment;
 use crate::error::{Error, Result};
-use crate::message::{fits, Envelope, Kid};
+use crate::kid::{fits, Kid};
+use crate::message::Envelope;
 use crate::secret::MacKey;
-use crate::sign::Commitment;
 use crate::wire::{read_object, required, unhex, unhex_any};
 
 /// An authenticated answer other than an offer.

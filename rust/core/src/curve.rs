@@ -10,9 +10,14 @@ use frost_secp256k1_tr::Secp256K1Sha256TR;
 use k256::elliptic_curve::point::AffineCoordinates;
 use zeroize::Zeroizing;
 
-use crate::element::{foreign_point, Point};
-use crate::error::Result;
+use crate::error::{Error, Result};
+use crate::point::Point;
 use crate::suite::{decode, encode, identifier, identity, Elem, Scal, Suite, SuiteId, Taproot};
+
+/// A point of another curve than the suite's: a group and a request that do not belong together.
+fn foreign_point(suite: SuiteId) -> Error {
+    Error::malformed(format!("not an element of {}", suite.name()))
+}
 
 /// The methods every suite has: its number, its curve, and how it multiplies the generator.
 macro_rules! own_curve {

@@ -6,8 +6,9 @@ use rand_core::OsRng;
 use crate::error::Error;
 use crate::polynomial::{deal, Share};
 use crate::rotate::rotate;
+use crate::round_two::{commit, sign};
 use crate::sample::{untweaked, Sample, MESSAGE};
-use crate::sign::{aggregate, commit, sign, verify};
+use crate::sign::{aggregate, verify};
 use crate::suite::{SuiteId, Taproot};
 
 fn verifies(sample: &Sample, signature: &[u8]) {
@@ -295,7 +296,7 @@ fn tweaked(sample: &Sample, taproot: Taproot) -> Vec<u8> {
         nonces[0].commitment().clone(),
         nonces[1].commitment().clone(),
     ];
-    let request = crate::sign::Request {
+    let request = crate::round_two::Request {
         taproot,
         ..untweaked(&commitments)
     };

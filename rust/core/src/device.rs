@@ -5,13 +5,18 @@
 use rand_core::OsRng;
 
 use crate::answer::{authenticate, Answer};
+use crate::commitment::Commitment;
+use crate::device_key::{device_key, device_secret};
 use crate::error::{Error, Result};
 use crate::group::{check_name, Group};
-use crate::message::{compact, is_reserved, write_request, Cosign, Kid, Request, MAX_MESSAGE};
-use crate::offer::{device_key, device_secret, Kind, Offer};
+use crate::kid::Kid;
+use crate::message::{compact, is_reserved, MAX_MESSAGE};
+use crate::offer::{Kind, Offer};
 use crate::polynomial::Share;
+use crate::request::{write_request, Cosign, Request};
+use crate::round_two::{commit, sign, Nonces, Request as Package};
 use crate::secret::{DeviceSecret, MacKey};
-use crate::sign::{aggregate, commit, sign, verify, Commitment, Nonces, Request as Package};
+use crate::sign::{aggregate, verify};
 use crate::suite::Taproot;
 
 /// The one-time permission to claim a key.

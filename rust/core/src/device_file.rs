@@ -5,7 +5,8 @@ use zeroize::{Zeroize, Zeroizing};
 
 use crate::device::{Device, Held, Pending, Token};
 use crate::error::{Error, Result};
-use crate::group::{Group, GroupJson};
+use crate::group::Group;
+use crate::group_json::GroupJson;
 use crate::passphrase;
 use crate::polynomial::Share;
 use crate::secret::{DeviceSecret, MacKey, Passphrase};

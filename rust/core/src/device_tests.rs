@@ -3,13 +3,15 @@
 use crate::answer::Answer;
 use crate::device::{Device, Held};
 use crate::error::Error;
-use crate::message::{compact, read_request, Envelope, Kid, Request};
+use crate::kid::Kid;
+use crate::message::{compact, Envelope};
 use crate::offer::{write_offer, Half, Kind, Terms};
 use crate::polynomial::Share;
+use crate::request::{read_request, Request};
 use crate::rotate::rotate;
+use crate::round_two::cosign;
 use crate::sample::Sample;
 use crate::seal::channel_key;
-use crate::sign::cosign;
 use crate::suite::SuiteId;
 
 use rand_core::OsRng;
@@ -275,7 +277,7 @@ fn a_cosigner_s_answer_is_read_strictly() {
     let device = enrolled(&sample);
     let kid = kid(&sample, 1);
     let channel = channel_key(sample.share(2), &sample.group, 1, 1);
-    let spoils: [fn(&mut crate::sign::Commitment, &mut Vec<u8>); 8] = [
+    let spoils: [fn(&mut crate::commitment::Commitment, &mut Vec<u8>); 8] = [
         |commitment, _| commitment.participant = 1,
         |commitment, _| commitment.participant = 0,
         |commitment, _| commitment.participant = 3,

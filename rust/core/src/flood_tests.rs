@@ -1,11 +1,13 @@
 //! What a message may cost: whatever is in it, no more than three times what an honest one does.
 
-use crate::element::Signer;
+use crate::commitment::{Commitment, Signer};
 use crate::error::{Error, Result};
 use crate::group::Group;
-use crate::message::{read_request, Kid, Request, MAX_MESSAGE};
+use crate::kid::Kid;
+use crate::message::MAX_MESSAGE;
+use crate::request::{read_request, Request};
+use crate::round_two::commit;
 use crate::sample::Sample;
-use crate::sign::{commit, Commitment};
 use crate::suite::{elements_decoded, SuiteId};
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use base64::Engine;

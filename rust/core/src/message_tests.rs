@@ -8,7 +8,9 @@ use sha2::Sha256;
 
 use crate::answer::{authenticate, bare_refusal, refusal, Answer};
 use crate::error::Error;
-use crate::message::{compact, read_request, write_request, Cosign, Envelope, Kid, Request};
+use crate::kid::Kid;
+use crate::message::{compact, Envelope};
+use crate::request::{read_request, write_request, Cosign, Request};
 use crate::sample::{mac_key, Sample};
 use crate::suite::{SuiteId, Taproot};
 
@@ -262,7 +264,7 @@ fn a_device_s_own_message_is_no_answer_to_it() {
 }
 
 fn any_request(sample: &Sample) -> impl Strategy<Value = Request> {
-    let nonces = crate::sign::commit(sample.share(1), 1, &mut rand_core::OsRng).unwrap();
+    let nonces = crate::round_two::commit(sample.share(1), 1, &mut rand_core::OsRng).unwrap();
     let own = nonces.signer().clone();
     let id = any::<[u8; 16]>();
     prop_oneof![
@@ -275,7 +277,7 @@ fn any_request(sample: &Sample) -> impl Strategy<Value = Request> {
             }
         }),
         Just(()).prop_map(|()| Request::Rotate {
-            device_key: crate::offer::device_key(&crate::offer::device_secret())
+            device_key: crate::device_key::device_key(&crate::device_key::device_secret())
         }),
         (any::<bool>(), prop::collection::vec(any::<u8>(), 0..200)).prop_map(
             move |(proof, message)| {

@@ -2,11 +2,10 @@
 
 use proptest::prelude::*;
 
+use crate::device_key::{check_device_key, device_key, device_secret};
 use crate::group::Group;
-use crate::message::Kid;
-use crate::offer::{
-    check_device_key, device_key, device_secret, write_offer, Half, Kind, Offer, Terms,
-};
+use crate::kid::Kid;
+use crate::offer::{write_offer, Half, Kind, Offer, Terms};
 use crate::payload_tests::LOW_ORDER;
 use crate::sample::{mac_key, Sample};
 use crate::secret::{DeviceSecret, MacKey};

@@ -4,8 +4,9 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use base64::Engine;
 
 use crate::error::Error;
-use crate::message::{is_reserved, taproot_from, Request};
+use crate::message::is_reserved;
 use crate::message_tests::{read, sample, HEX_KEY};
+use crate::request::{taproot_from, Request};
 use crate::sample::Sample;
 use crate::suite::{SuiteId, Taproot};
 
@@ -131,7 +132,9 @@ fn a_device_key_is_a_canonical_x25519_key_of_full_order() {
             r#"{{"v":1,"type":"rotate","key":"KEY","epoch":1,"participant":{participant},"device_key":"{key}"}}"#
         )
     };
-    let good = hex::encode(crate::offer::device_key(&crate::offer::device_secret()));
+    let good = hex::encode(crate::device_key::device_key(
+        &crate::device_key::device_secret(),
+    ));
     assert!(read(&sample(), &asked(&good, "1")).is_ok());
     for participant in ["0", "2", "3", "1.0", "256", "null"] {
         all_malformed(&sample(), &[&asked(&good, participant)]);
@@ -158,7 +161,7 @@ pub(crate) const LOW_ORDER: [&str; 12] = [
 ];
 
 fn cosign(sample: &Sample, change: impl FnOnce(&mut serde_json::Value)) -> crate::Result<Request> {
-    let nonces = crate::sign::commit(sample.share(1), 1, &mut rand_core::OsRng).unwrap();
+    let nonces = crate::round_two::commit(sample.share(1), 1, &mut rand_core::OsRng).unwrap();
     let own = nonces.commitment();
     let mut json = serde_json::json!({"v": 1, "type": "cosign", "key": "KEY", "epoch": 1,
         "purpose": "sign", "message": "aGVsbG8", "taproot_root": null, "commitments": [

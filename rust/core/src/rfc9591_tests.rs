@@ -7,13 +7,17 @@ use rand_core::{CryptoRng, Error as RngError, RngCore};
 use serde_json::Value;
 use std::collections::BTreeMap;
 
+use crate::commitment::Commitment;
 use crate::group::Group;
 use crate::polynomial::{deal, verifying_share, Share};
-use crate::sign::{aggregate, commit, sign, verify, verify_public, Commitment, Nonces, Request};
+use crate::round_two::{commit, sign, Nonces, Request};
+use crate::sign::{aggregate, verify, verify_public};
 use crate::suite::{decode, encode, identifier, with_suite, Suite, SuiteId, Taproot};
 
 const ED25519: &str = include_str!("../../../tests/vectors/frost-ed25519-sha512.json");
 const P256: &str = include_str!("../../../tests/vectors/frost-p256-sha256.json");
+const RISTRETTO255: &str = include_str!("../../../tests/vectors/frost-ristretto255-sha512.json");
+const ED448: &str = include_str!("../../../tests/vectors/frost-ed448-shake256.json");
 const SECP256K1: &str = include_str!("../../../tests/vectors/frost-secp256k1-sha256.json");
 
 /// Gives out given bytes once, and nothing after them.
@@ -59,9 +63,11 @@ impl Vector {
         Self { suite, json }
     }
 
-    fn all() -> [Self; 3] {
+    fn all() -> [Self; 5] {
         [
             Self::new(SuiteId::Ed25519, ED25519),
+            Self::new(SuiteId::Ed448, ED448),
+            Self::new(SuiteId::Ristretto255, RISTRETTO255),
             Self::new(SuiteId::P256, P256),
             Self::new(SuiteId::Secp256k1, SECP256K1),
         ]
@@ -88,7 +94,11 @@ impl Vector {
             "/inputs/group_secret_key",
             "/inputs/share_polynomial_coefficients/0",
         ];
-        let wide = usize::from(self.suite == SuiteId::Ed25519) * 32;
+        // The curve crates of the RFC's first three suites draw twice a scalar's bytes and reduce them.
+        let wide = match self.suite {
+            SuiteId::P256 | SuiteId::Secp256k1 => 0,
+            other => other.scalar_len(),
+        };
         let drawn = coefficients.map(|pointer| [self.bytes(pointer), vec![0; wide]].concat());
         Given(drawn.concat())
     }

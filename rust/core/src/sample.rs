@@ -2,11 +2,13 @@
 
 use rand_core::OsRng;
 
+use crate::commitment::Commitment;
 use crate::error::Result;
 use crate::group::Group;
 use crate::polynomial::{deal, Share};
+use crate::round_two::{commit, sign, Nonces, Request};
 use crate::secret::MacKey;
-use crate::sign::{aggregate, commit, sign, Commitment, Nonces, Request};
+use crate::sign::aggregate;
 use crate::suite::{SuiteId, Taproot};
 
 pub(crate) const MESSAGE: &[u8] = b"what is signed";

@@ -10,8 +10,8 @@ use frost_core::{Ciphersuite, Element, Field, Group, Identifier, Scalar};
 use rand_core::CryptoRngCore;
 use zeroize::Zeroizing;
 
-use crate::element::Point;
 use crate::error::{Error, Result};
+use crate::point::Point;
 
 pub(crate) type Elem<C> = Element<C>;
 pub(crate) type Scal<C> = Scalar<C>;

@@ -5,9 +5,10 @@ use rand_core::{OsRng, RngCore};
 
 use crate::attempt::{Attempt, Failed, Retry};
 use crate::error::{Error, Failure, Result};
+use crate::handle::Handle;
 use crate::key;
 use crate::patience::pause;
-use crate::session::{Handle, Lent};
+use crate::session::Lent;
 use crate::slots;
 use crate::token::{of_kind, unsettled, Token};
 use crate::Kind;

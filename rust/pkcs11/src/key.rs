@@ -8,10 +8,10 @@ use cryptoki::object::{Attribute, AttributeType, KeyType, ObjectClass, ObjectHan
 use cryptoki::session::Session;
 
 use crate::error::{answer, translate, Error, Failure};
+use crate::handle::Handle;
 use crate::mechanisms::{AES_KEY, EC_KEYS, HMAC_KEY};
 use crate::patience::{patiently, pause};
 use crate::profile::Profile;
-use crate::session::Handle;
 use crate::talk::Talk;
 use crate::Kind;
 

@@ -8,26 +8,15 @@ use cryptoki::session::{Session, SessionState, UserType};
 use cryptoki::slot::{Slot, TokenInfo};
 
 use crate::error::{translate, Error, Failure};
+use crate::facts::Facts;
 use crate::mechanisms::Missing;
 use crate::module::{Config, Module};
 use crate::patience::{passes, patiently, pause};
 use crate::pin::{self, PinState, RefusedPin};
-use crate::profile::{self, Profile};
+use crate::profile;
 use crate::self_test;
 use crate::slots::{self, trimmed};
 use crate::talk::Talk;
-
-/// What a login told about the token.
-#[derive(Debug, Clone)]
-pub(crate) struct Facts {
-    pub profile: &'static Profile,
-    pub info: TokenInfo,
-    pub hardware: bool,
-    /// The mechanisms that the module does not have, by the kinds of key that need them.
-    pub missing: Missing,
-    /// Who made the library.
-    pub library: String,
-}
 
 pub(crate) struct Login {
     // The start of the module in which its handles are good.

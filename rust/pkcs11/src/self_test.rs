@@ -3,15 +3,14 @@
 use cryptoki::mechanism::Mechanism;
 use cryptoki::object::{Attribute, KeyType, ObjectClass, ObjectHandle};
 use cryptoki::session::Session;
-use p256::ecdsa::signature::hazmat::PrehashVerifier;
-use p256::ecdsa::{Signature, VerifyingKey};
+use icehouse_core::ecdsa;
 use zeroize::Zeroizing;
 
 use crate::error::{Error, Failure};
 use crate::gcm as aes_gcm;
+use crate::handle::Handle;
 use crate::key;
 use crate::mechanisms::{ECDSA, HMAC};
-use crate::session::Handle;
 use crate::talk::Talk;
 use crate::Kind;
 
@@ -147,9 +146,7 @@ fn verifies(talk: &Talk, label: &str, object: ObjectHandle) -> Result<(), Failur
         .sign(&Mechanism::Ecdsa, object, &digest)
         .map_err(|why| talk.meaning(ECDSA.1, label, why))?;
     let point = key::public_point(talk.session, talk.profile(), label)?;
-    let verified = VerifyingKey::from_sec1_bytes(&point)
-        .and_then(|public| public.verify_prehash(&digest, &Signature::from_slice(&signature)?));
-    verified.map_err(|_| deviates("ECDSA on P-256"))
+    ecdsa::verify(&point, &digest, &signature).map_err(|_| deviates("ECDSA on P-256"))
 }
 
 fn deviates(what: &str) -> Failure {

@@ -4,12 +4,13 @@ use std::collections::HashMap;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use cryptoki::object::ObjectHandle;
 use cryptoki::session::{Session, SessionState};
 use cryptoki::slot::Slot;
 
 use crate::error::{translate, Error, Failure};
-use crate::login::{log_in, Facts, Login};
+use crate::facts::Facts;
+use crate::handle::Handle;
+use crate::login::{log_in, Login};
 use crate::module::{self, Config, Entered, Module};
 use crate::patience::patiently;
 use crate::profile::Profile;
@@ -17,13 +18,6 @@ use crate::profile::Profile;
 const PATIENCE: Duration = Duration::from_secs(30);
 // A new start of the module disturbs every token of it. So it is not done for each operation that finds none.
 const BETWEEN_STARTS: Duration = Duration::from_secs(1);
-
-/// A key's handle, good for one login only.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Handle {
-    pub object: ObjectHandle,
-    pub kind: crate::Kind,
-}
 
 /// A session on loan, with the number of the login that it belongs to.
 pub(crate) struct Lent<'p> {

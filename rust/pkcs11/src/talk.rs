@@ -6,8 +6,8 @@ use cryptoki::object::ObjectHandle;
 use cryptoki::session::Session;
 
 use crate::error::{translate, Failure};
+use crate::facts::Facts;
 use crate::functions::Filling;
-use crate::login::Facts;
 use crate::mechanisms;
 use crate::module::Module;
 use crate::patience::patiently;

@@ -10,15 +10,16 @@ use zeroize::Zeroizing;
 
 use crate::attempt::{settled, Attempt, Failed, Retry};
 use crate::error::{translate, Error, Failure, Result};
+use crate::facts::Facts;
 use crate::gcm::{self, NONCE_LEN, TAG_LEN};
+use crate::handle::Handle;
 use crate::key::{self, LOOKS};
-use crate::login::Facts;
 use crate::mechanisms::{remedy, ECDSA, HMAC};
 use crate::module::Config;
 use crate::patience::pause;
 use crate::profile::Profile;
 use crate::self_test;
-use crate::session::{Handle, Lent, Pool};
+use crate::session::{Lent, Pool};
 use crate::settling::Settling;
 use crate::slots::trimmed;
 use crate::talk::Talk;
@@ -125,20 +126,25 @@ impl Token {
             return Err(shut());
         }
         let sealed = &wrapped[1..];
-        let opened = self.run(Retry::Once, |lent| {
-            let key = self.find(lent, label, Kind::Aes)?;
-            gcm::decrypt(&self.talk(lent), label, key.object, sealed, context)
-        });
+        let open = || {
+            self.run(Retry::Once, |lent| {
+                let key = self.find(lent, label, Kind::Aes)?;
+                gcm::decrypt(&self.talk(lent), label, key.object, sealed, context)
+            })
+        };
+        let mut opened = open();
+        if matches!(opened, Err(Failed::WrongTag)) {
+            // Modules say the same when a token is half gone. So the key must open something of its own, and then the
+            // tag must not fit once more: the token may have come back in between.
+            self.run(Retry::Once, |lent| {
+                let key = self.find(lent, label, Kind::Aes)?;
+                self_test::round_trip(&self.talk(lent), label, key.object)
+            })?;
+            opened = open();
+        }
         match opened {
             Ok(opened) => DataKey::from_slice(&opened).map_err(|_| shut()),
-            Err(Failed::WrongTag) => {
-                // Modules say the same when a token is half gone. So the key must first open something of its own.
-                self.run(Retry::Once, |lent| {
-                    let key = self.find(lent, label, Kind::Aes)?;
-                    self_test::round_trip(&self.talk(lent), label, key.object)
-                })?;
-                Err(shut())
-            }
+            Err(Failed::WrongTag) => Err(shut()),
             Err(other) => Err(other.into()),
         }
     }

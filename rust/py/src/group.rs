@@ -1,6 +1,6 @@
 //! Groups, rows and dealing, for Python.
 
-use icehouse_core::message::taproot_from;
+use icehouse_core::request::taproot_from;
 use icehouse_core::suite::{SuiteId, Taproot};
 use icehouse_core::{derive, group, polynomial, rotate as rotation, seal, sign, Error};
 use pyo3::prelude::*;

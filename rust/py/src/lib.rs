@@ -7,6 +7,7 @@ mod batch;
 mod carry;
 mod derive;
 mod device;
+mod ecdsa;
 mod error;
 mod group;
 mod message;
@@ -36,6 +37,9 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(derive::derive_share, module)?)?;
     module.add_function(wrap_pyfunction!(derive::node_message, module)?)?;
     module.add_function(wrap_pyfunction!(batch::user_tags, module)?)?;
+    module.add_function(wrap_pyfunction!(ecdsa::ecdsa_point, module)?)?;
+    module.add_function(wrap_pyfunction!(ecdsa::ecdsa_raw_signature, module)?)?;
+    module.add_function(wrap_pyfunction!(ecdsa::ecdsa_verifies, module)?)?;
     module.add_function(wrap_pyfunction!(group::context_digest, module)?)?;
     module.add_function(wrap_pyfunction!(group::key_id, module)?)?;
     module.add_function(wrap_pyfunction!(group::rotate, module)?)?;

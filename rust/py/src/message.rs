@@ -2,7 +2,7 @@
 
 use icehouse_core::answer::{self, Answer};
 use icehouse_core::message::{self, is_reserved};
-use icehouse_core::{offer, sign, Error};
+use icehouse_core::{offer, request, round_two, Error};
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
@@ -59,7 +59,7 @@ impl Envelope {
 
     /// Reads an authenticated payload; raises `ProtocolError`.
     fn read(&self, py: Python<'_>, payload: &[u8], group: &Group) -> PyResult<Request> {
-        py.detach(|| message::read_request(payload, &self.0.kid, &group.0))
+        py.detach(|| request::read_request(payload, &self.0.kid, &group.0))
             .or_py()
             .map(Request)
     }
@@ -109,14 +109,14 @@ impl Envelope {
         group: &Group,
         participant: u16,
     ) -> PyResult<String> {
-        let message::Request::Cosign(asked) = &request.0 else {
+        let request::Request::Cosign(asked) = &request.0 else {
             return Err(pyo3::exceptions::PyValueError::new_err(
                 "only a cosign request is cosigned",
             ));
         };
         let (commitment, share) = py
             .detach(|| {
-                sign::cosign(
+                round_two::cosign(
                     &share.0,
                     &group.0,
                     participant,
@@ -167,7 +167,7 @@ impl Envelope {
 
 /// What a device asks of its cosigner.
 #[pyclass(frozen, module = "icehouse._core")]
-pub struct Request(message::Request);
+pub struct Request(request::Request);
 
 #[pymethods]
 impl Request {
@@ -175,19 +175,19 @@ impl Request {
     #[getter]
     fn r#type(&self) -> &'static str {
         match self.0 {
-            message::Request::Claim { .. } => "claim",
-            message::Request::Rotate { .. } => "rotate",
-            message::Request::Cosign(_) => "cosign",
-            message::Request::Prove { .. } => "prove",
-            message::Request::Abandon { .. } => "abandon",
-            message::Request::Status => "status",
+            request::Request::Claim { .. } => "claim",
+            request::Request::Rotate { .. } => "rotate",
+            request::Request::Cosign(_) => "cosign",
+            request::Request::Prove { .. } => "prove",
+            request::Request::Abandon { .. } => "abandon",
+            request::Request::Status => "status",
         }
     }
 
     #[getter]
     fn device_key<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyBytes>> {
         match &self.0 {
-            message::Request::Claim { device_key } | message::Request::Rotate { device_key } => {
+            request::Request::Claim { device_key } | request::Request::Rotate { device_key } => {
                 Some(PyBytes::new(py, device_key))
             }
             _ => None,
@@ -197,7 +197,7 @@ impl Request {
     #[getter]
     fn offer_id<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyBytes>> {
         match &self.0 {
-            message::Request::Prove { offer_id, .. } | message::Request::Abandon { offer_id } => {
+            request::Request::Prove { offer_id, .. } | request::Request::Abandon { offer_id } => {
                 Some(PyBytes::new(py, offer_id))
             }
             _ => None,
@@ -207,7 +207,7 @@ impl Request {
     #[getter]
     fn signature<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyBytes>> {
         match &self.0 {
-            message::Request::Prove { signature, .. } => Some(PyBytes::new(py, signature)),
+            request::Request::Prove { signature, .. } => Some(PyBytes::new(py, signature)),
             _ => None,
         }
     }
@@ -215,14 +215,14 @@ impl Request {
     /// Whether a cosign request is for a proof rather than for a signature.
     #[getter]
     fn proof(&self) -> bool {
-        matches!(&self.0, message::Request::Cosign(asked) if asked.proof)
+        matches!(&self.0, request::Request::Cosign(asked) if asked.proof)
     }
 
     /// The message to sign.
     #[getter]
     fn message<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyBytes>> {
         match &self.0 {
-            message::Request::Cosign(asked) => Some(PyBytes::new(py, &asked.message)),
+            request::Request::Cosign(asked) => Some(PyBytes::new(py, &asked.message)),
             _ => None,
         }
     }
@@ -230,7 +230,7 @@ impl Request {
     /// Whether the message looks like one of icehouse's own proofs.
     #[getter]
     fn reserved(&self) -> bool {
-        matches!(&self.0, message::Request::Cosign(asked) if is_reserved(&asked.message))
+        matches!(&self.0, request::Request::Cosign(asked) if is_reserved(&asked.message))
     }
 }
 

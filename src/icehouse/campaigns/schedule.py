@@ -13,12 +13,12 @@ from icehouse.store.campaigns import NothingMatchesError
 from icehouse.store.selection import Filters
 
 if TYPE_CHECKING:
-    from icehouse.campaigns.office import Office
-    from icehouse.ceremonies.vault import Vault
+    from icehouse.campaigns.control import Campaigns
     from icehouse.store.campaigns import Campaign
+    from icehouse.vault.vault import Vault
 
 
-def apply(vault: Vault, office: Office) -> list[Campaign]:
+def apply(vault: Vault, office: Campaigns) -> list[Campaign]:
     """Start what the policy asks for now: a rotation of keys that it does not cover, a suspension of overdue ones.
 
     Raises `RequestError` where the vault has no policy.
@@ -38,7 +38,7 @@ def apply(vault: Vault, office: Office) -> list[Campaign]:
     return [campaign for verb, filters in wanted if (campaign := _started(office, verb, filters)) is not None]
 
 
-def _started(office: Office, verb: str, filters: Filters) -> Campaign | None:
+def _started(office: Campaigns, verb: str, filters: Filters) -> Campaign | None:
     """A campaign, unless there is nothing for it, or another of the verb is under way: the next time will do."""
     try:
         return office.start(verb, filters)

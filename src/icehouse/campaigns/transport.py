@@ -20,7 +20,7 @@ from icehouse.store.foreign import MOST
 if TYPE_CHECKING:
     from procrastinate import App
 
-    from icehouse.campaigns.worker import Crew
+    from icehouse.campaigns.worker import WorkerPool
     from icehouse.store.engine import Database
 
 _logger = logging.getLogger("icehouse")
@@ -54,7 +54,7 @@ def announce(database: Database, campaign: int, pages: int) -> None:
             task.batch_defer(*_jobs(campaign, pages - at))
 
 
-def serve(crew: Crew) -> None:
+def serve(crew: WorkerPool) -> None:
     """Work on pages as they are announced, until SIGTERM or Ctrl-C; the page that is begun is ended first."""
     from procrastinate import RetryStrategy  # noqa: PLC0415  an extra's
 
@@ -87,7 +87,7 @@ def serve(crew: Crew) -> None:
         asyncio.run(_until_told(app, crew))
 
 
-async def _until_told(app: App, crew: Crew) -> None:
+async def _until_told(app: App, crew: WorkerPool) -> None:
     """Work until a signal. Raises `StoreError` where procrastinate gave up by itself."""
     from procrastinate.signals import on_stop  # noqa: PLC0415  an extra's
 

@@ -8,25 +8,27 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-from icehouse.ceremonies import destroy as destroying
-from icehouse.ceremonies import moving, rewrap_users, suspend, verify
-from icehouse.ceremonies import rewrap as rewrapping
-from icehouse.ceremonies.vault import retry
 from icehouse.errors import ConflictError, HsmRefusedError, HsmUnavailableError, IcehouseError, SealError, StoreError
 from icehouse.model import Role, State
 from icehouse.store import root_keys
 from icehouse.store.leases import SupersededError
 from icehouse.store.marking import mark_due
 from icehouse.store.selection import data_keys_in, numbered_keys_in, unfinished_removals
+from icehouse.upkeep import rewrap as rewrapping
+from icehouse.upkeep import rewrap_users
+from icehouse.users import destroy as destroying
+from icehouse.users import suspend, verify
+from icehouse.vault import move_records, retiring
+from icehouse.vault.retry import retry
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from sqlalchemy import Connection
 
-    from icehouse.ceremonies.vault import Vault
     from icehouse.model import Key, WrappedKey
     from icehouse.store.leases import Lease
+    from icehouse.vault.vault import Vault
 
 _logger = logging.getLogger("icehouse")
 _PASSES = 4
@@ -171,12 +173,12 @@ def _reseal(page: Page) -> None:
         }
         numbers = sorted(old)
         try:
-            moving.moved_together(vault, some, numbers)
+            move_records.moved_together(vault, some, numbers)
         except ENVIRONMENT:
             raise
         except IcehouseError:
             for key in some:
-                page.each(key.id, key.user, partial(moving.move_row, vault, key.id, numbers))
+                page.each(key.id, key.user, partial(move_records.move_row, vault, key.id, numbers))
 
 
 def _destroy(page: Page) -> None:
@@ -190,11 +192,11 @@ def _destroy(page: Page) -> None:
         except ConflictError:
             for key in some:
                 page.each(key.id, key.user, partial(retry, vault, partial(_removed, page, key.id)))
-    if vault.store.record.custody == "direct":
+    if vault.custody.users_own:
         # Also those whose worker was killed before it got there. Each has a key of their own in the HSM, which stays:
         # whoever writes the database writes campaigns, too, and no backup would bring it back (ADR 0028).
         for key in unfinished_removals(vault.store, page.lease.first, page.lease.last):
-            page.each(key.id, key.user, partial(destroying.let_go, vault, key))
+            page.each(key.id, key.user, partial(retiring.drop_data_keys_of, vault, key))
     leftover = vault.store.database.shrink()
     if leftover is not None:
         _logger.warning("%s; %s", leftover, leftover.hint)

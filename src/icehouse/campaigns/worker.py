@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection
 
-    from icehouse.ceremonies.vault import Vault
     from icehouse.store.leases import Lease
+    from icehouse.vault.vault import Vault
 
 _logger = logging.getLogger("icehouse")
 PATIENCE = 60
@@ -52,7 +52,7 @@ class Tally:
 
 
 @dataclass
-class Crew:
+class WorkerPool:
     """The workers of one process: so many threads over one vault. `stop` ends each at its page's end.
 
     With `wait` they go on waiting for campaigns; else they end when none is running. `campaign` binds them to one.
@@ -122,7 +122,7 @@ def _work_of(lease: Lease) -> Callable[[Page], None]:
 class Worker:
     """One thread of a crew."""
 
-    def __init__(self, crew: Crew, meter: Meter, name: str, *, patient: bool = True) -> None:
+    def __init__(self, crew: WorkerPool, meter: Meter, name: str, *, patient: bool = True) -> None:
         self._crew = crew
         self._meter = meter
         self._name = name

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from icehouse.campaigns import schedule
-from icehouse.campaigns.office import Office
+from icehouse.campaigns.control import Campaigns
 from icehouse.campaigns.verbs import VERBS
 from icehouse.cli.campaign_report import facts_of_campaign, put_report
 from icehouse.cli.destroy import confirm
@@ -71,7 +71,7 @@ def start(  # noqa: PLR0913  one for each filter
 ) -> None:
     """Start a campaign and work on it here; interrupted, any worker goes on. Exit code 2 where a key failed."""
     with FrostService.open(named(vault)) as service:
-        office = Office(service.vault)
+        office = Campaigns(service.vault)
         filters = Filters(
             unchanged_since=None if older_than is None else int(time.time()) - period("--older-than", older_than),
             epoch=epoch,
@@ -85,7 +85,7 @@ def start(  # noqa: PLR0913  one for each filter
             confirm("Destroy the keys of every user who matches, for ever?")
         campaign = office.start(verb, filters, rate=rate)
         say(f"campaign {campaign.id}: {verb}, {campaign.matched} matched")
-        if verb == "destroy" and service.vault.store.record.custody == "direct":
+        if verb == "destroy" and service.vault.custody.users_own:
             say("hint: afterwards 'icehouse users destroy USER' destroys a user's own keys inside the HSM")
         if detach:
             put_facts({"campaign": campaign.id, "matched": campaign.matched}, form)
@@ -94,7 +94,7 @@ def start(  # noqa: PLR0913  one for each filter
         _work(office, campaign, threads, form)
 
 
-def _work(office: Office, campaign: Campaign, threads: int, form: Format) -> None:
+def _work(office: Campaigns, campaign: Campaign, threads: int, form: Format) -> None:
     with advancing(f"campaign of {campaign.verb}", campaign.matched) as advance, stopping() as stop:
         try:
             state = office.run(campaign.id, threads, stop, advance)
@@ -128,7 +128,7 @@ def stopping() -> Iterator[Event]:
 def list_(*, vault: VaultOption = None, form: FormatOption = Format.TABLE) -> None:
     """List campaigns, the newest first."""
     with FrostService.open(named(vault)) as service:
-        office = Office(service.vault)
+        office = Campaigns(service.vault)
         put_rows(_COLUMNS, (facts_of_campaign(office.report(found.id)) for found in office.all()), form)
 
 
@@ -142,7 +142,7 @@ def status(
 ) -> None:
     """Show what became of a campaign's keys, what the HSM was asked for, and what that costs."""
     with FrostService.open(named(vault)) as service:
-        office = Office(service.vault)
+        office = Campaigns(service.vault)
         report = office.report(number)
         if findings:
             rows = [
@@ -153,9 +153,9 @@ def status(
         put_report(report, form)
 
 
-def _moved(number: int, vault: VaultOption, form: Format, move: Callable[[Office, int], Campaign]) -> None:
+def _moved(number: int, vault: VaultOption, form: Format, move: Callable[[Campaigns, int], Campaign]) -> None:
     with FrostService.open(named(vault)) as service:
-        office = Office(service.vault)
+        office = Campaigns(service.vault)
         move(office, number)
         put_report(office.report(number), form)
 
@@ -163,26 +163,26 @@ def _moved(number: int, vault: VaultOption, form: Format, move: Callable[[Office
 @app.command("pause")
 def pause(number: _NumberArgument, *, vault: VaultOption = None, form: FormatOption = Format.TABLE) -> None:
     """Let no further page be begun; those begun come to their end."""
-    _moved(number, vault, form, Office.pause)
+    _moved(number, vault, form, Campaigns.pause)
 
 
 @app.command("resume")
 def resume(number: _NumberArgument, *, vault: VaultOption = None, form: FormatOption = Format.TABLE) -> None:
     """Go on with a campaign that was paused; workers do it."""
-    _moved(number, vault, form, Office.resume)
+    _moved(number, vault, form, Campaigns.resume)
 
 
 @app.command("cancel")
 def cancel(number: _NumberArgument, *, vault: VaultOption = None, form: FormatOption = Format.TABLE) -> None:
     """End a campaign where it stands; what is done stays done."""
-    _moved(number, vault, form, Office.cancel)
+    _moved(number, vault, form, Campaigns.cancel)
 
 
 @app.command("due")
 def due(*, vault: VaultOption = None, form: FormatOption = Format.TABLE) -> None:
     """Apply the vault's policy of rotation: start the campaigns that it asks for now, and do them."""
     with FrostService.open(named(vault)) as service:
-        office = Office(service.vault)
+        office = Campaigns(service.vault)
         started = schedule.apply(service.vault, office)
         with stopping() as stop:
             for campaign in started:

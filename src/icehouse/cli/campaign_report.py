@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from icehouse.cli.printer import Format, put_facts, put_rows
 
 if TYPE_CHECKING:
-    from icehouse.campaigns.office import Report
+    from icehouse.campaigns.control import Report
 
 _QUOTED = ("usd", "provider")
 

@@ -23,23 +23,23 @@ from icehouse.cli.cloudhsm_run import (
 from icehouse.cli.options import FormatOption  # noqa: TC001  Typer reads it
 from icehouse.cli.printer import Format, put_facts, say
 from icehouse.cli.secret import key_passphrase
-from icehouse.cloudhsm import Aws, Record, Wanted, bill
-from icehouse.cloudhsm.armed import look
-from icehouse.cloudhsm.certificate_files import KEY_FILE, ROOT_FILE
-from icehouse.cloudhsm.cluster import of_run, tagged
-from icehouse.cloudhsm.down import lower
-from icehouse.cloudhsm.hsms import renewed
-from icehouse.cloudhsm.last_words import naming_the_bill
-from icehouse.cloudhsm.record import Notebook
-from icehouse.cloudhsm.teardown import left
-from icehouse.cloudhsm.up import ACTIVATION, Raising
-from icehouse.cloudhsm.wanted import MODES, TYPE, seconds
 from icehouse.errors import ConflictError, RequestError
+from icehouse.hsm.configuration import CLOUDHSM_MODULE, CLOUDHSM_TOKEN, hsm_uri
 from icehouse.planner.money import cents
-from icehouse.providers import CLOUDHSM_MODULE, CLOUDHSM_TOKEN, hsm_uri
+from icehouse.trial_cluster import Aws, Record, Wanted, bill
+from icehouse.trial_cluster.armed import look
+from icehouse.trial_cluster.certificate_files import KEY_FILE, ROOT_FILE
+from icehouse.trial_cluster.cluster import of_run, tagged
+from icehouse.trial_cluster.down import lower
+from icehouse.trial_cluster.hsms import renewed
+from icehouse.trial_cluster.last_words import naming_the_bill
+from icehouse.trial_cluster.record import Notebook
+from icehouse.trial_cluster.teardown import left
+from icehouse.trial_cluster.up import ACTIVATION, Raising
+from icehouse.trial_cluster.wanted import MODES, TYPE, seconds
 
 if TYPE_CHECKING:
-    from icehouse.cloudhsm.cluster import Cluster
+    from icehouse.trial_cluster.cluster import Cluster
 
 app = typer.Typer(help="A trial cluster of AWS CloudHSM, by the hour, that ends by itself.", no_args_is_help=True)
 

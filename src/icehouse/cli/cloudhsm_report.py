@@ -10,22 +10,22 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from icehouse.cli.printer import Format, put, put_rows, say
-from icehouse.cloudhsm import Aws, bill
-from icehouse.cloudhsm.backups import kept as backups_kept
-from icehouse.cloudhsm.cluster import SETTLING
-from icehouse.cloudhsm.last_words import END_IT, billed
-from icehouse.cloudhsm.record import TAG, Record
-from icehouse.cloudhsm.teardown import arming
-from icehouse.cloudhsm.up import create_cluster
 from icehouse.errors import HsmError, HsmRefusedError, RequestError
 from icehouse.planner.money import cents
+from icehouse.trial_cluster import Aws, bill
+from icehouse.trial_cluster.backups import kept as backups_kept
+from icehouse.trial_cluster.cluster import SETTLING
+from icehouse.trial_cluster.last_words import END_IT, billed
+from icehouse.trial_cluster.record import TAG, Record
+from icehouse.trial_cluster.teardown import arming
+from icehouse.trial_cluster.up import create_cluster
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from icehouse.cloudhsm.armed import Teardown
-    from icehouse.cloudhsm.cluster import Cluster
-    from icehouse.cloudhsm.wanted import Wanted
+    from icehouse.trial_cluster.armed import Teardown
+    from icehouse.trial_cluster.cluster import Cluster
+    from icehouse.trial_cluster.wanted import Wanted
 
 _MINUTE = 60
 

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 import typer
 
 from icehouse.cli.printer import say
-from icehouse.cloudhsm import Aws, Record, Wanted, bill, lost
-from icehouse.cloudhsm.cluster import of_run
 from icehouse.errors import ConflictError, RequestError
 from icehouse.planner.money import cents
+from icehouse.trial_cluster import Aws, Record, Wanted, bill, lost
+from icehouse.trial_cluster.cluster import of_run
 
 if TYPE_CHECKING:
-    from icehouse.cloudhsm.cluster import Cluster
-    from icehouse.cloudhsm.record import Notebook
+    from icehouse.trial_cluster.cluster import Cluster
+    from icehouse.trial_cluster.record import Notebook
 
 
 def unfinished(notebook: Notebook) -> Record | None:

@@ -8,10 +8,10 @@ from typing import Annotated
 
 import typer
 
-from icehouse import durable_file
 from icehouse.cli.options import FormatOption, VaultOption, named
 from icehouse.cli.printer import Format, put, put_facts, say
 from icehouse.errors import ConflictError, RequestError, StoreError
+from icehouse.files import durable_file
 from icehouse.service import FrostService
 
 _OutputOption = Annotated[

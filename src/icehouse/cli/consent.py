@@ -13,7 +13,7 @@ from icehouse.errors import RequestError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from icehouse.ceremonies.judging import Doomed, Kept
+    from icehouse.vault.consent import Doomed, Kept
 
 _DIGITS = 8
 YesDestroyOption = Annotated[

@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING
 
 from icehouse._core import Passphrase
 from icehouse.cli.demo_thief import search, try_other_modules
-from icehouse.device import Device
+from icehouse.device.device import Device
 from icehouse.errors import IcehouseError, RequestError, StaleEpochError
-from icehouse.founding import MODULE, STORE, found
 from icehouse.service import FrostService
-from icehouse.settings import Settings
+from icehouse.vault.init import MODULE, STORE, make_vault
+from icehouse.vault.settings import Settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -50,7 +50,7 @@ class _Story:
 
     def tell(self) -> None:
         _chapter("A vault")
-        founded = found(self.vault, Settings(STORE, MODULE))
+        founded = make_vault(self.vault, Settings(STORE, MODULE))
         _line(f"vault {founded.vault_id.hex()} in {self.vault}")
         _line("its HSM is SIMULATED: software that behaves like one, for trying only")
         with FrostService.open(self.vault) as service:

@@ -7,14 +7,14 @@ import sys
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from icehouse import durable_file
 from icehouse._core import data_key_to_bytes
 from icehouse.errors import HsmRefusedError, IcehouseError, SealError
+from icehouse.files import durable_file
 from icehouse.hsm import KeyKind, open_hsm
 from icehouse.model import Purpose
-from icehouse.opening import open_vault
-from icehouse.settings import Settings
 from icehouse.store import VaultStore, data_keys
+from icehouse.vault.opening import open_vault
+from icehouse.vault.settings import Settings
 
 if TYPE_CHECKING:
     from pathlib import Path

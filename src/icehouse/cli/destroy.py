@@ -7,17 +7,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from icehouse.ceremonies.judging import Judged, check_consent
 from icehouse.cli.consent import YesDestroyOption, consented
 from icehouse.cli.options import FormatOption, VaultOption, named
 from icehouse.cli.printer import Format, printable, put_rows, say
 from icehouse.errors import RequestError
 from icehouse.model import check_user
 from icehouse.service import FrostService
+from icehouse.vault.consent import Judged, check_consent
 
 if TYPE_CHECKING:
-    from icehouse.ceremonies.destroy import Removal
     from icehouse.store.wal import Leftover
+    from icehouse.users.destroy import Removal
 
 _COLUMNS = ("state", "until", "waits_for", "user")
 _NAMED = 5

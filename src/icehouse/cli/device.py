@@ -11,7 +11,7 @@ import typer
 from icehouse.cli import secret
 from icehouse.cli.options import DeviceOption, FormatOption, PassphraseOption, VaultOption, named
 from icehouse.cli.printer import Format, put_facts, say
-from icehouse.device import Device
+from icehouse.device.device import Device
 from icehouse.errors import RequestError
 from icehouse.model import State
 from icehouse.service import FrostService

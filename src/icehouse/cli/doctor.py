@@ -10,31 +10,32 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from icehouse import settings as vault_settings
-from icehouse.ceremonies.judging import Judged
-from icehouse.checkup import Check, Checkup
 from icehouse.cli.consent import YesDestroyOption, consented
 from icehouse.cli.destroy import facts_of_leftover, facts_of_removal
 from icehouse.cli.options import FormatOption, VaultOption, named
 from icehouse.cli.printer import FAILED, Format, complain, put, put_facts, put_rows, say
 from icehouse.cli.progress import counted
 from icehouse.cli.strays import explain, strays
+from icehouse.custody import Verb, allows, custody_class, is_ours
 from icehouse.errors import HsmError, HsmUnavailableError, MissingExtraError, RequestError, SealError, StoreError
-from icehouse.exposure import exposures
 from icehouse.hsm import HsmKey
+from icehouse.hsm.checkup import Check, Checkup
 from icehouse.model import SOFTWARE, RootState
-from icehouse.opening import KIND_OF, check_vault_id
 from icehouse.service import FrostService
 from icehouse.store import VaultStore, data_keys, root_keys
 from icehouse.store.counts import miscounts
+from icehouse.vault import settings as vault_settings
+from icehouse.vault.consent import Judged
+from icehouse.vault.exposure import exposures
+from icehouse.vault.opening import KIND_OF, check_vault_id
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from icehouse.errors import IcehouseError
-    from icehouse.model import RootKey
-    from icehouse.settings import Settings
+    from icehouse.model import RootKey, VaultRecord
     from icehouse.store.wal import Leftover
+    from icehouse.vault.settings import Settings
 
 _NAMED = 5
 _COLUMNS = ("ok", "hsm", "check", "detail")
@@ -226,7 +227,7 @@ def _facts(store: VaultStore, states: Counter[str]) -> dict[str, object]:
     return {
         "vault": record.vault_id.hex(),
         "custody": record.custody,
-        "buckets": record.buckets if record.custody == "hierarchical" else None,
+        "buckets": _buckets(record),
         "database": store.connected,
         "root_keys": [_facts_of_root(root) for root in record.roots],
         "users": store.count(),
@@ -237,6 +238,12 @@ def _facts(store: VaultStore, states: Counter[str]) -> dict[str, object]:
         "users_made_in_software": states[SOFTWARE],
         "data_keys": len(data_keys.counts(store.database)),
     }
+
+
+def _buckets(record: VaultRecord) -> int | None:
+    if is_ours(record.custody):
+        return record.buckets if allows(custody_class(record.custody), Verb.SHARE_NODES) else None
+    return record.buckets or None  # nothing is imported: perhaps no HSM vouched for the custody's name
 
 
 def _facts_of_root(root: RootKey) -> dict[str, object]:

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from time import monotonic
 from typing import TYPE_CHECKING
 
-from icehouse import settings as vault_settings
 from icehouse.cli.printer import say
-from icehouse.device import Device
-from icehouse.founding import STORE, found
+from icehouse.device.device import Device
 from icehouse.hsm import open_hsm
 from icehouse.service import FrostService
-from icehouse.settings import FILE_NAME, Settings
+from icehouse.vault import settings as vault_settings
+from icehouse.vault.init import STORE, make_vault
+from icehouse.vault.settings import FILE_NAME, Settings
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -55,7 +55,7 @@ class Walkthrough:
         self._clear()
         begun = monotonic()
         try:
-            found(self.directory, Settings(STORE, self.uri))
+            make_vault(self.directory, Settings(STORE, self.uri))
             with FrostService.open(self.directory) as service:
                 for user in USERS:
                     self._walk(service, user)

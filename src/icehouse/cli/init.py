@@ -17,11 +17,10 @@ from icehouse.cli.options import (
     named,
 )
 from icehouse.cli.printer import Format, put_facts, say
-from icehouse.errors import RequestError
-from icehouse.founding import MODULE, STORE, found
-from icehouse.opening import check_custody
-from icehouse.settings import Settings, absolute
+from icehouse.custody import Verb, allows, check_allowed, custody_class
 from icehouse.store.engine import check_no_password
+from icehouse.vault.init import MODULE, STORE, make_vault
+from icehouse.vault.settings import Settings, absolute
 
 
 def init(
@@ -51,9 +50,9 @@ def init(
     form: FormatOption = Format.TABLE,
 ) -> None:
     """Make a vault: root keys in an HSM, an empty database, and the settings that name them."""
-    if claim_hsm and custody == "hierarchical":
-        msg = "--claim-hsm is for hybrid and direct custody: a hierarchical vault has one root key"
-        raise RequestError(msg)
+    kind = custody_class(custody)
+    if claim_hsm:
+        check_allowed(kind, Verb.SPLIT_CLAIM)
     # Whoever types a relative path means it from here; what is made inside the vault moves with it.
     database = check_no_password(store) if store else STORE
     given = absolute(Settings(database, hsm or MODULE, claim_hsm or "", fallback_uri=fallback or ""), Path.cwd())
@@ -63,10 +62,10 @@ def init(
         hsm_claim_uri=given.hsm_claim_uri,
         fallback_uri=given.fallback_uri,
     )
-    nodes = buckets_of(check_custody(custody), expected_users, buckets)
-    founded = found(named(vault), wanted, custody=custody, buckets=nodes)
+    nodes = buckets_of(custody, expected_users, buckets)
+    founded = make_vault(named(vault), wanted, custody=custody, buckets=nodes)
     facts = {"vault": founded.vault_id.hex(), "settings": str(founded.file), "custody": custody}
-    put_facts(facts | {"buckets": nodes} if custody == "hierarchical" else facts, form)
+    put_facts(facts | {"buckets": nodes} if allows(kind, Verb.SHARE_NODES) else facts, form)
     if founded.simulated_inside:
         say(
             "warning: FOR TRYING ONLY: the HSM of this vault is simulated, and its PIN lies beside it; "

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from icehouse import __version__
+import icehouse
 from icehouse.cli import (
     campaign,
     cloudhsm,
@@ -33,7 +33,7 @@ from icehouse.cli import (
 )
 from icehouse.cli.printer import complain_in, end_complaints, explain, log_to_stderr, put, wanted_form
 from icehouse.errors import FallbackWarning
-from icehouse.settings import check_environment
+from icehouse.vault.settings import check_environment
 
 app = typer.Typer(
     name="icehouse",
@@ -66,7 +66,7 @@ plan.register(app)
 
 def _show_version(asked: bool) -> None:  # noqa: FBT001  Typer's own calling
     if asked:
-        put(f"icehouse {__version__}")
+        put(f"icehouse {icehouse.__version__}")
         raise typer.Exit
 
 

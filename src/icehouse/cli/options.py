@@ -8,9 +8,10 @@ from typing import Annotated
 from typer import Option
 
 from icehouse.cli.printer import Format
+from icehouse.custody import Verb, allows, custody_class
 from icehouse.errors import RequestError
 from icehouse.model import DEFAULT_SUITE, SUITES
-from icehouse.opening import buckets_for
+from icehouse.vault.opening import buckets_for
 
 VaultOption = Annotated[
     Path | None,
@@ -36,7 +37,9 @@ TaprootOption = Annotated[
         help="secp256k1-tr only: tweak the key with this Merkle root, or with none where empty (BIP-341).",
     ),
 ]
-CustodyOption = Annotated[str, Option("--custody", metavar="CUSTODY", help="hybrid, hierarchical or direct.")]
+CustodyOption = Annotated[
+    str, Option("--custody", metavar="CUSTODY", help="hybrid, hierarchical, direct, or module:Class.")
+]
 ExpectedUsersOption = Annotated[
     int | None,
     Option("--expected-users", metavar="N", help="Hierarchical: about N/1,000 nodes; 0 for one a user."),
@@ -56,7 +59,7 @@ def buckets_of(custody: str, expected_users: int | None, buckets: int | None) ->
     if expected_users is not None and buckets is not None:
         msg = "--expected-users and --buckets say the same: give one of them"
         raise RequestError(msg)
-    if custody != "hierarchical":
+    if not allows(custody_class(custody), Verb.SHARE_NODES):
         msg = f"--expected-users and --buckets are for hierarchical custody, not for {custody}"
         raise RequestError(msg)
     return buckets_for(expected_users) if expected_users is not None else buckets or 0

@@ -8,14 +8,14 @@ from typing import Annotated, Any
 
 import typer
 
-from icehouse.ceremonies.recover import Listed
 from icehouse.cli.options import BucketsOption, ExpectedUsersOption, FormatOption, VaultOption, buckets_of, named
 from icehouse.cli.printer import Format, put_facts, say
 from icehouse.errors import RequestError
-from icehouse.founding import STORE
-from icehouse.rebuilding import Rebuild, rebuild, without_epochs
-from icehouse.settings import Settings, absolute
 from icehouse.store.engine import check_no_password
+from icehouse.upkeep.rebuild import Rebuild, rebuild, without_epochs
+from icehouse.upkeep.recover import Listed
+from icehouse.vault.init import STORE
+from icehouse.vault.settings import Settings, absolute
 
 _ID_BYTES = 16
 

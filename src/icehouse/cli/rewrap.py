@@ -7,19 +7,20 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from icehouse import settings as vault_settings
 from icehouse.cli.options import FormatOption, VaultOption, named
 from icehouse.cli.printer import Format, put_facts, put_rows, say
 from icehouse.cli.progress import advancing
+from icehouse.custody import Verb, check_allowed
 from icehouse.errors import RequestError
-from icehouse.moving import move, plan_move
 from icehouse.planner.quote import quotes
 from icehouse.service import FrostService
+from icehouse.upkeep.move_hsm import move, plan_move
+from icehouse.vault import settings as vault_settings
 
 if TYPE_CHECKING:
-    from icehouse.ceremonies.rewrap import RewrapPlan
     from icehouse.hsm import HsmInfo
-    from icehouse.upkeep import Upkeep
+    from icehouse.upkeep.rewrap import RewrapPlan
+    from icehouse.upkeep.upkeep import Upkeep
 
 _QUOTED = ("seconds", "usd", "usd_a_month", "provider")
 
@@ -74,9 +75,7 @@ def _move(vault: Path, uri: str, form: Format, *, dry_run: bool) -> None:
 def _renew(vault: Path, form: Format, *, dry_run: bool) -> None:
     with FrostService.open(vault) as service:
         upkeep = service.upkeep
-        if service.vault.custody.name == "hierarchical":
-            msg = "a hierarchical vault has no new master: every share follows from the one it has"
-            raise RequestError(msg, hint="convert it: icehouse rewrap --to-custody hybrid")
+        check_allowed(service.vault.custody, Verb.RENEW)
         if upkeep.promotable:
             _promote(upkeep, form, dry_run=dry_run)
             return

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from icehouse._core import Passphrase
 from icehouse.errors import RequestError
-from icehouse.secret_file import check_private, warn_if_shared
+from icehouse.files.secret_file import check_private, warn_if_shared
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -6,13 +6,13 @@ from typing import Annotated
 
 import typer
 
-from icehouse import settings
 from icehouse.cli.options import VaultOption, named
 from icehouse.cli.printer import say
-from icehouse.opening import check_vault_id
 from icehouse.store import migrate, roles
 from icehouse.store.engine import Database, check_no_password
 from icehouse.store.vault_store import vault_id_in
+from icehouse.vault import settings
+from icehouse.vault.opening import check_vault_id
 
 app = typer.Typer(help="The tables of a vault's database.", no_args_is_help=True)
 

@@ -6,12 +6,12 @@ import re
 from contextlib import closing
 from typing import TYPE_CHECKING
 
-from icehouse import settings as vault_settings
 from icehouse.cli.options import named
 from icehouse.cli.printer import say
 from icehouse.errors import IcehouseError
 from icehouse.model import Role, root_label
 from icehouse.store import VaultStore, root_keys
+from icehouse.vault import settings as vault_settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

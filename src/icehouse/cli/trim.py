@@ -6,21 +6,21 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from icehouse.ceremonies.judging import named as _named
 from icehouse.cli.consent import YesDestroyOption, consented, explain_kept
 from icehouse.cli.destroy import facts_of_leftover, warn_of
 from icehouse.cli.options import FormatOption, VaultOption, named
 from icehouse.cli.printer import Format, put_facts, say
 from icehouse.cli.progress import advancing
 from icehouse.errors import ConflictError, RequestError
-from icehouse.moving import settle
 from icehouse.service import FrostService
+from icehouse.upkeep.move_hsm import settle
+from icehouse.vault.consent import named as _named
 
 if TYPE_CHECKING:
     from datetime import datetime
     from pathlib import Path
 
-    from icehouse.ceremonies.trim import Trimmed
+    from icehouse.upkeep.trim import Trimmed
 
 
 def trim(

@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from icehouse.ceremonies.keygen import check_participants
-from icehouse.ceremonies.vault import DAY
 from icehouse.cli.code import code
 from icehouse.cli.destroy import destroy
 from icehouse.cli.options import SUITE, FormatOption, SuiteOption, VaultOption, named
@@ -20,6 +18,8 @@ from icehouse.cli.roster import Roster
 from icehouse.errors import RequestError
 from icehouse.model import SERVER, check_suite, check_user
 from icehouse.service import FrostService
+from icehouse.users.create import check_participants
+from icehouse.vault.rotation_policy import DAY
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from icehouse.campaigns import schedule, transport
-from icehouse.campaigns.office import Office
-from icehouse.campaigns.worker import PATIENCE, Crew, Tally
+from icehouse.campaigns.control import Campaigns
+from icehouse.campaigns.worker import PATIENCE, Tally, WorkerPool
 from icehouse.cli.campaign import stopping
 from icehouse.cli.options import FormatOption, VaultOption, named
 from icehouse.cli.printer import Format, put_facts, say
@@ -22,7 +22,7 @@ from icehouse.service import FrostService
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from icehouse.ceremonies.vault import Vault
+    from icehouse.vault.vault import Vault
 
 _HOUR = 3600.0
 _logger = logging.getLogger("icehouse")
@@ -43,7 +43,7 @@ def worker(
     It refuses a database at another schema than its own. Exit code 2 where the HSM or the database stays away.
     """
     with FrostService.open(named(vault)) as service, stopping() as stop:
-        crew = Crew(service.vault, threads, wait=not once, patience=patience, stop=stop)
+        crew = WorkerPool(service.vault, threads, wait=not once, patience=patience, stop=stop)
         if not once:
             crew.idle = _hourly(service.vault)
         say(f"worker {crew.name} is at work")
@@ -54,7 +54,7 @@ def worker(
     )
 
 
-def _served(crew: Crew) -> Tally:
+def _served(crew: WorkerPool) -> Tally:
     transport.serve(crew)
     return crew.tally
 
@@ -80,7 +80,7 @@ def _hourly(vault: Vault) -> Callable[[], None]:
             if (vault.rotation.every or vault.rotation.suspend) and (not last or monotonic() - last > _HOUR):
                 last = monotonic()
                 with _said():
-                    schedule.apply(vault, Office(vault))
+                    schedule.apply(vault, Campaigns(vault))
         finally:
             turn.release()
 

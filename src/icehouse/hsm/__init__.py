@@ -6,17 +6,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, cast
 
 from icehouse.errors import RequestError
-from icehouse.hsm._absent import AbsentHsm
-from icehouse.hsm._hsm import (
-    Destruction,
-    Hsm,
-    HsmInfo,
-    HsmKey,
-    KeyKind,
-    OperationCounts,
-    Right,
-)
-from icehouse.hsm._listing import FindsLabels, GoneError, Leftover, PartlyListedError, TellsLeftovers, labelled, sought
+from icehouse.hsm.absent import AbsentHsm
+from icehouse.hsm.listing import FindsLabels, GoneError, Leftover, PartlyListedError, TellsLeftovers, labelled, sought
+from icehouse.hsm.protocol import Destruction, Hsm, HsmInfo, HsmKey, KeyKind, OperationCounts, Right
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -42,11 +34,11 @@ __all__ = [
 
 # Strings, so that opening one provider never imports another's client.
 _PROVIDERS = {
-    "awskms": "icehouse.hsm._awskms:AwsKmsHsm",
-    "gcpkms": "icehouse.hsm._gcpkms:GcpKmsHsm",
-    "openbao": "icehouse.hsm._openbao:OpenBaoHsm",
-    "pkcs11": "icehouse.hsm._pkcs11:Pkcs11Hsm",
-    "simulated": "icehouse.hsm._simulated:SimulatedHsm",
+    "awskms": "icehouse.hsm.awskms.awskms:AwsKmsHsm",
+    "gcpkms": "icehouse.hsm.gcpkms.gcpkms:GcpKmsHsm",
+    "openbao": "icehouse.hsm.openbao.openbao:OpenBaoHsm",
+    "pkcs11": "icehouse.hsm.pkcs11.pkcs11:Pkcs11Hsm",
+    "simulated": "icehouse.hsm.simulated.simulated:SimulatedHsm",
 }
 
 

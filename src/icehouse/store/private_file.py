@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
-from icehouse import durable_file
 from icehouse.errors import StoreError
+from icehouse.files import durable_file
 
 _MAKING = "rwc"
 """SQLite's word for opening a file that is made where there is none; what it does unless told otherwise."""

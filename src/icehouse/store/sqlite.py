@@ -16,8 +16,8 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.pool import NullPool, StaticPool
 
-from icehouse import durable_file
 from icehouse.errors import IcehouseError, StoreError
+from icehouse.files import durable_file
 from icehouse.store import foreign, wal
 from icehouse.store.private_file import make_private
 

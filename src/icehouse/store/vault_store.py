@@ -278,8 +278,11 @@ def vault_id_in(database: Database) -> bytes | None:
     if database.missing:
         return None
     with database.read() as connection:
-        if vault.name not in inspect(connection).get_table_names():
+        tables = inspect(connection)
+        if vault.name not in tables.get_table_names():
             return None
+        if vault.c.vault_id.name not in {column["name"] for column in tables.get_columns(vault.name)}:
+            return None  # another application's table of this name
         return connection.execute(select(vault.c.vault_id)).scalar()
 
 

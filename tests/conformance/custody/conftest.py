@@ -8,7 +8,7 @@ import pytest
 
 from conformance.custody.house import ARRANGEMENTS, House
 from icehouse.hsm import open_hsm
-from icehouse.hsm._simulated import SimulatedHsm
+from icehouse.hsm.simulated.simulated import SimulatedHsm
 
 MODULES = ("simulated", "softhsm")
 ON_POSTGRESQL = "simulated-postgresql"

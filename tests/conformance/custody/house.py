@@ -11,11 +11,11 @@ import psycopg
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from icehouse import Device
-from icehouse.ceremonies.vault import reseal
 from icehouse.custody import RootKeys
-from icehouse.opening import create_vault, open_vault
 from icehouse.service import FrostService
-from icehouse.settings import Settings
+from icehouse.vault.opening import create_vault, open_vault
+from icehouse.vault.records import reseal
+from icehouse.vault.settings import Settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable

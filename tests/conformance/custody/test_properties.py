@@ -13,17 +13,17 @@ from conformance.custody import outsider
 from conformance.custody.house import BUCKETS, DIRECT, HYBRID, NODES, House
 from consenting import destroyed
 from icehouse._core import bucket, data_key_to_bytes, derive
-from icehouse.ceremonies.recover import Listed, recover
 from icehouse.custody import RootKeys
 from icehouse.errors import HsmRefusedError, HsmUnavailableError, ProtocolError, RequestError
 from icehouse.hsm import HsmKey, KeyKind
-from icehouse.hsm._profile import Fault, Profile
-from icehouse.hsm._simulated import SimulatedHsm
+from icehouse.hsm.simulated.profile import Fault, Profile
+from icehouse.hsm.simulated.simulated import SimulatedHsm
 from icehouse.model import NO_DATA_KEY, NO_OFFER_ID, RECORDS_PER_DATA_KEY, Purpose, RootState, Sealed, State
-from icehouse.opening import recover_vault
 from icehouse.service import FrostService
 from icehouse.store import root_keys
 from icehouse.store.data_keys import begin_retiring, drop_empty
+from icehouse.upkeep.recover import Listed, recover
+from icehouse.vault.opening import recover_vault
 from tamper.attacker import channel_of, inside, open_record, row_context
 
 SEALING = (HYBRID, DIRECT)
@@ -321,15 +321,15 @@ def nearly_full(place, **profile):
 def test_limits_a_creation_cut_off_when_the_hsm_became_full_is_finished_by_the_same_call(tmp_path, build):
     del build
     asked = nearly_full(tmp_path / "as-it-goes").hsm.operations.total
-    # Nine users ask whether there is room, and for a key and a wrap each: the last wrap fails, nothing is written.
+    # Nine users ask whether there is room, and for a key and a wrap each: the last wrap fails, those before are made.
     house = nearly_full(tmp_path / "full", faults={asked + 1 + 2 * 9: Fault.UNAVAILABLE})
     with pytest.raises(HsmUnavailableError):
         house.service.create_users(names(9))
     full = len(house.hsm.keys("")), house.service.check()
     made = house.service.create_users(names(9))
 
-    assert full == (11, 1)
-    assert (made.created, house.service.check()) == (9, 10)
+    assert full == (11, 9)
+    assert (made.created, made.existing, house.service.check()) == (1, 8, 10)
     assert len(house.hsm.keys("")) == 11
     house.close()
 

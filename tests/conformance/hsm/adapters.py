@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from conformance.hsm.descriptors import connections_to, open_files
 from icehouse.hsm import open_hsm
-from icehouse.hsm._profile import Fault
+from icehouse.hsm.simulated.profile import Fault
 from servers.awskms import REGION, AwsKmsServer
 from servers.cloudhsm_trial import ControlPlane
 from servers.function_list import FunctionList

@@ -7,7 +7,7 @@ import logging
 import pytest
 
 from conformance.custody.house import HYBRID, House
-from icehouse.hsm._simulated import SimulatedHsm
+from icehouse.hsm.simulated.simulated import SimulatedHsm
 
 BACKENDS = ("sqlite", "postgresql")
 

@@ -12,7 +12,6 @@ import pytest
 from sqlalchemy import insert, select, text, update
 
 from consenting import trimmed
-from icehouse.ceremonies.dealing import deal, prepare, write
 from icehouse.errors import ConflictError, RequestError, SealError, StoreError
 from icehouse.model import (
     RECORDS_PER_DATA_KEY,
@@ -31,6 +30,7 @@ from icehouse.store.engine import Database
 from icehouse.store.schema import data_keys as data_key_table
 from icehouse.store.schema import keys, metadata, vault
 from icehouse.store.sweep import write_page
+from icehouse.users.dealing import deal, prepare, write
 
 THREADS = 8
 

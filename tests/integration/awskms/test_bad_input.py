@@ -141,7 +141,7 @@ def test_an_endpoint_of_the_environment_without_tls_is_not_used(server, monkeypa
 FRESH = """
 import sys
 {before}
-import icehouse, icehouse.hsm, icehouse.service, icehouse.providers
+import icehouse, icehouse.hsm, icehouse.service, icehouse.hsm.configuration
 loaded = {{name.partition(".")[0] for name, module in sys.modules.items() if module}}
 assert not loaded & {{"boto3", "botocore"}}
 from icehouse.errors import IcehouseError

@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from icehouse._core import DataKey, data_key_to_bytes, same_secret
 from icehouse.errors import HsmUnavailableError
 from icehouse.hsm import KeyKind, open_hsm
-from icehouse.hsm._awskms_wire import of_amazon
+from icehouse.hsm.awskms.wire import of_amazon
 from integration.awskms.calls import CONTEXT, KEK, MASTER
 from servers.awskms import REGION, AwsKmsServer
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from icehouse.checkup import Checkup
+from icehouse.hsm.checkup import Checkup
 from integration.awskms.calls import AUDIT, KEK, MASTER
 
 

@@ -6,9 +6,9 @@ from contextlib import closing
 
 import pytest
 
-from icehouse.checkup import Checkup
 from icehouse.errors import HsmUnavailableError
 from icehouse.hsm import KeyKind, PartlyListedError, open_hsm
+from icehouse.hsm.checkup import Checkup
 from integration.awskms.calls import KEK, impatient
 from servers.quota import Quotas
 

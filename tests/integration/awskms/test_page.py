@@ -6,7 +6,7 @@ import json
 import re
 from pathlib import Path
 
-from icehouse.hsm._awskms_rights import FOUND, SERVE
+from icehouse.hsm.awskms.rights import FOUND, SERVE
 
 PAGE = (Path(__file__).parents[3] / "docs" / "howto" / "aws-kms.md").read_text(encoding="utf-8")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from icehouse.hsm._awskms_rights import FOUND, SERVE
+from icehouse.hsm.awskms.rights import FOUND, SERVE
 
 TRIED = ("DescribeKey", "Encrypt", "Decrypt", "GenerateMac", "Sign", "GetPublicKey", "ListKeys")
 

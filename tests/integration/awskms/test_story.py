@@ -8,10 +8,10 @@ from consenting import trimmed
 from executable import Shell
 from icehouse import Device, create_hsm_frost
 from icehouse.errors import HsmRefusedError
-from icehouse.founding import MODULE, STORE, found
-from icehouse.moving import move, settle
 from icehouse.service import FrostService
-from icehouse.settings import Settings
+from icehouse.upkeep.move_hsm import move, settle
+from icehouse.vault.init import MODULE, STORE, make_vault
+from icehouse.vault.settings import Settings
 from servers.awskms import ENVIRONMENT, REGION
 
 
@@ -33,7 +33,7 @@ def test_every_custody_works_from_creation_to_rotation(server, custody):
 
 def test_a_vault_moves_to_new_root_keys_and_the_old_ones_are_scheduled_for_deletion(server, tmp_path):
     place = tmp_path / "vault"
-    found(place, Settings(STORE, server.uri))
+    make_vault(place, Settings(STORE, server.uri))
     with FrostService.open(place) as frost:
         frost.create_users(["alice", "bob"])
         alice = Device.create("alice")
@@ -49,7 +49,7 @@ def test_a_vault_moves_to_new_root_keys_and_the_old_ones_are_scheduled_for_delet
 
 def test_a_vault_moves_here_from_a_simulated_hsm_which_can_then_go(server, tmp_path):
     place, users = tmp_path / "vault", [f"user-{number}" for number in range(8)]
-    found(place, Settings(STORE, MODULE))
+    make_vault(place, Settings(STORE, MODULE))
     with FrostService.open(place) as frost:
         frost.create_users(users)
         devices = [Device.create(user) for user in users]
@@ -72,11 +72,11 @@ def test_a_vault_that_could_not_be_founded_for_want_of_one_permission_is_finishe
     place, wanted = tmp_path / "vault", Settings(STORE, server.uri)
     server.rules.denied = {"kms:Encrypt"}
     with pytest.raises(HsmRefusedError, match="no permission"):
-        found(place, wanted)
+        make_vault(place, wanted)
     assert not (place / "vault.toml").exists()
 
     server.rules.denied = set()
-    found(place, wanted)
+    make_vault(place, wanted)
     with FrostService.open(place) as frost:
         assert frost.create_users(["alice"]).created == 1
         assert len(frost.hsm.keys("")) == 2

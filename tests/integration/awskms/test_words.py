@@ -10,7 +10,8 @@ from botocore.retries.standard import ThrottledRetryableChecker, TransientRetrya
 
 from icehouse._core import DataKey
 from icehouse.errors import HsmRefusedError, HsmUnavailableError
-from icehouse.hsm import _awskms_wire, open_hsm
+from icehouse.hsm import open_hsm
+from icehouse.hsm.awskms import wire
 from integration.awskms.calls import CALLS, CONTEXT, KEK, impatient
 from servers.awskms_rules import AwsError
 
@@ -65,7 +66,7 @@ def test_fields_that_a_stand_in_leaves_out_are_missed_of_amazons_own_service_onl
         hsm.unwrap(KEK, hsm.wrap(KEK, DataKey.random(), CONTEXT), CONTEXT)
 
         assert (hsm.info.attested, "a stand-in for AWS KMS" in hsm.info.model) == (False, True)
-    monkeypatch.setattr(_awskms_wire, "of_amazon", lambda *_: True)
+    monkeypatch.setattr(wire, "of_amazon", lambda *_: True)
     with closing(open_hsm(server.uri)) as hsm, pytest.raises(HsmRefusedError, match=f"{field} (is )?None"):
         hsm.wrap(KEK, DataKey.random(), CONTEXT)
 

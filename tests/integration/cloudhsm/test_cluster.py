@@ -12,8 +12,8 @@ from icehouse import create_hsm_frost
 from icehouse._core import DataKey
 from icehouse.errors import HsmRefusedError, HsmUnavailableError, MissingExtraError, RequestError
 from icehouse.hsm import KeyKind
-from icehouse.hsm._cloudhsm import _refusal, warn_of_availability_check
-from icehouse.providers import hsm_uri
+from icehouse.hsm.configuration import hsm_uri
+from icehouse.hsm.pkcs11.cloudhsm import _refusal, warn_of_availability_check
 from servers.cloudhsm_trial import STRANGER
 
 CONTEXT = bytes(32)

@@ -62,7 +62,7 @@ def test_a_key_ring_is_not_made_by_icehouse(server):
 FRESH = """
 import sys
 {before}
-import icehouse, icehouse.hsm, icehouse.service, icehouse.providers
+import icehouse, icehouse.hsm, icehouse.service, icehouse.hsm.configuration
 loaded = {{name.partition(".")[0] for name, module in sys.modules.items() if module}}
 assert not loaded & {{"grpc", "google"}}
 from icehouse.errors import IcehouseError

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from icehouse.hsm._gcpkms_wire import RIGHTS
+from icehouse.hsm.gcpkms.wire import RIGHTS
 
 PAGE = (Path(__file__).parents[3] / "docs" / "howto" / "google-cloud-hsm.md").read_text(encoding="utf-8")
 

@@ -7,9 +7,9 @@ from contextlib import closing
 import pytest
 from google.rpc.error_details_pb2 import BadRequest, ErrorInfo
 
-from icehouse.checkup import Checkup
 from icehouse.errors import HsmRefusedError
 from icehouse.hsm import KeyKind, open_hsm
+from icehouse.hsm.checkup import Checkup
 from integration.gcpkms.calls import AUDIT, CALLS, KEK, MASTER, impatient
 from servers.gcpkms import Fault
 from servers.gcpkms_keys import Code, State, StatusError

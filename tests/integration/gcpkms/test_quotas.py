@@ -8,9 +8,9 @@ import pytest
 
 from executable import Shell
 from icehouse import create_hsm_frost
-from icehouse.checkup import Checkup
 from icehouse.errors import HsmRefusedError, HsmUnavailableError
 from icehouse.hsm import HsmKey, KeyKind, PartlyListedError, open_hsm
+from icehouse.hsm.checkup import Checkup
 from integration.gcpkms.calls import impatient
 from servers.gcpkms import GROUPS
 from servers.gcpkms_keys import Algorithm

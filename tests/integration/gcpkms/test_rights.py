@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from executable import Shell
-from icehouse.hsm._gcpkms_wire import RIGHTS
+from icehouse.hsm.gcpkms.wire import RIGHTS
 from servers.gcpkms import Fault
 
 PERMISSIONS = sorted({permission for permission, _ in RIGHTS.values()})
@@ -59,7 +61,7 @@ def test_a_serving_process_that_may_not_decrypt_is_told_which_role_it_lacks(shel
         in wrong(done)["right cloudkms.cryptoKeyVersions.useToDecrypt"]["mend"]
     )
     assert done.json["users"] == 1
-    assert "icehouse: hint: grant roles/cloudkms.cryptoKeyEncrypterDecrypter" in done.err
+    assert "grant roles/cloudkms.cryptoKeyEncrypterDecrypter" in json.loads(done.err.splitlines()[-1])["error"]["hint"]
 
 
 def test_a_principal_that_may_not_even_list_is_told_its_rights_all_the_same(shell, server):

@@ -8,15 +8,15 @@ from consenting import trimmed
 from executable import Shell
 from icehouse import Device
 from icehouse.errors import HsmRefusedError
-from icehouse.founding import STORE, found
 from icehouse.service import FrostService
-from icehouse.settings import Settings
+from icehouse.vault.init import STORE, make_vault
+from icehouse.vault.settings import Settings
 from servers.gcpkms_keys import State
 
 
 def test_a_vault_moves_to_new_root_keys_and_the_old_ones_are_scheduled_for_destruction(server, tmp_path):
     place = tmp_path / "vault"
-    found(place, Settings(STORE, server.uri))
+    make_vault(place, Settings(STORE, server.uri))
     with FrostService.open(place) as frost:
         frost.create_users(["alice", "bob"])
         alice = Device.create("alice")
@@ -34,11 +34,11 @@ def test_a_vault_that_could_not_be_founded_for_want_of_one_permission_is_finishe
     place, wanted = tmp_path / "vault", Settings(STORE, server.uri)
     server.weather.denied = {"cloudkms.cryptoKeyVersions.useToEncrypt"}
     with pytest.raises(HsmRefusedError, match="no permission"):
-        found(place, wanted)
+        make_vault(place, wanted)
     assert not (place / "vault.toml").exists()
 
     server.weather.denied = set()
-    found(place, wanted)
+    make_vault(place, wanted)
     with FrostService.open(place) as frost:
         assert frost.create_users(["alice"]).created == 1
         assert len(frost.hsm.keys("")) == 2

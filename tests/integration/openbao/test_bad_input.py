@@ -153,7 +153,7 @@ def test_an_http_server_is_not_asked_over_tls(place):
 FRESH = """
 import sys
 {before}
-import icehouse, icehouse.hsm, icehouse.service, icehouse.providers
+import icehouse, icehouse.hsm, icehouse.service, icehouse.hsm.configuration
 loaded = {{name.partition(".")[0] for name, module in sys.modules.items() if module}}
 assert not loaded & {{"hvac", "requests", "urllib3"}}
 from icehouse.errors import IcehouseError

@@ -9,7 +9,7 @@ from contextlib import closing
 import pytest
 
 from icehouse.hsm import open_hsm
-from icehouse.hsm._openbao_rights import NEEDED
+from icehouse.hsm.openbao.rights import NEEDED
 from servers.openbao import PAGE, ROOT_TOKEN, binary, policy_of
 
 TEXT = PAGE.read_text(encoding="utf-8")

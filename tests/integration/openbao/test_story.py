@@ -9,10 +9,10 @@ from consenting import trimmed
 from executable import Shell
 from icehouse import Device, create_hsm_frost
 from icehouse.errors import HsmRefusedError
-from icehouse.founding import MODULE, STORE, found
-from icehouse.moving import move, settle
 from icehouse.service import FrostService
-from icehouse.settings import Settings
+from icehouse.upkeep.move_hsm import move, settle
+from icehouse.vault.init import MODULE, STORE, make_vault
+from icehouse.vault.settings import Settings
 from servers.openbao import policy_of
 
 OURS = "icehouse-*"
@@ -43,7 +43,7 @@ def test_users_enrol_sign_and_rotate_in_every_custody(place, custody):
 
 def test_a_vault_goes_over_to_new_root_keys_and_the_old_ones_are_gone(place, tmp_path):
     vault = tmp_path / "vault"
-    found(vault, Settings(STORE, place.uri()))
+    make_vault(vault, Settings(STORE, place.uri()))
     with FrostService.open(vault) as frost:
         frost.create_users(["alice", "bob"])
         alice = Device.create("alice")
@@ -60,7 +60,7 @@ def test_a_vault_goes_over_to_new_root_keys_and_the_old_ones_are_gone(place, tmp
 
 def test_a_vault_moves_here_from_a_simulated_hsm_which_can_then_go(place, tmp_path):
     vault, users = tmp_path / "vault", [f"user-{number}" for number in range(10)]
-    found(vault, Settings(STORE, MODULE))
+    make_vault(vault, Settings(STORE, MODULE))
     with FrostService.open(vault) as frost:
         frost.create_users(users)
         devices = [Device.create(user) for user in users]
@@ -84,11 +84,11 @@ def test_a_vault_that_could_not_be_founded_for_want_of_one_permission_is_finishe
     vault, wanted = tmp_path / "vault", Settings(STORE, place.uri())
     place.permit(policy_of(place.mount, OURS, without="transit/encrypt/icehouse-*"))
     with pytest.raises(HsmRefusedError, match="no permission"):
-        found(vault, wanted)
+        make_vault(vault, wanted)
     assert not (vault / "vault.toml").exists()
 
     place.permit(policy_of(place.mount, OURS))
-    found(vault, wanted)
+    make_vault(vault, wanted)
     with FrostService.open(vault) as frost:
         assert frost.create_users(["alice"]).created == 1
         assert len(frost.hsm.keys("")) == 2

@@ -9,9 +9,9 @@ import pytest
 
 from conformance.hsm.patience import eventually
 from icehouse._core import DataKey, same_secret
-from icehouse.checkup import Checkup
 from icehouse.errors import HsmRefusedError, HsmUnavailableError, RequestError
 from icehouse.hsm import HsmKey, KeyKind
+from icehouse.hsm.checkup import Checkup
 from servers.odd import START
 
 CONTEXT = bytes(32)
@@ -229,7 +229,7 @@ def test_doctor_says_which_custodies_a_module_can_serve(odd):
 
 def test_doctor_says_no_to_a_module_that_can_serve_no_custody(odd, monkeypatch):
     odd.habits.without = CKM["CKM_AES_GCM"]
-    monkeypatch.setattr("icehouse.checkup.KINDS_OF", {"hybrid": (KeyKind.AES,)})
+    monkeypatch.setattr("icehouse.hsm.checkup.KINDS_OF", {"hybrid": (KeyKind.AES,)})
     checks = found(odd.uri())
 
     assert checks["custody hybrid"].ok is False

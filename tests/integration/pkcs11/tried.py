@@ -18,9 +18,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from icehouse import Device
 from icehouse.errors import HsmError
 from icehouse.hsm import open_hsm
-from icehouse.opening import create_vault
 from icehouse.service import FrostService
-from icehouse.settings import load
+from icehouse.vault.opening import create_vault
+from icehouse.vault.settings import load
 
 CUSTODIES = ("direct", "hybrid", "hierarchical")
 PAGE = Path(__file__).parents[3] / "docs" / "reference" / "hsm.md"

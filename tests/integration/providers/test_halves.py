@@ -9,8 +9,8 @@ import pytest
 from icehouse import create_hsm_frost
 from icehouse.errors import ConflictError, HsmError
 from icehouse.hsm import open_hsm
-from icehouse.opening import create_vault
-from icehouse.settings import Settings
+from icehouse.vault.opening import create_vault
+from icehouse.vault.settings import Settings
 
 
 @pytest.fixture
@@ -49,7 +49,7 @@ def test_whoever_comes_second_to_the_same_database_takes_its_keys_away(module, t
     with create_hsm_frost("simulated", config, store=store) as frost:
         first = frost.hsm.keys("")
         # Whoever looked before the first had written found an empty database.
-        monkeypatch.setattr("icehouse.opening.VaultStore.open", lambda _: None)
+        monkeypatch.setattr("icehouse.vault.opening.VaultStore.open", lambda _: None)
         with pytest.raises(ConflictError):
             create_vault(Settings(store, uri), "hybrid")
 

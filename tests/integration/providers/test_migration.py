@@ -16,11 +16,11 @@ from conformance.hsm.adapters import (
 )
 from consenting import trimmed
 from icehouse import Device
-from icehouse.founding import MODULE, STORE, found
-from icehouse.moving import move, settle
-from icehouse.providers import hsm_uri
+from icehouse.hsm.configuration import hsm_uri
 from icehouse.service import FrostService
-from icehouse.settings import Settings
+from icehouse.upkeep.move_hsm import move, settle
+from icehouse.vault.init import MODULE, STORE, make_vault
+from icehouse.vault.settings import Settings
 
 USERS = 2000
 ROUTE = (GoogleKmsOnLoopback, CloudHsmOnShim, AwsKmsOnLoopback, OpenBaoOnLoopback)
@@ -41,7 +41,7 @@ def route(tmp_path, softhsm):
 
 def test_two_thousand_devices_sign_after_every_move_while_the_provider_before_is_gone(route, tmp_path):
     place = tmp_path / "vault"
-    found(place, Settings(STORE, MODULE))
+    make_vault(place, Settings(STORE, MODULE))
     devices = [Device.create(f"user-{number}") for number in range(USERS)]
     with ThreadPoolExecutor(4) as pool:
         with FrostService.open(place) as frost:
@@ -59,8 +59,9 @@ def test_two_thousand_devices_sign_after_every_move_while_the_provider_before_is
             message = stop.name.encode()
             with FrostService.open(place) as frost:
                 signed = list(pool.map(partial(Device.sign, cosigner=frost, message=message), devices))
+                provider = frost.hsm.info.provider
 
-            assert frost.hsm.info.provider == stop.uri.partition(":")[0]
+            assert provider == stop.uri.partition(":")[0]
             for device, signature in zip(devices, signed, strict=True):
                 Ed25519PublicKey.from_public_bytes(keys[device.user]).verify(signature, message)
             leave = stop.clean

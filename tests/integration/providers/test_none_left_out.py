@@ -9,7 +9,7 @@ import pytest
 
 from conformance.hsm.adapters import ADAPTERS, Can, Pkcs11InWeather
 from icehouse.hsm import _PROVIDERS
-from icehouse.providers import _MAKERS, hsm_uri
+from icehouse.hsm.configuration import _MAKERS, hsm_uri
 from integration.providers.test_dead_endpoint import SERVICES
 from integration.providers.test_migration import ROUTE
 

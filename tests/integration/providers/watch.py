@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from icehouse.errors import HsmUnavailableError
 from icehouse.hsm import _PROVIDERS
-from icehouse.hsm._hsm import Operation
+from icehouse.hsm.protocol import Operation
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

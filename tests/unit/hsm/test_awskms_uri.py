@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from icehouse.errors import RequestError
-from icehouse.hsm._awskms_uri import AwsKmsUri
+from icehouse.hsm.awskms.uri import AwsKmsUri
 
 HERE = "awskms://eu-central-1"
 ROLE = "arn:aws:iam::222222222222:role/teams/icehouse"

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from icehouse.errors import RequestError
-from icehouse.hsm._crc32c import crc32c
-from icehouse.hsm._gcpkms_uri import GcpKmsUri
+from icehouse.hsm.gcpkms.crc32c import crc32c
+from icehouse.hsm.gcpkms.uri import GcpKmsUri
 
 RING = "gcpkms://projects/p-1/locations/europe-west3/keyRings/ring"
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from icehouse.errors import RequestError
-from icehouse.hsm._openbao_uri import OpenBaoUri
+from icehouse.hsm.openbao.uri import OpenBaoUri
 
 
 @pytest.mark.parametrize("uri", ["openbao://bao.example", "openbao://bao.example/", "openbao://bao.example/transit/"])

@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 
 from icehouse.errors import RequestError
-from icehouse.hsm._awskms_uri import AwsKmsUri
-from icehouse.hsm._gcpkms_uri import GcpKmsUri
-from icehouse.hsm._openbao_uri import OpenBaoUri
-from icehouse.hsm._pkcs11 import Pkcs11Uri
-from icehouse.providers import hsm_uri
+from icehouse.hsm.awskms.uri import AwsKmsUri
+from icehouse.hsm.configuration import hsm_uri
+from icehouse.hsm.gcpkms.uri import GcpKmsUri
+from icehouse.hsm.openbao.uri import OpenBaoUri
+from icehouse.hsm.pkcs11.pkcs11 import Pkcs11Uri
 
 
 def test_simulated_is_in_memory_unless_told_a_path():

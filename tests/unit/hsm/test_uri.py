@@ -8,7 +8,7 @@ import pytest
 
 from icehouse.errors import IcehouseError, RequestError
 from icehouse.hsm import open_hsm
-from icehouse.hsm._pkcs11 import Pkcs11Uri
+from icehouse.hsm.pkcs11.pkcs11 import Pkcs11Uri
 
 REST = "?module-path=/lib/p11.so&pin-source=file:/run/pin"
 

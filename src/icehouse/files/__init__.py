@@ -1,0 +1,1 @@
+"""Files as every part of icehouse treats them: written whole and durably, locked by one name, private."""

@@ -1,0 +1,1 @@
+"""The transit engine of OpenBao or Vault: `openbao://HOST/MOUNT`."""

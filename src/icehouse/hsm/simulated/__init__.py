@@ -1,0 +1,1 @@
+"""A software module for development and tests: `simulated:`."""
