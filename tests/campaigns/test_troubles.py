@@ -150,13 +150,13 @@ def test_a_user_who_enrols_while_his_page_is_destroyed_keeps_his_key(place_of, m
 
 def test_a_user_who_is_made_while_a_reseal_begins_is_moved_like_the_others(place_of, monkeypatch):
     place = place_of("hybrid", 300)
-    retire = control.moving.retire
+    retire = control.move_records.retire
 
     def retiring(vault, numbers):
         place.open().create_user_frost_shards("late")
         retire(vault, numbers)
 
-    monkeypatch.setattr(control.moving, "retire", retiring)
+    monkeypatch.setattr(control.move_records, "retire", retiring)
     before = place.number("SELECT max(number) FROM data_keys")
     place.campaign("reseal")
 
