@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import product
 from time import time
 from typing import TYPE_CHECKING, Any
 
@@ -146,21 +147,21 @@ def key_of(row: Sequence[Any], vault: bytes) -> Key:
 
 
 # What is in each column of a joined row. What stands beside a key is there as a whole or not at all.
-_KEY = [int, int, int, int, str, int, int, int, int, int, int, int, int, bytes, bytes, bytes, int, bytes, int]
-_MAY_BE_NOTHING = (14, 15)
-_CLAIM = [int, int, bytes]
-_OFFER = [int, int, bytes, bytes, bytes, int, bytes, int, bytes]
-_CLAIM_AT, _OFFER_AT = len(_KEY), len(_KEY) + len(_CLAIM)
+_KEY = (int, int, int, int, str, int, int, int, int, int, int, int, int, bytes)
+_MAY_BE_NOTHING = (bytes, type(None))
+_REST = (int, bytes, int)
+_NONE = type(None)
+_CLAIMS = ((int, int, bytes), (_NONE,) * 3)
+_OFFERS = ((int, int, bytes, bytes, bytes, int, bytes, int, bytes), (_NONE,) * 9)
+_SHAPES = frozenset(
+    (*_KEY, salt, offer_id, *_REST, *claim, *offer)
+    for salt, offer_id, claim, offer in product(_MAY_BE_NOTHING, _MAY_BE_NOTHING, _CLAIMS, _OFFERS)
+)
 
 
 def _check_types(row: Sequence[Any]) -> None:
     """Raise `TypeError` for a value of another type than its column's: SQLite takes any."""
-    found = [type(value) for value in row]
-    for at in _MAY_BE_NOTHING:
-        found[at] = bytes if row[at] is None else found[at]
-    claim = _CLAIM if row[_CLAIM_AT] is not None else [type(None)] * len(_CLAIM)
-    offer = _OFFER if row[_OFFER_AT] is not None else [type(None)] * len(_OFFER)
-    if found != [*_KEY, *claim, *offer]:
+    if tuple(map(type, row)) not in _SHAPES:
         raise TypeError
 
 
@@ -170,14 +171,22 @@ def _shown(number: object) -> str:
 
 def _check(key: Key, salt: bytes | None) -> None:
     """Refuse a row that contradicts itself before anything compares its values."""
-    numbers = [(key.id, MOST), (key.rev, _MOST_REVS), (key.epoch, MAX_EPOCH), (key.next_epoch, MAX_EPOCH)]
-    numbers += [(key.due, _LAST_DAY), (key.sealed.data_key, MOST), (key.changed, LAST_SECOND)]
-    if key.claim is not None:
-        numbers.append((key.claim.data_key, MOST))
+    beside = [] if key.claim is None else [(key.claim.data_key, MOST)]
     if key.offer is not None:
         offer = key.offer
-        numbers += [(offer.epoch, MAX_EPOCH), (offer.expires, LAST_SECOND), (offer.sealed.data_key, MOST)]
-    if not all(0 <= number <= most for number, most in numbers) or len(key.user.encode()) > MAX_NAME_BYTES:
+        beside += [(offer.epoch, MAX_EPOCH), (offer.expires, LAST_SECOND), (offer.sealed.data_key, MOST)]
+    # Written out: every message of every device comes by here.
+    in_range = (
+        0 <= key.id <= MOST
+        and 0 <= key.rev <= _MOST_REVS
+        and 0 <= key.epoch <= MAX_EPOCH
+        and 0 <= key.next_epoch <= MAX_EPOCH
+        and 0 <= key.due <= _LAST_DAY
+        and 0 <= key.sealed.data_key <= MOST
+        and 0 <= key.changed <= LAST_SECOND
+        and all(0 <= number <= most for number, most in beside)
+    )
+    if not in_range or len(key.user.encode()) > MAX_NAME_BYTES:
         msg = f"the row of {key.user[:MAX_NAME_BYTES]!r} holds a number or a name that icehouse never writes"
         raise SealError(msg)
     if (key.state is State.DESTROYED) is not (key.sealed == _NOTHING and key.offer is None):
